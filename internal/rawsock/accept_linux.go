@@ -1,0 +1,142 @@
+package rawsock
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// Accept waits for the next connection; see [network.Port].
+func (p *port) Accept() (net.Conn, error) {
+	for {
+		gen, c, err := p.awaitListening()
+		if c != nil || err != nil {
+			return c, err
+		}
+		if err = p.awaitDue(gen); err == nil {
+			c, err = p.take()
+		}
+		if err == nil {
+			return c, nil
+		}
+		if p.stillIn(gen) {
+			return nil, err
+		}
+	}
+}
+
+// awaitListening waits for a state in which there may be something to accept, and clears the deadlines with which
+// the last change of state woke us.
+func (p *port) awaitListening() (gen int, rescued net.Conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed && len(p.rescued) == 0 && !p.acceptable() {
+		p.changed.Wait()
+	}
+	switch {
+	case p.closed:
+		return 0, nil, p.opError("accept", net.ErrClosed)
+	case len(p.rescued) > 0:
+		c := p.rescued[0].(*net.TCPConn)
+		p.rescued = p.rescued[1:]
+		rescued, err = p.adopt(c)
+		return p.gen, rescued, err
+	}
+	_ = p.ln.SetDeadline(time.Time{})
+	return p.gen, nil, p.socket.SetReadDeadline(time.Time{})
+}
+
+// acceptable: a port that drops by IP_MINTTL still hands out what was queued before.
+func (p *port) acceptable() bool {
+	return p.ln != nil && (p.state.Answer == network.Listen || p.state.Answer == network.Drop && p.minTTL)
+}
+
+// stillIn tells whether the state is that of generation gen: if not, an error of Accept only means "look again".
+func (p *port) stillIn(gen int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gen == gen && !p.closed
+}
+
+// take accepts one connection.
+func (p *port) take() (net.Conn, error) {
+	p.taking.RLock()
+	c, err := p.ln.AcceptTCP()
+	p.taking.RUnlock()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if len(p.arrivals) > 0 {
+		p.arrivals = p.arrivals[1:]
+	}
+	p.mu.Unlock()
+	return p.adopt(c)
+}
+
+// adopt makes an accepted connection plain: it may have inherited IP_MINTTL from a listener that just then went
+// black (it would be partitioned for ever), and its own keep-alive would only blur what the client sees.
+func (p *port) adopt(c *net.TCPConn) (net.Conn, error) {
+	err := control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
+	if err = errors.Join(err, c.SetKeepAlive(false)); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// awaitDue waits, if the state says Hold, until the connection at the head of the queue has been there that long.
+// A connection's arrival is an event of the poller, and TCP_INFO tells how many there are, so each is timed from its
+// own arrival though nobody has accepted it.
+func (p *port) awaitDue(gen int) error {
+	raw, err := p.socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for {
+		due, err := p.nextDue(gen)
+		if err != nil || due {
+			return err
+		}
+		err = raw.Read(func(fd uintptr) bool { return p.arrived(int(fd)) })
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// nextDue says whether the head of the queue may be accepted now; if not, it has the poller wake us when it may.
+func (p *port) nextDue(gen int) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.gen != gen || p.closed:
+		return false, os.ErrDeadlineExceeded // Accept looks at the state again
+	case p.state.Hold <= 0:
+		return true, nil
+	case len(p.arrivals) == 0:
+		return false, p.socket.SetReadDeadline(time.Time{})
+	}
+	due := p.arrivals[0].Add(p.state.Hold)
+	return !time.Now().Before(due), p.socket.SetReadDeadline(due)
+}
+
+// arrived notes the connections that have joined the queue since it was last called, and says whether there are any.
+func (p *port) arrived(fd int) bool {
+	n, err := queued(fd)
+	if err != nil {
+		return true // Accept will meet the error
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	fresh := false
+	for len(p.arrivals) < n {
+		p.arrivals = append(p.arrivals, now)
+		fresh = true
+	}
+	return fresh
+}

@@ -1,0 +1,68 @@
+package rawsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"example.com/go-sockettest/network"
+)
+
+// bindTries bounds the search for a free port. Each try loses only if another program takes the very port in the
+// microsecond between two calls.
+const bindTries = 100
+
+func bind(_ context.Context, addr *net.TCPAddr) (network.Port, error) {
+	p, err := bindPort(addr, canDrop(addr.IP.To4() == nil))
+	if err != nil {
+		return nil, explainBind(addr, err) // not p: a nil *port is no nil network.Port
+	}
+	return p, nil
+}
+
+func bindPort(addr *net.TCPAddr, minTTL bool) (*port, error) {
+	fd, num, err := bindByNumber(addr)
+	if err != nil {
+		return nil, err
+	}
+	return newPort(fd, &net.TCPAddr{IP: addr.IP, Port: num}, minTTL), nil
+}
+
+// bindByNumber binds to an explicit port even when any will do. A socket that got its port from bind(0) loses it at
+// shutdown(2), which is how a listener is made to refuse; one that asked for the number keeps it.
+func bindByNumber(addr *net.TCPAddr) (fd, port int, err error) {
+	if addr.Port != 0 {
+		return boundSocket(addr)
+	}
+	for range bindTries {
+		fd, port, err = boundSocket(addr)
+		if err != nil {
+			return -1, 0, err
+		}
+		_ = syscall.Close(fd)
+		fd, port, err = boundSocket(&net.TCPAddr{IP: addr.IP, Port: port})
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return fd, port, err
+}
+
+// explainBind adds the remedy to the errors that a caller can do something about.
+func explainBind(addr *net.TCPAddr, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && addr.Port != 0:
+		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", addr, err)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
+	case addr.IP.To4() == nil && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
+		return fmt.Errorf("linux: no IPv6 loopback on this host (%w): %w", err, errors.ErrUnsupported)
+	}
+	return fmt.Errorf("bind %s: %w", addr, err)
+}
+
+// openFile puts a non-blocking descriptor on Go's poller.
+func openFile(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }

@@ -1,0 +1,135 @@
+package rawsock
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drop leaves SYNs unanswered: by IP_MINTTL where that works here, else by an accept queue that is full.
+func (p *port) drop(fd int) error {
+	if p.dropping {
+		return nil
+	}
+	if err := p.goBlack(fd); err != nil {
+		return err
+	}
+	base, err := drops(fd)
+	if err != nil {
+		base = 0
+	}
+	p.dropping, p.dropBase = true, base
+	return nil
+}
+
+func (p *port) goBlack(fd int) error {
+	if !p.minTTL {
+		return p.saturate(fd)
+	}
+	// Set before listening: born black, no SYN slips in.
+	if err := setMinTTL(fd, p.v6, blackTTL); err != nil {
+		return err
+	}
+	if p.listening {
+		return nil
+	}
+	return p.startListening(fd, backlog)
+}
+
+// endDrop keeps the count of what was dropped.
+func (p *port) endDrop(fd int) {
+	if !p.dropping {
+		return
+	}
+	if n, err := p.total(fd); err == nil {
+		p.dropped = n
+	}
+	p.dropping = false
+}
+
+// Dropped counts the segments dropped while the answer was Drop.
+func (p *port) Dropped() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dropping {
+		return p.dropped, nil
+	}
+	var n int
+	err := control(p.socket, func(fd int) (err error) {
+		n, err = p.total(fd)
+		return err
+	})
+	return n, err
+}
+
+// total is all that was dropped up to now, while dropping.
+func (p *port) total(fd int) (int, error) {
+	now, err := drops(fd)
+	return p.dropped + now - p.dropBase, err
+}
+
+// saturate fills an accept queue of backlog 0, which admits one connection (tcp(7): the kernel compares with >), by
+// one of our own. An empty queue of that size lets two in when they race, so the filler goes in before the port is
+// said to be black.
+func (p *port) saturate(fd int) error {
+	if err := p.startListening(fd, 0); err != nil {
+		return err
+	}
+	p.rescue(fd)
+	p.arrivals = nil
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		if n, err := queued(fd); err != nil || n > 0 {
+			return err // full: by a dialer that was quicker than our filler
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		c, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", p.addr.String())
+		cancel()
+		if err == nil {
+			p.filler = c
+			return nil
+		}
+		if time.Now().After(deadline) || !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// rescue takes what is queued, so that connections made before the port went black are still handed to Accept.
+func (p *port) rescue(fd int) {
+	for {
+		nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err != nil {
+			return
+		}
+		f := openFile(nfd, "accepted")
+		c, err := net.FileConn(f)
+		_ = f.Close()
+		if err == nil {
+			p.rescued = append(p.rescued, c)
+		}
+	}
+}
+
+// takeFiller removes our own connection from the head of the queue.
+func (p *port) takeFiller(fd int) {
+	if nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
+		_ = unix.SetsockoptLinger(nfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		_ = unix.Close(nfd)
+	}
+	p.unfill()
+}
+
+// unfill closes the filler's own end with RST: no TIME_WAIT.
+func (p *port) unfill() {
+	if p.filler == nil {
+		return
+	}
+	_ = p.filler.(*net.TCPConn).SetLinger(0)
+	_ = p.filler.Close()
+	p.filler = nil
+}

@@ -1,0 +1,194 @@
+package rawsock
+
+import (
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
+)
+
+// backlog asks for all that the kernel gives (net.core.somaxconn caps it).
+const backlog = 4096
+
+// A port is one socket that is bound by number for its whole life and listens only while it must. What it answers is
+// changed on that socket, so the address is never free for anybody else, not even for an instant.
+type port struct {
+	addr   *net.TCPAddr
+	v6     bool
+	minTTL bool // drop by IP_MINTTL; else by a full accept queue
+
+	mu        sync.Mutex
+	changed   *sync.Cond       // the state, or closed
+	taking    sync.RWMutex     // held for reading in accept(2)
+	socket    *os.File         // bound; the options are set here
+	ln        *net.TCPListener // the same socket, for accepting; nil until it first listened
+	listening bool             // listen(2) is in force
+	state     network.State
+	gen       int // counts the changes of state
+	closed    bool
+	dropping  bool
+	dropBase  int        // the kernel's count when dropping began
+	dropped   int        // what was dropped in earlier such times
+	filler    net.Conn   // fills the accept queue, without minTTL
+	rescued   []net.Conn // taken off the queue, so that the filler fits in
+	arrivals  []time.Time
+	shake     *handshake
+}
+
+func newPort(fd int, addr *net.TCPAddr, minTTL bool) *port {
+	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL, socket: openFile(fd, addr.String())}
+	p.changed = sync.NewCond(&p.mu)
+	return p
+}
+
+func (p *port) Addr() net.Addr { return p.addr }
+
+// Become changes the answer; see [network.Port].
+func (p *port) Become(s network.State) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return p.opError("become", net.ErrClosed)
+	}
+	old := p.shake
+	p.shake = nil
+	err := p.enter(s)
+	p.mu.Unlock()
+	old.stop() // outside the lock, which it may be waiting for
+	return err
+}
+
+// enter stops every Accept, makes the system calls for s and lets Accept look at the new state. The caller holds mu.
+func (p *port) enter(s network.State) error {
+	p.gen++
+	p.wake()
+	p.taking.Lock() // none is inside accept(2) now, and none can get there before mu is free
+	defer p.taking.Unlock()
+	err := p.answer(s)
+	if err == nil {
+		p.state = s
+	}
+	return err
+}
+
+// answer makes the system calls for s. The caller holds mu.
+func (p *port) answer(s network.State) error {
+	return control(p.socket, func(fd int) error {
+		switch s.Answer {
+		case network.Listen:
+			if s.Handshake > 0 {
+				return p.delay(fd, s.Handshake)
+			}
+			return p.listen(fd)
+		case network.Drop:
+			return p.drop(fd)
+		}
+		return p.refuse(fd) // a bound socket that does not listen answers RST on Linux
+	})
+}
+
+// refuse stops listening and keeps the port. What is queued is reset, accepted connections live on.
+func (p *port) refuse(fd int) error {
+	if !p.listening {
+		return nil
+	}
+	p.endDrop(fd)
+	// Cleared while we still listen, so that there is no instant in which net.Listen, which sets it, could bind here.
+	if err := setReuseAddr(fd, 0); err != nil {
+		return err
+	}
+	if err := unix.Shutdown(fd, unix.SHUT_RD); err != nil {
+		return os.NewSyscallError("shutdown", err)
+	}
+	p.listening = false
+	p.arrivals = nil
+	p.unfill()
+	return nil
+}
+
+// listen answers SYNs, from any other state.
+func (p *port) listen(fd int) error {
+	p.endDrop(fd)
+	if err := p.startListening(fd, backlog); err != nil {
+		return err
+	}
+	if p.filler != nil {
+		p.takeFiller(fd)
+	}
+	if p.minTTL {
+		if err := setMinTTL(fd, p.v6, 0); err != nil {
+			return err
+		}
+	}
+	if p.ln != nil {
+		return nil
+	}
+	ln, err := net.FileListener(p.socket)
+	if err != nil {
+		return err
+	}
+	p.ln = ln.(*net.TCPListener)
+	return nil
+}
+
+// startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of an earlier time
+// (or their TIME_WAIT), and lets others take a port that does not listen; so it is set as late as can be.
+func (p *port) startListening(fd, backlog int) error {
+	err := listen(fd, backlog)
+	if err != nil {
+		if err := setReuseAddr(fd, 1); err != nil {
+			return err
+		}
+		if err = listen(fd, backlog); err != nil {
+			_ = setReuseAddr(fd, 0)
+			return err
+		}
+	}
+	p.listening = true
+	return setReuseAddr(fd, 1) // what is accepted inherits it, and then does not bar us from listening again
+}
+
+// wake makes every Accept return from the kernel and look at the state again. The caller holds mu.
+func (p *port) wake() {
+	past := time.Unix(1, 0)
+	if p.ln != nil {
+		_ = p.ln.SetDeadline(past)
+		_ = p.socket.SetReadDeadline(past)
+	}
+	p.changed.Broadcast()
+}
+
+// Close gives the port back. Dialers that hang get RST with their next SYN.
+func (p *port) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	_ = control(p.socket, func(fd int) error { p.endDrop(fd); return nil }) // the count outlives the socket
+	p.closed = true
+	old := p.shake
+	p.shake = nil
+	p.gen++
+	p.wake()
+	err := p.socket.Close()
+	if p.ln != nil {
+		_ = p.ln.Close()
+	}
+	p.unfill()
+	for _, c := range p.rescued {
+		_ = c.Close()
+	}
+	p.rescued = nil
+	p.mu.Unlock()
+	old.stop()
+	return err
+}
+
+func (p *port) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Addr: p.addr, Err: err}
+}

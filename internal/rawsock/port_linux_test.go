@@ -1,0 +1,468 @@
+package rawsock
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/network"
+)
+
+var (
+	refuse = network.State{Answer: network.Refuse}
+	serve  = network.State{Answer: network.Listen}
+	drop   = network.State{Answer: network.Drop}
+)
+
+// eachPort runs f on both families and with both ways to drop.
+func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
+	t.Helper()
+	for _, tt := range []struct {
+		name   string
+		ip     net.IP
+		minTTL bool
+	}{
+		{"IPv4 min TTL", net.IPv4(127, 0, 0, 1), true},
+		{"IPv6 min TTL", net.IPv6loopback, true},
+		{"IPv4 full queue", net.IPv4(127, 0, 0, 1), false},
+		{"IPv6 full queue", net.IPv6loopback, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := bindPort(&net.TCPAddr{IP: tt.ip}, tt.minTTL)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, p.Close()) })
+			f(t, p)
+		})
+	}
+}
+
+func dial(t *testing.T, p network.Port, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	return (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr().String())
+}
+
+func requireRefused(t *testing.T, p network.Port) {
+	t.Helper()
+	_, err := dial(t, p, 10*time.Second)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+}
+
+func requireDropped(t *testing.T, p network.Port) {
+	t.Helper()
+	before, err := p.Dropped()
+	require.NoError(t, err)
+	c, err := dial(t, p, 20*time.Millisecond)
+	if err == nil {
+		_ = c.Close()
+	}
+	var ne net.Error
+	require.ErrorAs(t, err, &ne)
+	require.True(t, ne.Timeout(), "%v", err)
+	after, err := p.Dropped()
+	require.NoError(t, err)
+	require.Greater(t, after, before)
+}
+
+// requireServed dials and passes one byte each way.
+func requireServed(t *testing.T, p network.Port) (client, server net.Conn) {
+	t.Helper()
+	client, err := dial(t, p, 10*time.Second)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	server, err = p.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	requirePasses(t, client, server)
+	return client, server
+}
+
+func requirePasses(t *testing.T, a, b net.Conn) {
+	t.Helper()
+	for _, w := range []struct{ from, to net.Conn }{{a, b}, {b, a}} {
+		_, err := w.from.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(w.to, make([]byte, 1))
+		require.NoError(t, err)
+	}
+}
+
+func TestPortRefusesFromTheStart(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		for range 20 {
+			requireRefused(t, p)
+		}
+	})
+}
+
+func TestPortCyclesThroughAllStates(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		addr := p.Addr().String()
+		var a, b net.Conn
+		for i, s := range []network.State{serve, refuse, serve, drop, serve, drop, refuse, drop, drop, refuse, serve, serve, refuse} {
+			require.NoError(t, p.Become(s), "step %d", i)
+			switch s.Answer {
+			case network.Listen:
+				c, d := requireServed(t, p)
+				if a == nil {
+					a, b = c, d
+				}
+			case network.Drop:
+				requireDropped(t, p)
+			default:
+				requireRefused(t, p)
+			}
+			if a != nil {
+				requirePasses(t, a, b) // a connection outlives every change of state
+			}
+			require.Equal(t, addr, p.Addr().String())
+		}
+	})
+}
+
+func TestPortManyCycles(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		for range 200 {
+			require.NoError(t, p.Become(serve))
+			c, s := requireServed(t, p)
+			require.NoError(t, p.Become(refuse))
+			requireRefused(t, p)
+			_ = s.Close() // the fixture's side first: TIME_WAIT stays on our port
+			_ = c.Close()
+		}
+	})
+}
+
+// Nobody can take the port, in any state and after any history.
+func TestPortIsHeld(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		try := func(state string) {
+			var lc net.ListenConfig
+			for _, addr := range []string{p.addr.String(), net.JoinHostPort(wildcard(p), portOf(p))} {
+				ln, err := lc.Listen(t.Context(), "tcp", addr)
+				if err == nil {
+					_ = ln.Close()
+				}
+				assert.ErrorIs(t, err, syscall.EADDRINUSE, "%s, listen on %s", state, addr)
+			}
+			d := net.Dialer{LocalAddr: p.addr, Timeout: time.Second}
+			c, err := d.DialContext(t.Context(), "tcp", p.addr.String())
+			if err == nil {
+				_ = c.Close()
+			}
+			assert.ErrorIs(t, err, syscall.EADDRINUSE, "%s, dial from it", state)
+		}
+		try("bound")
+		for range 3 {
+			require.NoError(t, p.Become(serve))
+			try("listening")
+			_, s := requireServed(t, p)
+			_ = s.Close()
+			require.NoError(t, p.Become(refuse))
+			try("refusing again")
+			require.NoError(t, p.Become(drop))
+			try("dropping")
+			require.NoError(t, p.Become(refuse))
+			try("refusing after a drop")
+		}
+	})
+}
+
+func wildcard(p *port) string {
+	if p.v6 {
+		return "::"
+	}
+	return "0.0.0.0" // rules:allow a thief's address, refused because we hold the port
+}
+
+func portOf(p *port) string { _, s, _ := net.SplitHostPort(p.addr.String()); return s }
+
+func TestPortHungDialIsHealedByItsNextSYN(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(drop))
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			c, err := dial(t, p, 20*time.Second)
+			if assert.NoError(t, err) {
+				_ = c.Close()
+			}
+		})
+		awaitDropped(t, p, 1)
+		require.NoError(t, p.Become(serve))
+		s, err := p.Accept()
+		require.NoError(t, err)
+		_ = s.Close()
+	})
+}
+
+func TestPortHungDialIsRefusedAfterClose(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(drop))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := dial(t, p, 20*time.Second)
+			assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+		})
+		awaitDropped(t, p, 1)
+		require.NoError(t, p.Close())
+		wg.Wait()
+	})
+}
+
+func awaitDropped(t *testing.T, p network.Port, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		got, err := p.Dropped()
+		return err == nil && got >= n
+	}, 10*time.Second, time.Millisecond)
+}
+
+// A connection that was queued when the port went black is still served: it was connected before.
+func TestPortServesWhatWasQueuedBeforeTheDrop(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		c, err := dial(t, p, 10*time.Second)
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, p.Become(drop))
+		requireDropped(t, p)
+		s, err := p.Accept()
+		require.NoError(t, err)
+		defer s.Close()
+		requirePasses(t, c, s)
+	})
+}
+
+// What the switch to black catches in the middle of its handshake must not be born partitioned.
+func TestPortNeverHandsOutAPartitionedConnection(t *testing.T) {
+	t.Parallel()
+	p, err := bindPort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, true)
+	require.NoError(t, err)
+	require.NoError(t, p.Become(serve))
+	var serving, dialing sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := p.Accept()
+			if err != nil {
+				assert.ErrorIs(t, err, net.ErrClosed)
+				return
+			}
+			serving.Go(func() { defer c.Close(); _, _ = io.Copy(c, c) })
+		}
+	})
+	for range 8 {
+		dialing.Go(func() {
+			for range 100 {
+				c, err := dial(t, p, 5*time.Millisecond)
+				if err != nil {
+					continue // dropped, as asked
+				}
+				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				_, err = c.Write([]byte("x"))
+				assert.NoError(t, err)
+				_, err = io.ReadFull(c, make([]byte, 1))
+				assert.NoError(t, err)
+				_ = c.Close()
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var flipping sync.WaitGroup
+	flipping.Go(func() {
+		for {
+			for _, s := range []network.State{drop, serve} {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				assert.NoError(t, p.Become(s))
+			}
+		}
+	})
+	dialing.Wait()
+	close(stop)
+	flipping.Wait()
+	require.NoError(t, p.Close())
+	serving.Wait()
+}
+
+func TestPortHoldTimesEachConnectionFromItsOwnArrival(t *testing.T) {
+	t.Parallel()
+	const hold = 100 * time.Millisecond
+	eachPort(t, func(t *testing.T, p *port) {
+		s := serve
+		s.Hold = hold
+		require.NoError(t, p.Become(s))
+		var due []time.Time
+		for range 5 {
+			due = append(due, time.Now().Add(hold)) // before the connect, which arrives later
+			c, err := dial(t, p, 10*time.Second)
+			require.NoError(t, err)
+			defer c.Close()
+		}
+		for i, d := range due {
+			c, err := p.Accept()
+			require.NoError(t, err)
+			assert.False(t, time.Now().Before(d), "connection %d came out early", i)
+			_ = c.Close()
+		}
+		assert.Less(t, time.Since(due[4]), 5*hold, "each waits for itself, not for all before it")
+	})
+}
+
+func TestPortHoldEndsWithTheState(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		s := serve
+		s.Hold = time.Hour
+		require.NoError(t, p.Become(s))
+		c, err := dial(t, p, 10*time.Second)
+		require.NoError(t, err)
+		defer c.Close()
+		got := make(chan error, 1)
+		go func() {
+			c, err := p.Accept()
+			if err == nil {
+				_ = c.Close()
+			}
+			got <- err
+		}()
+		require.NoError(t, p.Become(serve))
+		require.NoError(t, <-got)
+	})
+}
+
+func TestPortHandshakeIsNeverEarly(t *testing.T) {
+	t.Parallel()
+	for _, delay := range []time.Duration{time.Millisecond, 1100 * time.Millisecond} {
+		t.Run(delay.String(), func(t *testing.T) {
+			t.Parallel()
+			eachPort(t, func(t *testing.T, p *port) {
+				s := serve
+				s.Handshake = delay
+				require.NoError(t, p.Become(s))
+				start := time.Now()
+				c, err := dial(t, p, 20*time.Second)
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, time.Since(start), delay)
+				_ = c.Close()
+				again := time.Now()
+				c, err = dial(t, p, 20*time.Second)
+				require.NoError(t, err)
+				_ = c.Close()
+				assert.Less(t, time.Since(again), time.Second, "the port now listens")
+			})
+		})
+	}
+}
+
+func TestPortCloseEndsEverything(t *testing.T) {
+	t.Parallel()
+	for _, s := range []network.State{{}, serve, drop, {Answer: network.Listen, Hold: time.Hour},
+		{Answer: network.Listen, Handshake: time.Hour}} {
+		t.Run(s.Answer.String()+s.Hold.String()+s.Handshake.String(), func(t *testing.T) {
+			t.Parallel()
+			eachPort(t, func(t *testing.T, p *port) {
+				require.NoError(t, p.Become(s))
+				got := make(chan error, 1)
+				go func() { _, err := p.Accept(); got <- err }()
+				require.NoError(t, p.Close())
+				require.ErrorIs(t, <-got, net.ErrClosed)
+				require.NoError(t, p.Close())
+				require.ErrorIs(t, p.Become(serve), net.ErrClosed)
+				_, err := p.Dropped()
+				require.NoError(t, err)
+				requireRefused(t, p)
+			})
+		})
+	}
+}
+
+// Not parallel: it counts the process's descriptors.
+func TestPortLeavesNoDescriptor(t *testing.T) {
+	before := openDescriptors(t)
+	for range 3 {
+		for _, minTTL := range []bool{true, false} {
+			p, err := bindPort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, minTTL)
+			require.NoError(t, err)
+			for _, s := range []network.State{serve, drop, refuse, drop, serve, drop} {
+				require.NoError(t, p.Become(s))
+			}
+			require.NoError(t, p.Close())
+		}
+	}
+	require.Equal(t, before, openDescriptors(t))
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	// The poller's own descriptors exist from the first use on.
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, ln.Close())
+	fds, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(fds)
+}
+
+func TestProbeFindsThatMinTTLDrops(t *testing.T) {
+	t.Parallel()
+	assert.True(t, canDrop(false))
+	assert.True(t, canDrop(true))
+}
+
+func TestPeerTellsFINFromRST(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		for _, tt := range []struct {
+			end  func(c *net.TCPConn)
+			want PeerState
+		}{
+			{func(c *net.TCPConn) { _ = c.Close() }, PeerFIN},
+			{func(c *net.TCPConn) { _ = c.CloseWrite() }, PeerFIN},
+			{func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, PeerRST},
+		} {
+			client, server := requireServed(t, p)
+			_, err := client.Write([]byte("unread"))
+			require.NoError(t, err)
+			got, err := Peer(server.(*net.TCPConn))
+			require.NoError(t, err)
+			assert.Equal(t, PeerOpen, got)
+			go tt.end(client.(*net.TCPConn))
+			got, err = AwaitPeerEnd(server.(*net.TCPConn))
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, got)
+		}
+	})
+}
+
+func TestAwaitPeerEndEndsWithItsDeadline(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		_, server := requireServed(t, p)
+		require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		_, err := AwaitPeerEnd(server.(*net.TCPConn))
+		require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "%v", err)
+	})
+}

@@ -1,0 +1,66 @@
+package rawsock
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"example.com/go-sockettest/network"
+)
+
+// Loopback is the kernel's loopback network. It binds and dials loopback addresses only.
+type Loopback struct{}
+
+var _ network.Stack = Loopback{}
+
+// Bind takes a loopback address and holds it. The network is "tcp", "tcp4" or "tcp6"; the address is a literal such
+// as "127.0.0.1:1717", or empty for any free port of the family.
+func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	addr, err := loopbackAddr(nw, address)
+	if err != nil {
+		return nil, err
+	}
+	return bind(ctx, addr)
+}
+
+// DialContext connects to a loopback address, as [net.Dialer.DialContext] does.
+func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	if _, err := loopbackAddr(nw, address); err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, nw, address)
+}
+
+// loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no business beyond it.
+func loopbackAddr(nw, address string) (*net.TCPAddr, error) {
+	var any netip.Addr
+	switch nw {
+	case "tcp", "tcp4":
+		any = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case "tcp6":
+		any = netip.IPv6Loopback()
+	default:
+		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6: %w", nw, net.UnknownNetworkError(nw))
+	}
+	if address == "" {
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(any, 0)), nil
+	}
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("address is %q; want an IP literal and a port, such as %s: %w",
+			address, netip.AddrPortFrom(any, 1717), err)
+	}
+	if !ap.Addr().IsLoopback() {
+		return nil, fmt.Errorf("address is %q; want one on loopback (127.0.0.0/8 or ::1), nothing else is bound or dialled", address)
+	}
+	if nw != "tcp" && ap.Addr().Is4() != (nw == "tcp4") {
+		return nil, fmt.Errorf("address is %q on network %q; want one of that family, such as %s",
+			address, nw, netip.AddrPortFrom(any, ap.Port()))
+	}
+	return net.TCPAddrFromAddrPort(ap), nil
+}

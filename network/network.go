@@ -1,0 +1,84 @@
+package network
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// A Stack is a network on which addresses can be bound and dialled.
+type Stack interface {
+	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The network is "tcp"
+	// (IPv4), "tcp4" or "tcp6"; an empty address means any free port on that family's loopback address.
+	Bind(ctx context.Context, network, address string) (Port, error)
+
+	// DialContext connects as [net.Dialer.DialContext] does, within this network only.
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// A Port is an address that is bound and held: nobody else can take it while it is open, whatever its state.
+// Its methods may be called from any goroutine.
+type Port interface {
+	// Addr returns the bound address, which no change of state alters.
+	Addr() net.Addr
+
+	// Become changes how the port answers a connect. Connections that Accept has returned are untouched. An answer
+	// that this platform cannot give is an error that wraps [errors.ErrUnsupported], with GOOS and the reason,
+	// and leaves the state as it was.
+	Become(State) error
+
+	// Accept waits for the next connection. Changes of state do not end the wait; Close does, with [net.ErrClosed].
+	// Any other error (no descriptors left, say) leaves the port usable, and Accept may be called again.
+	Accept() (net.Conn, error)
+
+	// Dropped counts the segments that were dropped unanswered so far: while the answer is Drop, each SYN, the
+	// retransmitted ones included. Where the platform does not count them it returns an error that wraps
+	// [errors.ErrUnsupported].
+	Dropped() (int, error)
+
+	// Close gives the address back. It may be called more than once.
+	Close() error
+}
+
+// A State is how a [Port] answers a connect. The zero value is a port that is bound only.
+type State struct {
+	Answer Answer
+
+	// Handshake, with Listen, leaves connects unanswered for this long, counted from the first SYN that arrives in
+	// this state; zero answers at once. The connect then completes with the client's next retransmission of its SYN.
+	Handshake time.Duration
+
+	// Hold, with Listen, is how long each connection waits in the accept queue, counted from its arrival there,
+	// before Accept takes it; zero is not at all.
+	Hold time.Duration
+}
+
+// An Answer is what a connect meets (RFC 9293, section 3.5).
+type Answer int
+
+const (
+	// Own is the platform's own answer for a socket that is bound and not listening: RST on Linux, FreeBSD and
+	// Windows, nothing at all on macOS and OpenBSD.
+	Own Answer = iota
+	// Refuse answers each SYN with RST: the connect fails with ECONNREFUSED.
+	Refuse
+	// Listen completes the handshake and queues the connection for Accept.
+	Listen
+	// Drop leaves each SYN unanswered: the connect hangs until its own timeout.
+	Drop
+)
+
+// String names the answer in one word.
+func (a Answer) String() string {
+	switch a {
+	case Own:
+		return "bound"
+	case Refuse:
+		return "refuse"
+	case Listen:
+		return "listen"
+	case Drop:
+		return "drop"
+	}
+	return "unknown"
+}
