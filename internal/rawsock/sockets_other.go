@@ -1,0 +1,18 @@
+//go:build !linux
+
+package rawsock
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+)
+
+// SocketsTo needs a list of the process's descriptors.
+func SocketsTo(net.Addr) (map[string]uint64, error) {
+	return nil, fmt.Errorf("%s: the process's sockets are not listed here: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+// HasSocket knows nothing here.
+func HasSocket(uint64) bool { return false }
