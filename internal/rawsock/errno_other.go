@@ -1,0 +1,14 @@
+//go:build !unix && !windows
+
+package rawsock
+
+// FaultOf knows nothing here: the errnos of js, wasip1 and Plan 9 are no kernel's answer to a connect. It takes an
+// error because Plan 9 has no syscall.Errno.
+func FaultOf(error) Fault { return UnknownFault }
+
+// ErrnoName knows none.
+func ErrnoName(error) string { return "" }
+
+func addressInUse(error) bool  { return false }
+func noDescriptors(error) bool { return false }
+func noSuchAddress(error) bool { return false }

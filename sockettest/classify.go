@@ -1,0 +1,153 @@
+package sockettest
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// maxDepth ends the walk of an error that wraps itself.
+const maxDepth = 100
+
+// Classify tells how an operation ended from its error, on every platform, and never from text. It walks the whole
+// tree: an error that joins several gives a class for each, in order and without repeats, because a client that tried
+// two addresses may have been refused by one and ignored by the other. Branches that tell nothing are left out, unless
+// there is no other: then the one class is [Other]. A nil error is [Accepted].
+//
+// Which of context.DeadlineExceeded and os.ErrDeadlineExceeded a dial's timeout matches is a coin toss in package net,
+// so the source of both is "deadline" there.
+func Classify(err error) []Class {
+	if err == nil {
+		return []Class{{Outcome: Accepted, Phase: unknownPhase}}
+	}
+	all := walk(err, unknownPhase, maxDepth)
+	var told []Class
+	for _, c := range all {
+		if c.Outcome != Other && !slices.Contains(told, c) {
+			told = append(told, c)
+		}
+	}
+	if len(told) == 0 {
+		return all[:1]
+	}
+	return told
+}
+
+// walk classifies err and what it wraps; phase is what the errors above have told.
+func walk(err error, phase string, depth int) []Class {
+	if depth == 0 {
+		return []Class{{Outcome: Other, Phase: phase}}
+	}
+	if p := phaseOf(err); p != "" && phase != "resolve" {
+		phase = p // but what happens inside a name lookup stays a matter of the lookup
+	}
+	if c, ok := own(err, phase); ok {
+		return []Class{c}
+	}
+	below := make([]Class, 0, 1)
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, branch := range e.Unwrap() {
+			below = append(below, walk(branch, phase, depth-1)...)
+		}
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			below = walk(inner, phase, depth-1)
+		}
+	}
+	if slices.ContainsFunc(below, func(c Class) bool { return c.Outcome != Other }) {
+		return below
+	}
+	if c := byMethod(err, phase); c.Outcome != Other || len(below) == 0 {
+		return []Class{c}
+	}
+	return below
+}
+
+// phaseOf is what one error says of the phase, or nothing.
+func phaseOf(err error) string {
+	switch e := err.(type) {
+	case *net.DNSError:
+		return "resolve"
+	case *net.OpError:
+		return opPhases[e.Op]
+	}
+	return ""
+}
+
+// opPhases translates the Op of a net.OpError. TLS alerts come as "remote error" and "local error".
+var opPhases = map[string]string{
+	"dial": "connect", "listen": "bind", "bind": "bind", "accept": "accept", "read": "read", "write": "write",
+	"close": "close", "remote error": "handshake", "local error": "handshake",
+}
+
+// own classifies an error by its type or identity.
+func own(err error, phase string) (Class, bool) {
+	switch e := err.(type) {
+	case *net.DNSError:
+		switch {
+		case e.IsNotFound:
+			return Class{NotFound, phase, ""}, true
+		case e.IsTimeout:
+			return Class{TimedOut, phase, "deadline"}, true
+		}
+	case *net.AddrError, *net.ParseError, net.UnknownNetworkError, net.InvalidAddrError:
+		return Class{Rejected, phase, ""}, true
+	case syscall.Errno:
+		return ofErrno(e, phase)
+	}
+	switch err {
+	case context.DeadlineExceeded:
+		return Class{TimedOut, phase, timeoutSource(phase, "context")}, true
+	case os.ErrDeadlineExceeded:
+		return Class{TimedOut, phase, "deadline"}, true
+	case context.Canceled, net.ErrClosed, io.ErrClosedPipe:
+		return Class{Canceled, phase, ""}, true
+	case io.EOF, io.ErrUnexpectedEOF:
+		return Class{Closed, phase, ""}, true
+	}
+	return Class{}, false
+}
+
+// timeoutSource hides the coin toss of a dial.
+func timeoutSource(phase, source string) string {
+	if phase == "connect" {
+		return "deadline"
+	}
+	return source
+}
+
+var faults = map[rawsock.Fault]Outcome{
+	rawsock.Refused: Rejected, rawsock.Invalid: Rejected, rawsock.ResetByPeer: Reset, rawsock.KernelTimeout: TimedOut,
+	rawsock.Unreachable: Unreachable, rawsock.Exhausted: Exhausted,
+}
+
+func ofErrno(e syscall.Errno, phase string) (Class, bool) {
+	o, ok := faults[rawsock.FaultOf(e)]
+	c := Class{Outcome: o, Phase: phase}
+	if o == TimedOut {
+		c.Source = "kernel"
+	}
+	return c, ok
+}
+
+// byMethod is for errors that tell nothing by type or by what they wrap: what do they claim to be?
+func byMethod(err error, phase string) Class {
+	is, _ := err.(interface{ Is(error) bool })
+	claims := func(target error) bool { return is != nil && is.Is(target) }
+	timeout, _ := err.(interface{ Timeout() bool })
+	switch {
+	case claims(context.Canceled), claims(net.ErrClosed):
+		return Class{Canceled, phase, ""}
+	case claims(context.DeadlineExceeded):
+		return Class{TimedOut, phase, timeoutSource(phase, "context")}
+	case claims(os.ErrDeadlineExceeded), timeout != nil && timeout.Timeout():
+		return Class{TimedOut, phase, "deadline"}
+	}
+	return Class{Other, phase, ""}
+}

@@ -1,0 +1,150 @@
+package sockettest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+const (
+	// reportReserve is left before the test's own deadline, to print the report before go test kills the binary.
+	reportReserve = time.Second
+	// contextGrace is how long an operation has to heed its context before its fixture is closed as well.
+	contextGrace = 250 * time.Millisecond
+)
+
+// Expect runs op against the endpoint and judges how and when it ended. If that is not what is wanted it fails the test
+// with a report and goes on. It may be called from any goroutine, and returns what it measured.
+//
+// An operation that does not return in time is released: its context is cancelled and, if that is not enough, the
+// fixture closed. A failure reads:
+//
+//	connect: rejected, want timed out
+//	  want     timed out after 200ms, no later than 450ms
+//	  got      rejected in connect, after 170µs
+//	  error    *net.OpError  dial tcp 127.0.0.1:37461: connect: connection refused
+//	  ...
+func Expect[F Operation](t testing.TB, ep *fixtures.Endpoint, want Want, op F) Result {
+	if isNil(t) {
+		return refuse(errNilTB("Expect"))
+	}
+	t.Helper()
+	do, err := operation(op)
+	if err = errors.Join(err, expectable(t, ep, want)); err != nil {
+		t.Errorf("bad argument: sockettest.Expect: %v", err)
+		return refuse(err)
+	}
+	r := start(t.Context(), want, do)
+	defer r.end()
+	res := r.await(want, ep, testDeadline(t))
+	res, _ = want.choose(res)
+	if err := want.Check(res); err != nil {
+		t.Errorf("%s", reportOf(t, err, want, res, ep, r.start))
+	}
+	return res
+}
+
+// refuse is the result of an operation that was not run.
+func refuse(err error) Result {
+	return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: []Class{{Outcome: Other, Phase: unknownPhase}}}
+}
+
+// errNilTB is for calls without a test, which therefore have nothing to fail.
+func errNilTB(verb string) error {
+	err := fmt.Errorf("sockettest.%s: t is nil; want the test's own *testing.T", verb)
+	fmt.Fprintln(os.Stderr, err)
+	return err
+}
+
+// expectable finds the arguments with which there is nothing to judge.
+func expectable(t testing.TB, ep *fixtures.Endpoint, want Want) error {
+	if ep == nil {
+		return errors.New("ep is nil; want the Endpoint that Start returned")
+	}
+	if err := want.check(); err != nil {
+		return err
+	}
+	end := testDeadline(t)
+	if slack, _ := want.allowed(); !end.IsZero() && time.Now().Add(want.max+slack).After(end) {
+		return fmt.Errorf("the window of %q ends after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
+			want, digits(time.Until(end)))
+	}
+	return nil
+}
+
+// testDeadline is when the report must be out; zero if there is no limit.
+func testDeadline(t testing.TB) time.Time {
+	d, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return time.Time{}
+	}
+	end, ok := d.Deadline()
+	if !ok {
+		return time.Time{}
+	}
+	return end.Add(-reportReserve)
+}
+
+// await waits for the operation, up to the end of patience; then it releases it.
+func (r *run) await(w Want, ep *fixtures.Endpoint, end time.Time) Result {
+	patience := time.NewTimer(w.patience(r.start, end))
+	defer patience.Stop()
+	select {
+	case e := <-r.done:
+		return r.result(e)
+	case <-patience.C:
+	}
+	select {
+	case e := <-r.done: // both were ready
+		return r.result(e)
+	default:
+	}
+	elapsed := time.Since(r.start)
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: r.stack()}
+	res.Phase = phaseOfStack(res.stack)
+	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
+	res.unblocked = r.release(ep, elapsed)
+	return res
+}
+
+// patience goes well beyond the window, so that an operation that is merely late is reported with its time.
+func (w Want) patience(start, end time.Time) time.Duration {
+	p := w.max
+	switch slack, _ := w.allowed(); {
+	case w.outcome == Blocked:
+	case !w.bounded:
+		p = time.Minute
+	default:
+		p += slack + max(time.Second, w.max/2)
+	}
+	if !end.IsZero() {
+		p = min(p, end.Sub(start))
+	}
+	return max(p, 0)
+}
+
+// release makes the operation return: by its context, then by closing the fixture. A dialer that heeds no context is
+// refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting.
+func (r *run) release(ep *fixtures.Endpoint, elapsed time.Duration) bool {
+	r.cancel()
+	if r.returns(contextGrace) {
+		return true
+	}
+	_ = ep.Close()
+	return r.returns(2*time.Second + elapsed)
+}
+
+func (r *run) returns(within time.Duration) bool {
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	select {
+	case <-r.done:
+		return true
+	case <-limit.C:
+		return false
+	}
+}

@@ -1,0 +1,300 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// limit is the client's own timeout in these tests.
+const limit = 60 * time.Millisecond
+
+// dialing returns an operation that dials ep with a timeout of its own; 0 is none.
+func dialing(ep *fixtures.Endpoint, timeout time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", ep.Addr())
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+}
+
+func TestExpectPasses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+		want    Want
+		timeout time.Duration
+	}{
+		{"timed out", fixtures.BlackHole{}, TimedOut.After(limit).In("connect"), limit},
+		{"rejected", fixtures.Refused{}, Rejected.Before(limit), 0},
+		{"accepted", fixtures.Echo{}, Accepted.Before(limit), 0},
+		{"blocked", fixtures.BlackHole{}, Blocked.For(limit), 0},
+		{"between", fixtures.BlackHole{}, TimedOut.After(limit / 2).Before(2 * limit), limit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			NoLeaks(t)
+			ep := Start(t, tt.fixture)
+			r := Expect(t, ep, tt.want, dialing(ep, tt.timeout))
+			assert.Equal(t, tt.want.outcome, r.Outcome)
+			assert.GreaterOrEqual(t, r.Elapsed, tt.want.min)
+		})
+	}
+}
+
+func TestExpectFails(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+		want    Want
+		timeout time.Duration
+	}{
+		{"wrong outcome", fixtures.Refused{}, TimedOut.After(limit), limit},
+		{"too early", fixtures.BlackHole{}, TimedOut.After(time.Hour), limit},
+		{"too late", fixtures.BlackHole{}, TimedOut.After(limit).Slack(0), 5 * limit},
+		{"no answer", fixtures.BlackHole{}, TimedOut.After(limit).Slack(0), 0},
+		{"not blocked", fixtures.Refused{}, Blocked.For(time.Hour), 0},
+		{"wrong phase", fixtures.Refused{}, Rejected.Before(limit).In("read"), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			NoLeaks(t)
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := Start(tb, tt.fixture)
+				Expect(tb, ep, tt.want, dialing(ep, tt.timeout))
+			})
+			require.True(t, tb.Failed())
+			assert.False(t, tb.Died(), "Expect must not be fatal: it may run in any goroutine")
+			golden(t, hideCount(steady(tb.Text())))
+		})
+	}
+}
+
+// hideCount: how often a SYN was sent again depends on how long the caller was given.
+func hideCount(text string) string {
+	var keep []string
+	for l := range strings.SplitSeq(text, "\n") {
+		if !strings.Contains(l, "dropped so far") {
+			keep = append(keep, l)
+		}
+	}
+	return strings.Join(keep, "\n")
+}
+
+func TestExpectRefusesBadArguments(t *testing.T) {
+	t.Parallel()
+	never := func() error { panic("it must not run") }
+	var none func() error
+	var noneContext func(context.Context) error
+	for _, tt := range []struct {
+		name string
+		call func(tb *faketb.TB, ep *fixtures.Endpoint) Result
+	}{
+		{"negative after", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, TimedOut.After(-1), never) }},
+		{"negative before", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, TimedOut.Before(-1), never) }},
+		{"negative slack", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
+			return Expect(tb, ep, TimedOut.After(1).Slack(-1), never)
+		}},
+		{"negative for", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Blocked.For(-1), never) }},
+		{"blocked for nothing", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Blocked.For(0), never) }},
+		{"accepted for", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Accepted.For(1), never) }},
+		{"empty window", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
+			return Expect(tb, ep, Accepted.After(2).Before(1), never)
+		}},
+		{"unknown phase", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
+			return Expect(tb, ep, Accepted.Before(1).In("lunch"), never)
+		}},
+		{"zero want", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Want{}, never) }},
+		{"nil error", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Err(nil), never) }},
+		{"nil operation", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Accepted.Before(1), none) }},
+		{"nil operation with context", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
+			return Expect(tb, ep, Accepted.Before(1), noneContext)
+		}},
+		{"nil endpoint", func(tb *faketb.TB, _ *fixtures.Endpoint) Result { return Expect(tb, nil, Accepted.Before(1), never) }},
+		{"window past the deadline", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
+			tb.End = time.Now().Add(time.Minute)
+			return Expect(tb, ep, TimedOut.After(time.Hour), never)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var r Result
+			tb := faketb.Run(t, func(tb *faketb.TB) { r = tt.call(tb, Start(tb, fixtures.Refused{})) })
+			require.True(t, tb.Failed())
+			require.Error(t, r.Err)
+			assert.Equal(t, Other, r.Outcome)
+			golden(t, steady(tb.Text()))
+		})
+	}
+}
+
+func TestNilTBIsAnErrorAndNoPanic(t *testing.T) {
+	t.Parallel()
+	for _, tb := range []testing.TB{nil, (*testing.T)(nil)} {
+		ep := Start(tb, fixtures.Echo{})
+		_, err := ep.DialContext(t.Context(), "", "")
+		require.ErrorIs(t, err, net.ErrClosed)
+		r := Expect(tb, ep, Accepted.Before(1), func() error { panic("it must not run") })
+		require.ErrorContains(t, r.Err, "sockettest.Expect: t is nil; want the test's own *testing.T")
+		NoLeaks(tb)
+	}
+}
+
+func TestSlackOfTheWholeRun(t *testing.T) {
+	t.Setenv(slackEnv, "17ms")
+	d, err := TimedOut.After(1).allowed()
+	require.NoError(t, err)
+	assert.Equal(t, 17*time.Millisecond, d)
+	d, err = TimedOut.After(1).Slack(0).allowed()
+	require.NoError(t, err)
+	assert.Zero(t, d)
+	for _, bad := range []string{"soon", "-1s"} {
+		t.Setenv(slackEnv, bad)
+		require.ErrorContains(t, TimedOut.After(1).check(), `environment variable SOCKETTEST_SLACK is "`+bad+`"; want a duration such as 1s`)
+	}
+}
+
+// The reference timer: what a stalled machine does to it as well is not held against the operation.
+func TestLateIsJudgedAgainstTheReferenceTimer(t *testing.T) {
+	t.Parallel()
+	want := TimedOut.After(limit).Slack(10 * time.Millisecond)
+	timedOut := func(elapsed, late time.Duration) Result {
+		r := ended(context.DeadlineExceeded, elapsed)
+		r.late = late
+		return r
+	}
+	for _, tt := range []struct {
+		name    string
+		result  Result
+		message string
+	}{
+		{"in time", timedOut(limit, 0), ""},
+		{"within slack", timedOut(limit+10*time.Millisecond, 0), ""},
+		{"the machine stalled", timedOut(limit+time.Second, time.Second), ""},
+		{"the machine stalled, and more", timedOut(limit+1011*time.Millisecond, time.Second), "call: timed out 1ms too late"},
+		{"late on its own", timedOut(limit+11*time.Millisecond, 0), "call: timed out 1ms too late"},
+		{"early by a nanosecond", timedOut(limit-1, 0), "call: timed out 1ns too early"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := want.Check(tt.result)
+			if tt.message == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, tt.message)
+		})
+	}
+}
+
+// A reference timer that fires late, as on a machine that stalls, moves the end of the window with it; one that fires in
+// time does not, so a client that really is late is found.
+func TestReferenceTimerOfARun(t *testing.T) {
+	t.Parallel()
+	r := &run{at: limit, ref: time.NewTimer(time.Hour)}
+	assert.Zero(t, r.late(limit), "not past its time")
+	assert.Equal(t, time.Second, r.late(limit+time.Second), "it had to fire, and has not: it is as late as the operation")
+	r.fired.Store(int64(limit + time.Millisecond))
+	assert.Equal(t, time.Millisecond, r.late(limit+time.Second))
+}
+
+func TestExpectReportsGoexitAndPanic(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.Refused{})
+		r := Expect(tb, ep, Accepted.Before(limit), func() error { tb.Fatalf("no rows"); return nil })
+		assert.ErrorIs(t, r.Err, errExited)
+		r = Expect(tb, ep, Accepted.Before(limit), func() error { panic("no columns") })
+		assert.ErrorContains(t, r.Err, "the operation panicked: no columns")
+		assert.ErrorContains(t, r.Err, "expect_test.go", "its stack")
+	})
+	assert.Contains(t, tb.Text(), "no rows")
+	assert.Contains(t, tb.Text(), "call: unclassified, want accepted")
+}
+
+// An operation without a context, and without a limit, is let go by closing the fixture.
+func TestExpectReleasesWhatHeedsNoContext(t *testing.T) {
+	t.Parallel()
+	NoLeaks(t)
+	for _, f := range []fixtures.Fixture{fixtures.BlackHole{}, fixtures.Silent{}} {
+		ep := Start(t, f)
+		Expect(t, ep, Blocked.For(limit), func() error {
+			c, err := net.Dial("tcp", ep.Addr())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = io.ReadAll(c)
+			return err
+		})
+	}
+}
+
+func TestExpectTellsWhatCannotBeReleased(t *testing.T) {
+	t.Parallel()
+	stuck := make(chan struct{})
+	defer close(stuck)
+	var text string
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.Refused{})
+		Expect(tb, ep, Blocked.For(time.Millisecond), func() error { <-stuck; return nil })
+	})
+	text = tb.Text()
+	assert.Contains(t, text, "call: still blocked after its context was cancelled and the fixture closed")
+	assert.Contains(t, text, "its goroutine is left behind")
+}
+
+func TestExpectFromManyGoroutines(t *testing.T) {
+	t.Parallel()
+	NoLeaks(t)
+	ep := Start(t, fixtures.Echo{})
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() { Expect(t, ep, Accepted.Before(10*time.Second), dialing(ep, 0)) })
+	}
+	wg.Wait()
+	require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 50))
+}
+
+var errNoServers = errors.New("db: no servers")
+
+func TestErrFindsAnErrorOfTheClientsOwn(t *testing.T) {
+	t.Parallel()
+	ep := Start(t, fixtures.Refused{})
+	fail := func() error { return errNoServers }
+	Expect(t, ep, Err(errNoServers), fail)
+	Expect(t, ep, Err(errNoServers).Before(time.Second), fail)
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		Expect(tb, ep, Err(io.EOF), fail)
+		Expect(tb, ep, Err(errNoServers).After(time.Hour).Slack(0), fail)
+	})
+	assert.Contains(t, tb.Text(), `call: unclassified, want error "EOF"`)
+	assert.Contains(t, tb.Text(), "too early")
+}
+
+func TestMeasureAndCheckNeedNoTest(t *testing.T) {
+	t.Parallel()
+	r := Measure(func() error { return errNoServers })
+	assert.Equal(t, Other, r.Outcome)
+	require.NoError(t, Err(errNoServers).Check(r))
+	require.EqualError(t, Accepted.Before(time.Second).Check(r), "call: unclassified, want accepted")
+	require.NoError(t, Accepted.Before(time.Second).Check(Measure(func(context.Context) error { return nil })))
+	require.Error(t, Accepted.After(-1).Check(r))
+	var none func() error
+	require.ErrorContains(t, Measure(none).Err, "op is nil")
+}

@@ -1,0 +1,119 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// An Operation is what [Expect] and [Measure] run: a call of the code under test. The context of the second form is
+// cancelled when the operation takes too long or the test ends.
+type Operation interface {
+	func() error | func(context.Context) error
+}
+
+// A Result is how an operation ended.
+type Result struct {
+	Outcome Outcome       // of the class that was wanted, if the error has several; else of the first
+	Phase   string        // of that class
+	Elapsed time.Duration // from before the call until after its return
+	Err     error         // as the operation returned it
+	Classes []Class       // all that can be told from Err
+
+	late      time.Duration // how much later than asked the reference timer fired
+	stack     []string      // where the operation was blocked
+	unblocked bool          // after it was given up, the operation returned
+}
+
+// errExited is the Result.Err of an operation that called runtime.Goexit.
+var errExited = errors.New("the operation ended by runtime.Goexit (a t.FailNow or t.Fatal inside it)")
+
+// A panicError is the Result.Err of an operation that panicked.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("the operation panicked: %v\n%s", e.value, e.stack)
+}
+
+// Measure runs op to its end and says how it ended. It has no patience of its own: an operation that hangs hangs it.
+// [Want.Check] judges the result.
+func Measure[F Operation](op F) Result {
+	run, err := operation(op)
+	if err != nil {
+		return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: Classify(err)}
+	}
+	r := start(context.Background(), Want{}, run)
+	defer r.end()
+	return r.result(<-r.done)
+}
+
+// operation brings both forms of op into one.
+func operation[F Operation](op F) (func(context.Context) error, error) {
+	switch f := any(op).(type) {
+	case func(context.Context) error:
+		if f != nil {
+			return f, nil
+		}
+	case func() error:
+		if f != nil {
+			return func(context.Context) error { return f() }, nil
+		}
+	}
+	return nil, errors.New("op is nil; want a function to run, such as client.Ping")
+}
+
+// Check judges a result, without a test: nil, or an error that says in one line what differs. In a Result of [Measure]
+// no reference timer ran, so only slack makes up for a busy machine.
+func (w Want) Check(r Result) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	if w.outcome == Blocked {
+		return w.checkBlocked(r)
+	}
+	r, ok := w.choose(r)
+	slack, _ := w.allowed()
+	switch latest := w.max + r.late + slack; {
+	case !ok:
+		return fmt.Errorf("%s: %s, want %s", r.Phase, r.Outcome, w.what())
+	case w.phase != "" && r.Phase != w.phase:
+		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.Outcome, w.phase)
+	case r.Elapsed < w.min:
+		return fmt.Errorf("%s: %s %s too early", r.Phase, r.Outcome, digits(w.min-r.Elapsed))
+	case w.bounded && r.Elapsed > latest:
+		return fmt.Errorf("%s: %s %s too late", r.Phase, r.Outcome, digits(r.Elapsed-latest))
+	}
+	return nil
+}
+
+func (w Want) checkBlocked(r Result) error {
+	switch {
+	case r.Elapsed < w.min:
+		return fmt.Errorf("%s: %s after %s, want it still blocked after %s", r.Phase, r.Outcome, digits(r.Elapsed), digits(w.min))
+	case r.Outcome == Blocked && !r.unblocked:
+		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
+	}
+	return nil
+}
+
+// choose puts the class that is wanted in front, and tells whether there is one.
+func (w Want) choose(r Result) (Result, bool) {
+	if w.target != nil {
+		return r, r.Outcome != Blocked && errors.Is(r.Err, w.target)
+	}
+	best := -1
+	for i, c := range r.Classes {
+		if w.outcome.covers(c.Outcome) && (best < 0 || c.Phase == w.phase) {
+			best = i
+		}
+	}
+	if best < 0 || r.Outcome == Blocked {
+		return r, false
+	}
+	r.Outcome, r.Phase = r.Classes[best].Outcome, r.Classes[best].Phase
+	return r, true
+}

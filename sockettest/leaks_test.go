@@ -1,0 +1,219 @@
+package sockettest
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// waitFor is what a leaked goroutine does; its name is looked for in reports.
+func waitFor(quit chan struct{}) { <-quit }
+
+// leaking runs a test that leaks with a goroutine of its own, so that its label does not stay on this one.
+func leaking(t *testing.T, f func(tb *faketb.TB)) *faketb.TB {
+	t.Helper()
+	return faketb.Run(t, func(tb *faketb.TB) {
+		NoLeaks(tb)
+		f(tb)
+	})
+}
+
+func TestNoLeaksPassesACleanTest(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	tb := leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.Echo{})
+		Expect(tb, ep, Accepted.Before(10*time.Second), dialing(ep, 0))
+		quit := make(chan struct{})
+		go waitFor(quit)
+		tb.Cleanup(func() { close(quit) })
+	})
+	assert.Empty(t, tb.Text())
+	assert.Less(t, time.Since(begin), settle, "it waited though nothing leaked")
+}
+
+func TestNoLeaksNamesTheGoroutine(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	tb := leaking(t, func(*faketb.TB) {
+		for range 3 {
+			go waitFor(quit)
+		}
+	})
+	golden(t, steady(tb.Text()))
+}
+
+func TestNoLeaksIgnoresWhatItIsTold(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeaks(tb, "example.com/go-sockettest/sockettest.waitFor")
+		go waitFor(quit)
+	})
+	assert.Empty(t, tb.Text())
+	tb = faketb.Run(t, func(tb *faketb.TB) { NoLeaks(tb, "") })
+	assert.True(t, tb.Died())
+	golden(t, tb.Text())
+}
+
+func TestNoLeaksNamesTheConnection(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+	}{
+		{"echo", fixtures.Echo{}},
+		{"unread", fixtures.Silent{Unread: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var leaked net.Conn
+			tb := leaking(t, func(tb *faketb.TB) {
+				ep := Start(tb, tt.fixture)
+				var err error
+				leaked, err = ep.DialContext(tb.Context(), "", "")
+				assert.NoError(t, err)
+				assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
+			})
+			golden(t, steady(tb.Text()))
+			require.NoError(t, leaked.Close())
+		})
+	}
+}
+
+// A client that was made before the fixture is closed after it: no leak.
+func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
+	t.Parallel()
+	tb := leaking(t, func(tb *faketb.TB) {
+		var c net.Conn
+		tb.Cleanup(func() { _ = c.Close() })
+		ep := Start(tb, fixtures.Echo{})
+		var err error
+		c, err = ep.DialContext(tb.Context(), "", "")
+		assert.NoError(t, err)
+		assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
+	})
+	assert.Empty(t, tb.Text())
+}
+
+// A dial that goes on after its caller has given up ends with the black hole, at its next SYN.
+func TestNoLeaksSettlesForOneRetransmission(t *testing.T) {
+	t.Parallel()
+	tb := leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.BlackHole{})
+		go func() {
+			c, err := net.Dial("tcp", ep.Addr())
+			if err == nil {
+				_ = c.Close()
+			}
+		}()
+		assert.NoError(t, ep.Await(tb.Context(), fixtures.SYN, 1))
+	})
+	assert.Empty(t, tb.Text())
+}
+
+func TestNoLeaksStandsAside(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	tb := leaking(t, func(tb *faketb.TB) {
+		go waitFor(quit)
+		tb.Errorf("something else")
+	})
+	assert.Equal(t, "something else", tb.Text())
+	tb = leaking(t, func(tb *faketb.TB) {
+		go waitFor(quit)
+		tb.Skipf("not today")
+	})
+	assert.Empty(t, tb.Text())
+}
+
+func TestNoLeaksTwiceIsOnce(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	tb := leaking(t, func(tb *faketb.TB) {
+		NoLeaks(tb)
+		go waitFor(quit)
+	})
+	assert.Equal(t, 1, strings.Count(tb.Text(), "leak: 1 goroutine"))
+}
+
+// The one that leaks is named, its parallel neighbours are not.
+func TestNoLeaksBlamesNoNeighbour(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	started := make(chan struct{})
+	done := make(chan *faketb.TB)
+	go func() {
+		done <- leaking(t, func(*faketb.TB) {
+			go waitFor(quit)
+			close(started)
+		})
+	}()
+	<-started
+	for range 10 {
+		tb := leaking(t, func(tb *faketb.TB) {
+			ep := Start(tb, fixtures.Echo{})
+			Expect(tb, ep, Accepted.Before(10*time.Second), dialing(ep, 0))
+		})
+		assert.Empty(t, tb.Text())
+	}
+	assert.Contains(t, (<-done).Text(), "sockettest.waitFor")
+	close(quit)
+}
+
+// Subtests and what they start belong to the test that asked.
+func TestNoLeaksCoversSubtests(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	tb := leaking(t, func(*faketb.TB) {
+		t.Run("sub", func(*testing.T) { go waitFor(quit) })
+	})
+	assert.Contains(t, tb.Text(), "sockettest.waitFor")
+}
+
+// TestMain runs this package under Main, and in a child of TestMain's own tests, a package that leaks.
+func TestMain(m *testing.M) { Main(m) }
+
+func TestMainFindsWhatAPackageLeaves(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		mode string
+		ok   bool
+	}{{"clean", true}, {"leak", false}} {
+		t.Run(tt.mode, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMainsChild$", "-test.v")
+			cmd.Env = append(os.Environ(), "SOCKETTEST_CHILD="+tt.mode)
+			out, err := cmd.CombinedOutput()
+			assert.Contains(t, string(out), "PASS: TestMainsChild")
+			if tt.ok {
+				assert.NoError(t, err, "%s", out)
+				return
+			}
+			require.Error(t, err, "%s", out)
+			assert.Contains(t, string(out), "leak: goroutines outlive the package's tests")
+			assert.Contains(t, string(out), "sockettest.waitFor")
+		})
+	}
+}
+
+// TestMainsChild is what TestMainFindsWhatAPackageLeaves runs.
+func TestMainsChild(t *testing.T) {
+	if os.Getenv("SOCKETTEST_CHILD") == "leak" {
+		go waitFor(make(chan struct{}))
+	}
+}

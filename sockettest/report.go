@@ -1,0 +1,188 @@
+package sockettest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// keepEvents is how many events a report shows at each end of a long timeline.
+const keepEvents = 8
+
+// A failure is all that a report tells, so that writing it is a pure function.
+type failure struct {
+	headline string
+	want     Want
+	slack    time.Duration
+	result   Result
+	rule     string
+	fixture  string
+	from     time.Duration // the operation's start, since the endpoint's
+	events   []fixtures.Event
+}
+
+func reportOf(t testing.TB, err error, w Want, r Result, ep *fixtures.Endpoint, start time.Time) string {
+	slack, _ := w.allowed()
+	f := failure{
+		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
+		from: start.Sub(ep.Started()), events: ep.Events(),
+	}
+	if len(f.events) > 2*keepEvents {
+		f.saveEvents(t.ArtifactDir())
+	}
+	return f.String()
+}
+
+// saveEvents keeps the whole timeline where go test -artifacts leaves it.
+func (f failure) saveEvents(dir string) {
+	var b strings.Builder
+	for _, e := range f.events {
+		fmt.Fprintln(&b, e)
+	}
+	_ = os.WriteFile(filepath.Join(dir, "timeline.txt"), []byte(b.String()), 0o600)
+}
+
+// String writes the report. Its first line survives a grep.
+func (f failure) String() string {
+	var b strings.Builder
+	b.WriteString(f.headline)
+	f.line(&b, "want", f.wanted())
+	f.line(&b, "got", fmt.Sprintf("%s, after %s", inPhase(f.result.Outcome, f.result.Phase), digits(f.result.Elapsed)))
+	for _, c := range f.others() {
+		f.line(&b, "", "and "+inPhase(c.Outcome, c.Phase))
+	}
+	f.line(&b, "window", f.window())
+	for i, l := range chain(f.result.Err, 0) {
+		f.line(&b, label("error", i), l)
+	}
+	for i, l := range f.blocked() {
+		f.line(&b, label("blocked", i), l)
+	}
+	f.line(&b, "rule", f.rule)
+	f.line(&b, "fixture", f.fixture)
+	for _, l := range f.timeline() {
+		fmt.Fprintf(&b, "\n%s", l)
+	}
+	return b.String()
+}
+
+// line writes one labelled line, unless it is empty.
+func (failure) line(b *strings.Builder, label, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "\n  %-8s %s", label, text)
+	}
+}
+
+// label names the first of several lines.
+func label(s string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return s
+}
+
+func (f failure) wanted() string {
+	s := f.want.String()
+	if !f.want.bounded || f.want.outcome == Blocked {
+		return s
+	}
+	s += ", no later than " + digits(f.latest())
+	if f.result.late > 0 {
+		s += " (this machine's timers: " + digits(f.result.late) + " late)"
+	}
+	return s
+}
+
+func (f failure) latest() time.Duration { return f.want.max + f.result.late + f.slack }
+
+// others are the classes of the error that are not on the line before.
+func (f failure) others() []Class {
+	var more []Class
+	for _, c := range f.result.Classes {
+		if c.Outcome != f.result.Outcome || c.Phase != f.result.Phase {
+			more = append(more, c)
+		}
+	}
+	return more
+}
+
+// window draws when the operation returned (X) against when it should have (=).
+func (f failure) window() string {
+	if !f.want.bounded || f.want.outcome == Blocked {
+		return ""
+	}
+	const width = 40
+	span := max(f.latest(), f.result.Elapsed)
+	span += span / 20
+	at := func(d time.Duration) int { return int(int64(d) * width / max(int64(span), 1)) }
+	b := []byte(strings.Repeat("-", width+1))
+	for i := at(f.want.min); i <= at(f.latest()); i++ {
+		b[i] = '='
+	}
+	b[at(f.result.Elapsed)] = 'X'
+	return fmt.Sprintf("0 %s %s", b, digits(span))
+}
+
+// chain writes an error and what it wraps, one line each, with types.
+func chain(err error, depth int) []string {
+	if err == nil || depth > maxDepth {
+		return nil
+	}
+	text := strings.ReplaceAll(err.Error(), "\n", "\n           ")
+	if e, ok := err.(syscall.Errno); ok {
+		text += " (" + rawsock.ErrnoName(e) + ")"
+	}
+	lines := []string{fmt.Sprintf("%s%T  %s", strings.Repeat("  ", depth), err, text)}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, branch := range e.Unwrap() {
+			lines = append(lines, chain(branch, depth+1)...)
+		}
+	case interface{ Unwrap() error }:
+		lines = append(lines, chain(e.Unwrap(), depth+1)...)
+	}
+	return lines
+}
+
+// blocked shows the ends of the stack: what it waits for, and who called.
+func (f failure) blocked() []string {
+	s := f.result.stack
+	if len(s) > 4 {
+		s = []string{s[0], s[1], "...", s[len(s)-1]}
+	}
+	if f.result.Outcome == Blocked && !f.result.unblocked {
+		s = append(s, "it did not return when its context was cancelled and the fixture closed: its goroutine is left behind")
+	}
+	return s
+}
+
+// timeline writes the fixture's events, timed from the operation's start; the middle of a long one is cut.
+func (f failure) timeline() []string {
+	var lines []string
+	for i, e := range f.events {
+		if cut := len(f.events) - 2*keepEvents; cut > 0 && i >= keepEvents && i < keepEvents+cut {
+			if i == keepEvents {
+				lines = append(lines, fmt.Sprintf("       ... %d more (timeline.txt, with go test -artifacts) ...", cut))
+			}
+			continue
+		}
+		ms := float64(e.At-f.from) / float64(time.Millisecond)
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", ms, e.Kind, e.Note), " "))
+	}
+	return lines
+}
+
+// inPhase names the phase, if it is known.
+func inPhase(o Outcome, phase string) string {
+	if phase == unknownPhase {
+		return o.String()
+	}
+	return o.String() + " in " + phase
+}

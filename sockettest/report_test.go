@@ -1,0 +1,91 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+func refusedError() error {
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 37461}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
+func ended(err error, elapsed time.Duration) Result {
+	r := Result{Elapsed: elapsed, Err: err, Classes: Classify(err)}
+	r.Outcome, r.Phase = r.Classes[0].Outcome, r.Classes[0].Phase
+	return r
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	const limit = 200 * time.Millisecond
+	blackHole := []fixtures.Event{
+		{At: 100 * time.Microsecond, Kind: fixtures.Bound, Note: "SYNs are dropped"},
+		{At: 41 * time.Millisecond, Kind: fixtures.SYN, Count: 1, Note: "1 dropped so far, retransmissions included"},
+	}
+	hung := Result{Outcome: Blocked, Phase: "connect", Elapsed: 1450 * time.Millisecond, unblocked: true,
+		stack: []string{"net.(*netFD).connect  fd_unix.go:118", "net.(*netFD).dial  sock_posix.go:124",
+			"net.(*Dialer).DialContext  dial.go:523", "db.open  client.go:88", "db.(*Client).Ping  client.go:41"}}
+	hung.Classes = []Class{{Outcome: Blocked, Phase: "connect"}}
+	left := hung
+	left.unblocked = false
+	slow := ended(context.DeadlineExceeded, 550*time.Millisecond)
+	slow.late = 6 * time.Millisecond
+	joined := ended(errors.Join(refusedError(), fmt.Errorf("second host: %w", os.ErrDeadlineExceeded)), limit)
+	var many []fixtures.Event
+	for i := range 40 {
+		many = append(many, fixtures.Event{At: time.Duration(i) * time.Millisecond, Kind: fixtures.Accepted, Conn: i + 1,
+			Note: fmt.Sprintf("#%d from 127.0.0.1:40000", i+1)})
+	}
+	for _, tt := range []struct {
+		name    string
+		want    Want
+		result  Result
+		fixture string
+		events  []fixtures.Event
+	}{
+		{"wrong outcome", TimedOut.After(limit), ended(refusedError(), 170*time.Microsecond), "Refused{}",
+			[]fixtures.Event{{Kind: fixtures.Bound, Note: "not listening; the port stays ours"}}},
+		{"wrong phase", TimedOut.After(limit).In("read"), ended(context.DeadlineExceeded, limit), "BlackHole{}", blackHole},
+		{"too early", TimedOut.After(limit), ended(os.ErrDeadlineExceeded, 40*time.Millisecond), "BlackHole{}", blackHole},
+		{"too late", TimedOut.After(limit), slow, "BlackHole{}", blackHole},
+		{"no answer", TimedOut.After(limit), hung, "BlackHole{}", blackHole},
+		{"left behind", TimedOut.After(limit), left, "BlackHole{}", blackHole},
+		{"not blocked", Blocked.For(limit), ended(refusedError(), time.Millisecond), "Refused{}", nil},
+		{"several outcomes", Accepted.Before(limit), joined, "BlackHole{}", blackHole},
+		{"error of its own", Err(errors.New("db: no servers")).After(limit), ended(errors.New("db: bad connection"), limit), "BlackHole{}", blackHole},
+		{"long timeline", Rejected.Before(limit), ended(nil, time.Millisecond), "Echo{}", many},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := tt.want.choose(tt.result)
+			err := tt.want.Check(r)
+			if err == nil {
+				t.Fatal("the check passed")
+			}
+			golden(t, failure{headline: err.Error(), want: tt.want, slack: defaultSlack, result: r,
+				rule:    "a SYN that nobody answers is retried by the kernel for minutes (tcp(7), tcp_syn_retries)",
+				fixture: tt.fixture + " on 127.0.0.1:37461", from: 40 * time.Millisecond, events: tt.events}.String())
+		})
+	}
+}
+
+func TestLeakageReport(t *testing.T) {
+	t.Parallel()
+	golden(t, leakage{
+		goroutines: []stuck{
+			{count: 3, frames: []string{"net.(*netFD).Read  fd_posix.go:68", "net.(*conn).Read  net.go:196", "bufio.(*Reader).fill  bufio.go:113",
+				"net/http.(*persistConn).readLoop  transport.go:2325", "net/http.(*Transport).dialConn.gowrap2  transport.go:1944"}},
+			{count: 1, frames: []string{"db.(*pool).reap  pool.go:17"}},
+		},
+		conns: []string{"#1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side"},
+	}.String())
+}

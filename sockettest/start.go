@@ -1,0 +1,65 @@
+package sockettest
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
+)
+
+// An Option says where [Start] puts a fixture.
+type Option func(*fixtures.Where)
+
+// On puts the fixture on another network than the kernel's loopback. Nil means the kernel's loopback.
+func On(s network.Stack) Option { return func(w *fixtures.Where) { w.Stack = s } }
+
+// Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not.
+func Network(name string) Option { return func(w *fixtures.Where) { w.Network = name } }
+
+// Address asks for one address, such as "127.0.0.1:1717", on loopback. By default any free port will do.
+func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
+
+// Start runs a fixture until the test ends. What is wrong with the fixture or its address is fatal; a fixture that this
+// platform cannot give skips the test, with the reason.
+func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint {
+	if isNil(t) {
+		_ = errNilTB("Start")
+		return &fixtures.Endpoint{} // acts as a closed one
+	}
+	t.Helper()
+	var w fixtures.Where
+	for _, o := range opts {
+		if o == nil {
+			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Network or Address")
+		}
+		o(&w)
+	}
+	ep, err := fixtures.Start(t.Context(), f, w)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skipf("sockettest.Start: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("bad argument: sockettest.Start: %v", err)
+	}
+	t.Cleanup(func() { stop(t, ep) })
+	return ep
+}
+
+// stop closes the endpoint, after NoLeaks has had a look at its connections.
+func stop(t testing.TB, ep *fixtures.Endpoint) {
+	t.Helper()
+	if w := watched(t); w != nil {
+		w.inspect(ep)
+	}
+	if err := ep.Close(); err != nil {
+		t.Errorf("sockettest: %v", err)
+	}
+}
+
+// isNil finds a nil interface, and a nil *testing.T inside one.
+func isNil(t testing.TB) bool {
+	v := reflect.ValueOf(t)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
