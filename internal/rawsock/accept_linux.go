@@ -45,8 +45,7 @@ func (p *port) awaitListening() (gen int, rescued net.Conn, err error) {
 		rescued, err = p.adopt(c)
 		return p.gen, rescued, err
 	}
-	_ = p.ln.SetDeadline(time.Time{})
-	return p.gen, nil, p.socket.SetReadDeadline(time.Time{})
+	return p.gen, nil, p.ln.SetDeadline(time.Time{})
 }
 
 // acceptable: a port that drops by IP_MINTTL still hands out what was queued before.
@@ -92,13 +91,13 @@ func (p *port) adopt(c *net.TCPConn) (net.Conn, error) {
 // A connection's arrival is an event of the poller, and TCP_INFO tells how many there are, so each is timed from its
 // own arrival though nobody has accepted it.
 func (p *port) awaitDue(gen int) error {
-	raw, err := p.socket.SyscallConn()
-	if err != nil {
-		return err
-	}
 	for {
 		due, err := p.nextDue(gen)
 		if err != nil || due {
+			return err
+		}
+		raw, err := p.queue.SyscallConn()
+		if err != nil {
 			return err
 		}
 		err = raw.Read(func(fd uintptr) bool { return p.arrived(int(fd)) })
@@ -117,11 +116,19 @@ func (p *port) nextDue(gen int) (bool, error) {
 		return false, os.ErrDeadlineExceeded // Accept looks at the state again
 	case p.state.Hold <= 0:
 		return true, nil
-	case len(p.arrivals) == 0:
-		return false, p.socket.SetReadDeadline(time.Time{})
+	case p.queue == nil:
+		// The listener itself can only be waited on by accepting (net's raw listener has no Read).
+		f, err := p.ln.File()
+		if err != nil {
+			return false, err
+		}
+		p.queue = f
+	}
+	if len(p.arrivals) == 0 {
+		return false, p.queue.SetReadDeadline(time.Time{})
 	}
 	due := p.arrivals[0].Add(p.state.Hold)
-	return !time.Now().Before(due), p.socket.SetReadDeadline(due)
+	return !time.Now().Before(due), p.queue.SetReadDeadline(due)
 }
 
 // arrived notes the connections that have joined the queue since it was last called, and says whether there are any.

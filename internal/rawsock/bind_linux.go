@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/network"
 )
@@ -38,31 +38,38 @@ func bindByNumber(addr *net.TCPAddr) (fd, port int, err error) {
 		return boundSocket(addr)
 	}
 	for range bindTries {
-		fd, port, err = boundSocket(addr)
-		if err != nil {
-			return -1, 0, err
+		a := &net.TCPAddr{IP: addr.IP, Port: nextPort()}
+		if a.Port == 0 {
+			if a.Port, err = freePort(addr); err != nil {
+				return -1, 0, err
+			}
 		}
-		_ = syscall.Close(fd)
-		fd, port, err = boundSocket(&net.TCPAddr{IP: addr.IP, Port: port})
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		fd, port, err = boundSocket(a)
+		if !errors.Is(err, unix.EADDRINUSE) {
 			break
 		}
 	}
 	return fd, port, err
 }
 
+// freePort asks the kernel for a port and gives it back, to be bound by number.
+func freePort(addr *net.TCPAddr) (int, error) {
+	fd, port, err := boundSocket(addr)
+	if err == nil {
+		err = unix.Close(fd)
+	}
+	return port, err
+}
+
 // explainBind adds the remedy to the errors that a caller can do something about.
 func explainBind(addr *net.TCPAddr, err error) error {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && addr.Port != 0:
+	case errors.Is(err, unix.EADDRINUSE) && addr.Port != 0:
 		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", addr, err)
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
-	case addr.IP.To4() == nil && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
+	case addr.IP.To4() == nil && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)):
 		return fmt.Errorf("linux: no IPv6 loopback on this host (%w): %w", err, errors.ErrUnsupported)
 	}
 	return fmt.Errorf("bind %s: %w", addr, err)
 }
-
-// openFile puts a non-blocking descriptor on Go's poller.
-func openFile(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }

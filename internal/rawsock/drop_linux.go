@@ -55,11 +55,11 @@ func (p *port) endDrop(fd int) {
 func (p *port) Dropped() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.dropping {
+	if !p.dropping || p.closed {
 		return p.dropped, nil
 	}
 	var n int
-	err := control(p.socket, func(fd int) (err error) {
+	err := p.control(func(fd int) (err error) {
 		n, err = p.total(fd)
 		return err
 	})
@@ -106,7 +106,7 @@ func (p *port) rescue(fd int) {
 		if err != nil {
 			return
 		}
-		f := openFile(nfd, "accepted")
+		f := os.NewFile(uintptr(nfd), "accepted")
 		c, err := net.FileConn(f)
 		_ = f.Close()
 		if err == nil {

@@ -24,8 +24,9 @@ type port struct {
 	mu        sync.Mutex
 	changed   *sync.Cond       // the state, or closed
 	taking    sync.RWMutex     // held for reading in accept(2)
-	socket    *os.File         // bound; the options are set here
-	ln        *net.TCPListener // the same socket, for accepting; nil until it first listened
+	fd        int              // the bound socket, until it is ln
+	ln        *net.TCPListener // the same socket on Go's poller, from when it first listened
+	queue     *os.File         // the same socket again, to wait for arrivals without accepting; only for Hold
 	listening bool             // listen(2) is in force
 	state     network.State
 	gen       int // counts the changes of state
@@ -40,12 +41,20 @@ type port struct {
 }
 
 func newPort(fd int, addr *net.TCPAddr, minTTL bool) *port {
-	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL, socket: openFile(fd, addr.String())}
+	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL, fd: fd}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
 
 func (p *port) Addr() net.Addr { return p.addr }
+
+// control runs f on the socket. The caller holds mu.
+func (p *port) control(f func(fd int) error) error {
+	if p.ln != nil {
+		return control(p.ln, f)
+	}
+	return f(p.fd)
+}
 
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
@@ -77,7 +86,7 @@ func (p *port) enter(s network.State) error {
 
 // answer makes the system calls for s. The caller holds mu.
 func (p *port) answer(s network.State) error {
-	return control(p.socket, func(fd int) error {
+	return p.control(func(fd int) error {
 		switch s.Answer {
 		case network.Listen:
 			if s.Handshake > 0 {
@@ -127,12 +136,29 @@ func (p *port) listen(fd int) error {
 	if p.ln != nil {
 		return nil
 	}
-	ln, err := net.FileListener(p.socket)
+	return p.poll(fd)
+}
+
+// poll hands the socket over to package net, and so to Go's poller. A file that is made of a blocking descriptor is kept
+// off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the socket non-blocking
+// again and registers that.
+func (p *port) poll(fd int) error {
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	// A duplicate, so that a failure leaves us what we had.
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(dup), p.addr.String())
+	ln, err := net.FileListener(f)
+	_ = f.Close()
 	if err != nil {
 		return err
 	}
-	p.ln = ln.(*net.TCPListener)
-	return nil
+	p.fd, p.ln = -1, ln.(*net.TCPListener)
+	return os.NewSyscallError("close", unix.Close(fd))
 }
 
 // startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of an earlier time
@@ -157,7 +183,9 @@ func (p *port) wake() {
 	past := time.Unix(1, 0)
 	if p.ln != nil {
 		_ = p.ln.SetDeadline(past)
-		_ = p.socket.SetReadDeadline(past)
+	}
+	if p.queue != nil {
+		_ = p.queue.SetReadDeadline(past)
 	}
 	p.changed.Broadcast()
 }
@@ -169,23 +197,34 @@ func (p *port) Close() error {
 		p.mu.Unlock()
 		return nil
 	}
-	_ = control(p.socket, func(fd int) error { p.endDrop(fd); return nil }) // the count outlives the socket
+	_ = p.control(func(fd int) error { p.endDrop(fd); return nil }) // the count outlives the socket
 	p.closed = true
 	old := p.shake
 	p.shake = nil
 	p.gen++
 	p.wake()
-	err := p.socket.Close()
+	err := p.release()
+	p.mu.Unlock()
+	old.stop()
+	return err
+}
+
+// release closes every descriptor. The caller holds mu.
+func (p *port) release() error {
+	var err error
 	if p.ln != nil {
-		_ = p.ln.Close()
+		err = p.ln.Close()
+	} else {
+		err = os.NewSyscallError("close", unix.Close(p.fd))
+	}
+	if p.queue != nil {
+		_ = p.queue.Close()
 	}
 	p.unfill()
 	for _, c := range p.rescued {
 		_ = c.Close()
 	}
 	p.rescued = nil
-	p.mu.Unlock()
-	old.stop()
 	return err
 }
 

@@ -31,7 +31,7 @@ func probeDrop(ip net.IP) bool {
 	}
 	defer func() { _ = p.Close() }()
 	dropped := false
-	_ = control(p.socket, func(fd int) error {
+	_ = p.control(func(fd int) error {
 		if err := p.drop(fd); err != nil {
 			return err
 		}

@@ -1,0 +1,47 @@
+package sockettest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// BenchmarkExpect is what Expect adds to an operation that returns at once.
+func BenchmarkExpect(b *testing.B) {
+	ep := Start(b, fixtures.Refused{})
+	op := func(context.Context) error { return nil }
+	b.ReportAllocs()
+	for b.Loop() {
+		Expect(b, ep, Accepted.Before(time.Second), op)
+	}
+}
+
+// BenchmarkNoLeaks looks at a clean test while 1,000 goroutines of others are alive, beside goleak, which would have to
+// be told to ignore them.
+func BenchmarkNoLeaks(b *testing.B) {
+	quit := make(chan struct{})
+	for range 1000 {
+		go waitFor(quit)
+	}
+	defer close(quit)
+	b.Run("NoLeaks", func(b *testing.B) {
+		for b.Loop() {
+			if tb := faketb.Run(b, func(tb *faketb.TB) { NoLeaks(tb) }); tb.Failed() {
+				b.Fatal(tb.Text())
+			}
+		}
+	})
+	b.Run("goleak", func(b *testing.B) {
+		ignore := goleak.IgnoreCurrent()
+		for b.Loop() {
+			if err := goleak.Find(ignore); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
