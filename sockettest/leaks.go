@@ -52,7 +52,7 @@ var (
 //
 // A failure reads:
 //
-//	leak: 1 goroutine and 1 connection outlive the test
+//	leak: 1 goroutine and 1 connection left behind
 //	  goroutine  net.(*conn).Read  net.go:196
 //	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side
 func NoLeaks(t testing.TB, ignore ...string) {
@@ -181,7 +181,7 @@ func (l leakage) String() string {
 		parts = append(parts, plural(n, "connection"))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "leak: %s outlive the test", strings.Join(parts, " and "))
+	fmt.Fprintf(&b, "leak: %s left behind", strings.Join(parts, " and "))
 	for _, g := range l.goroutines {
 		for i, f := range g.short() {
 			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
