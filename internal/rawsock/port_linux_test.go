@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -395,6 +396,26 @@ func TestPortCloseEndsEverything(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Close may come while Accept is just about to wait for arrivals, or to count them.
+func TestPortCloseWhileArrivalsAreAwaited(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		for i := range 3000 {
+			p, err := bindPort(&net.TCPAddr{IP: p.addr.IP}, p.minTTL)
+			require.NoError(t, err)
+			require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: time.Hour}))
+			got := make(chan error, 1)
+			go func() { _, err := p.Accept(); got <- err }()
+			for range i % 30 { // so that it meets every step of the other
+				_, _ = p.Dropped()
+				runtime.Gosched()
+			}
+			require.NoError(t, p.Close())
+			require.ErrorIs(t, <-got, net.ErrClosed)
+		}
+	})
 }
 
 // Not parallel: it counts the process's descriptors.
