@@ -12,8 +12,12 @@ type Stack interface {
 	// (IPv4), "tcp4" or "tcp6"; an empty address means any free port on that family's loopback address.
 	Bind(ctx context.Context, network, address string) (Port, error)
 
-	// DialContext connects as [net.Dialer.DialContext] does, within this network only.
+	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for the code under test.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Connect connects as DialContext does, for a client that is to misbehave: it returns a connection with which it
+	// can. Nothing of its own (no keep-alive, no MPTCP) blurs what the server sees.
+	Connect(ctx context.Context, network, address string) (Conn, error)
 }
 
 // A Port is an address that is bound and held: nobody else can take it while it is open, whatever its state.
@@ -29,7 +33,7 @@ type Port interface {
 
 	// Accept waits for the next connection. Changes of state do not end the wait; Close does, with [net.ErrClosed].
 	// Any other error (no descriptors left, say) leaves the port usable, and Accept may be called again.
-	Accept() (net.Conn, error)
+	Accept() (Conn, error)
 
 	// Dropped counts the segments that were dropped unanswered so far: while the answer is Drop, each SYN, the
 	// retransmitted ones included. Where the platform does not count them it returns an error that wraps

@@ -60,20 +60,21 @@ func TestStartIsFatal(t *testing.T) {
 }
 
 // A stack that cannot: what the platform does not have skips the test, with the reason.
-type poor struct{ err error }
+type poor struct {
+	network.Stack // nil: nothing but Bind is called
+	err           error
+}
 
 func (p poor) Bind(context.Context, string, string) (network.Port, error) { return nil, p.err }
-
-func (p poor) DialContext(context.Context, string, string) (net.Conn, error) { return nil, p.err }
 
 func TestStartSkipsWhatThePlatformCannotGive(t *testing.T) {
 	t.Parallel()
 	cannot := fmt.Errorf("plan9: SYNs cannot be dropped: %w", errors.ErrUnsupported)
-	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, On(poor{cannot})) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, On(poor{err: cannot})) })
 	assert.False(t, tb.Failed())
 	assert.Equal(t, "sockettest.Start: BlackHole{}: plan9: SYNs cannot be dropped: unsupported operation", tb.Reason())
 
-	tb = faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, On(poor{syscall.EMFILE})) })
+	tb = faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, On(poor{err: syscall.EMFILE})) })
 	assert.True(t, tb.Died())
 	assert.Contains(t, tb.Text(), "BlackHole{}: too many open files")
 }

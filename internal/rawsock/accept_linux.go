@@ -10,17 +10,20 @@ import (
 )
 
 // Accept waits for the next connection; see [network.Port].
-func (p *port) Accept() (net.Conn, error) {
+func (p *port) Accept() (network.Conn, error) {
 	for {
 		gen, c, err := p.awaitListening()
-		if c != nil || err != nil {
-			return c, err
+		if err != nil {
+			return nil, err
 		}
-		if err = p.awaitDue(gen); err == nil {
+		if c == nil {
+			err = p.awaitDue(gen)
+		}
+		if c == nil && err == nil {
 			c, err = p.take()
 		}
 		if err == nil {
-			return c, nil
+			return c, nil // not before: a nil *conn is no nil network.Conn
 		}
 		if p.stillIn(gen) {
 			return nil, err
@@ -30,7 +33,7 @@ func (p *port) Accept() (net.Conn, error) {
 
 // awaitListening waits for a state in which there may be something to accept, and clears the deadlines with which
 // the last change of state woke us.
-func (p *port) awaitListening() (gen int, rescued net.Conn, err error) {
+func (p *port) awaitListening() (gen int, rescued *conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.closed && len(p.rescued) == 0 && !p.acceptable() {
@@ -61,7 +64,7 @@ func (p *port) stillIn(gen int) bool {
 }
 
 // take accepts one connection.
-func (p *port) take() (net.Conn, error) {
+func (p *port) take() (*conn, error) {
 	p.taking.RLock()
 	c, err := p.ln.AcceptTCP()
 	p.taking.RUnlock()
@@ -77,14 +80,13 @@ func (p *port) take() (net.Conn, error) {
 }
 
 // adopt makes an accepted connection plain: it may have inherited IP_MINTTL from a listener that just then went
-// black (it would be partitioned for ever), and its own keep-alive would only blur what the client sees.
-func (p *port) adopt(c *net.TCPConn) (net.Conn, error) {
-	err := control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
-	if err = errors.Join(err, c.SetKeepAlive(false)); err != nil {
+// black, and would be partitioned for ever.
+func (p *port) adopt(c *net.TCPConn) (*conn, error) {
+	if err := control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) }); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	return c, nil
+	return newConn(c)
 }
 
 // awaitDue waits, if the state says Hold, until the connection at the head of the queue has been there that long.

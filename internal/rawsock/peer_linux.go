@@ -4,6 +4,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
 )
 
 // TCP states as TCP_INFO gives them (include/net/tcp_states.h).
@@ -15,9 +17,9 @@ const (
 	tcpClosing     = 11
 )
 
-// Peer tells what the kernel knows of the other end of c.
-func Peer(c syscall.Conn) (PeerState, error) {
-	var state PeerState
+// peer tells what the kernel knows of the other end of c.
+func peer(c syscall.Conn) (network.PeerState, error) {
+	var state network.PeerState
 	err := control(c, func(fd int) (err error) {
 		state, err = peerOf(fd)
 		return err
@@ -25,18 +27,18 @@ func Peer(c syscall.Conn) (PeerState, error) {
 	return state, err
 }
 
-// AwaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read lock meanwhile;
+// awaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read lock meanwhile;
 // a read deadline or Close ends it.
-func AwaitPeerEnd(c syscall.Conn) (PeerState, error) {
+func awaitPeerEnd(c syscall.Conn) (network.PeerState, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return PeerUnknown, err
+		return network.PeerUnknown, err
 	}
-	var state PeerState
+	var state network.PeerState
 	// The poller asks for EPOLLRDHUP, edge-triggered: each segment that changes what can be read wakes this up.
 	err2 := raw.Read(func(fd uintptr) bool {
 		state, err = peerOf(int(fd))
-		return err != nil || state != PeerOpen
+		return err != nil || state != network.PeerOpen
 	})
 	if err2 != nil {
 		return state, err2
@@ -44,18 +46,18 @@ func AwaitPeerEnd(c syscall.Conn) (PeerState, error) {
 	return state, err
 }
 
-func peerOf(fd int) (PeerState, error) {
+func peerOf(fd int) (network.PeerState, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return PeerUnknown, err
+		return network.PeerUnknown, err
 	}
 	switch info.State {
 	case tcpCloseWait, tcpLastAck, tcpClosing:
-		return PeerFIN, nil
+		return network.PeerFIN, nil
 	case tcpClose:
-		return PeerRST, nil
+		return network.PeerRST, nil
 	}
-	return PeerOpen, nil
+	return network.PeerOpen, nil
 }
 
 // control runs f on the descriptor of c and returns the first error of the two.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"syscall"
+
+	"example.com/go-sockettest/network"
 )
 
 // errNoPeer says so rather than guess. Other kernels have TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and
@@ -14,8 +16,8 @@ import (
 var errNoPeer = fmt.Errorf("%s: what the other end of a connection did is read from Linux's TCP_INFO only: %w",
 	runtime.GOOS, errors.ErrUnsupported)
 
-// Peer cannot tell here.
-func Peer(syscall.Conn) (PeerState, error) { return PeerUnknown, errNoPeer }
+// peer cannot tell here.
+func peer(syscall.Conn) (network.PeerState, error) { return network.PeerUnknown, errNoPeer }
 
-// AwaitPeerEnd cannot tell here, and does not wait.
-func AwaitPeerEnd(syscall.Conn) (PeerState, error) { return PeerUnknown, errNoPeer }
+// awaitPeerEnd cannot tell here, and does not wait.
+func awaitPeerEnd(syscall.Conn) (network.PeerState, error) { return network.PeerUnknown, errNoPeer }

@@ -76,7 +76,7 @@ func requireDropped(t *testing.T, p network.Port) {
 }
 
 // requireServed dials and passes one byte each way.
-func requireServed(t *testing.T, p network.Port) (client, server net.Conn) {
+func requireServed(t *testing.T, p network.Port) (client net.Conn, server network.Conn) {
 	t.Helper()
 	client, err := dial(t, p, 10*time.Second)
 	require.NoError(t, err)
@@ -457,20 +457,20 @@ func TestPeerTellsFINFromRST(t *testing.T) {
 		require.NoError(t, p.Become(serve))
 		for _, tt := range []struct {
 			end  func(c *net.TCPConn)
-			want PeerState
+			want network.PeerState
 		}{
-			{func(c *net.TCPConn) { _ = c.Close() }, PeerFIN},
-			{func(c *net.TCPConn) { _ = c.CloseWrite() }, PeerFIN},
-			{func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, PeerRST},
+			{func(c *net.TCPConn) { _ = c.Close() }, network.PeerFIN},
+			{func(c *net.TCPConn) { _ = c.CloseWrite() }, network.PeerFIN},
+			{func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, network.PeerRST},
 		} {
 			client, server := requireServed(t, p)
 			_, err := client.Write([]byte("unread"))
 			require.NoError(t, err)
-			got, err := Peer(server.(*net.TCPConn))
+			got, err := server.Peer()
 			require.NoError(t, err)
-			assert.Equal(t, PeerOpen, got)
+			assert.Equal(t, network.PeerOpen, got)
 			go tt.end(client.(*net.TCPConn))
-			got, err = AwaitPeerEnd(server.(*net.TCPConn))
+			got, err = server.AwaitPeerEnd()
 			require.NoError(t, err)
 			assert.Equal(t, tt.want, got)
 		}
@@ -483,7 +483,7 @@ func TestAwaitPeerEndEndsWithItsDeadline(t *testing.T) {
 		require.NoError(t, p.Become(serve))
 		_, server := requireServed(t, p)
 		require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
-		_, err := AwaitPeerEnd(server.(*net.TCPConn))
+		_, err := server.AwaitPeerEnd()
 		require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "%v", err)
 	})
 }

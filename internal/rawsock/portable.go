@@ -211,7 +211,7 @@ func (p *portable) due() int {
 }
 
 // Accept waits for the next connection; see [network.Port].
-func (p *portable) Accept() (net.Conn, error) {
+func (p *portable) Accept() (network.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting++
@@ -227,7 +227,7 @@ func (p *portable) Accept() (net.Conn, error) {
 		case p.due() > 0:
 			c := p.queue[0].conn
 			p.queue = p.queue[1:]
-			return c, nil
+			return plain(c)
 		case p.failure != nil:
 			err := p.failure
 			p.failure = nil

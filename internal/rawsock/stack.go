@@ -36,6 +36,20 @@ func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, 
 	return d.DialContext(ctx, nw, address)
 }
 
+// Connect connects to a loopback address, for a client that misbehaves; see [network.Stack].
+func (Loopback) Connect(ctx context.Context, nw, address string) (network.Conn, error) {
+	if _, err := loopbackAddr(nw, address); err != nil {
+		return nil, err
+	}
+	d := net.Dialer{KeepAlive: -1}
+	d.SetMultipathTCP(false) // it refuses the options
+	c, err := d.DialContext(ctx, nw, address)
+	if err != nil {
+		return nil, err
+	}
+	return plain(c)
+}
+
 // loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no business beyond it.
 func loopbackAddr(nw, address string) (*net.TCPAddr, error) {
 	var any netip.Addr
