@@ -182,7 +182,7 @@ func TestPortableCloseEndsEverything(t *testing.T) {
 				require.ErrorIs(t, <-got, net.ErrClosed)
 				require.NoError(t, p.Close())
 				require.ErrorIs(t, p.Become(serve), net.ErrClosed)
-				requireRefused(t, p)
+				requireNobody(t, p)
 			})
 		})
 	}
