@@ -58,6 +58,7 @@ func bindFake(t *testing.T, sys platform) *portable {
 	p, err := bindPortable(t.Context(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1717}, sys)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, p.Close()) })
+	p.(*portable).alarm.Stop() // in a bubble where all wait for ever, it would ring in 292 years, and wake them
 	return p.(*portable)
 }
 
@@ -200,6 +201,7 @@ func TestPortableAcceptFailsForOneOnly(t *testing.T) {
 		for range 2 {
 			go func() { _, err := p.Accept(); got <- err }()
 		}
+		synctest.Wait() // both wait
 		ln.conns <- failure
 		require.ErrorIs(t, <-got, failure)
 		ln.conns <- pipe(t)
