@@ -1,7 +1,6 @@
 package rawsock
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -59,6 +58,7 @@ func bindFake(t *testing.T, sys platform) *portable {
 	p, err := bindPortable(t.Context(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1717}, sys)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, p.Close()) })
+	p.(*portable).alarm.Stop() // in a bubble where all wait for ever, it would ring in 292 years, and wake them
 	return p.(*portable)
 }
 
@@ -199,6 +199,46 @@ func TestPortableAcceptGoesOnAfterAFailure(t *testing.T) {
 	}
 }
 
+// A failure is for one caller; who waits beside it gets the next connection.
+func TestPortableAcceptFailsForOneOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := bindFake(t, platform{bind: fakeBind})
+		ln := listenFake(p, 0)
+		got, failure := make(chan error, 2), errors.New("made up")
+		for range 2 {
+			go func() { _, err := p.Accept(); got <- err }()
+		}
+		synctest.Wait() // both wait
+		ln.conns <- failure
+		require.ErrorIs(t, <-got, failure)
+		ln.conns <- pipe(t)
+		require.NoError(t, <-got)
+	})
+}
+
+// A connection that the kernel hands over just after the change is reset, and Close waits for that.
+func TestPortableChangeEndsWhatComesLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := bindFake(t, platform{bind: fakeBind})
+		ln := newFakeListener()
+		late := &opening{Closer: closer(func() error { return nil }), way: listening, ln: ln}
+		p.enter(late, network.State{Answer: network.Listen, Hold: time.Hour})
+		synctest.Wait()
+		require.NoError(t, p.Become(network.State{Answer: network.Refuse}))
+		done := make(chan error, 1)
+		go func() { done <- p.Close() }()
+		synctest.Wait()
+		assert.Empty(t, done, "Close waits for what it has started")
+		a, b := net.Pipe()
+		ln.conns <- a
+		_, err := b.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, <-done)
+	})
+}
+
 // What is queued ends with the state, as in a kernel: it is reset, and never handed out.
 func TestPortableChangeEndsWhatIsQueued(t *testing.T) {
 	t.Parallel()
@@ -218,66 +258,4 @@ func TestPortableChangeEndsWhatIsQueued(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	})
-}
-
-func TestPortableOnAnUnknownSystem(t *testing.T) {
-	t.Parallel()
-	sys := platform{goos: "plan9", whyNot: "nobody has tried"}
-	_, err := bindPortable(t.Context(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sys)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	for _, a := range []network.Answer{network.Own, network.Refuse, network.Drop} {
-		for _, v6 := range []bool{false, true} {
-			_, err := sys.way(network.State{Answer: a}, v6)
-			require.ErrorIs(t, err, errors.ErrUnsupported)
-			assert.EqualError(t, err, "plan9: cannot answer \""+a.String()+"\" over "+ipName(v6)+
-				": nobody has tried: unsupported operation")
-		}
-	}
-	w, err := sys.way(network.State{Answer: network.Listen}, false)
-	require.NoError(t, err)
-	assert.Equal(t, listening, w)
-}
-
-func TestPortableSaysWhatItCannotDo(t *testing.T) {
-	t.Parallel()
-	p := bindFake(t, platform{bind: fakeBind, whyNot: "made up"})
-	err := p.Become(network.State{Answer: network.Listen, Handshake: time.Second})
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	assert.ErrorContains(t, err, "fakeos: cannot delay a handshake by 1s")
-	err = p.Become(network.State{Answer: network.Drop})
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	assert.ErrorContains(t, err, "made up")
-	_, err = p.Dropped()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	assert.ErrorContains(t, err, "fakeos")
-	err = p.Become(network.State{Answer: 9})
-	require.EqualError(t, err, "State.Answer is 9; want Own, Refuse, Listen or Drop")
-	assert.Equal(t, network.State{}, p.state, "the state is as it was")
-}
-
-func TestPortableBindEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1717}
-	_, err := bindPortable(ctx, addr, platform{bind: fakeBind})
-	require.ErrorIs(t, err, context.Canceled)
-
-	ctx, cancel = context.WithCancel(t.Context())
-	p, err := bindPortable(ctx, addr, platform{bind: fakeBind, refuse: bound})
-	require.NoError(t, err)
-	cancel() // is for binding only
-	require.NoError(t, p.Become(network.State{Answer: network.Refuse}))
-	require.NoError(t, p.Close())
-}
-
-func TestPortableIsClosedForGood(t *testing.T) {
-	t.Parallel()
-	p := bindFake(t, platform{bind: fakeBind})
-	for range 2 {
-		require.NoError(t, p.Close())
-		require.ErrorIs(t, p.Become(network.State{Answer: network.Refuse}), net.ErrClosed)
-		_, err := p.Accept()
-		require.ErrorIs(t, err, net.ErrClosed)
-	}
 }
