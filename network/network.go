@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"math"
 	"net"
 	"time"
 )
@@ -17,7 +18,13 @@ type Stack interface {
 
 	// Connect connects as DialContext does, for a client that is to misbehave: it returns a connection with which it
 	// can. Nothing of its own (no keep-alive, no MPTCP) blurs what the server sees.
-	Connect(ctx context.Context, network, address string) (Conn, error)
+	Connect(ctx context.Context, network, address string, o ConnectOptions) (Conn, error)
+}
+
+// ConnectOptions are what must be known before a connection is made.
+type ConnectOptions struct {
+	// SmallWindow is that of [State], for this connection.
+	SmallWindow bool
 }
 
 // A Port is an address that is bound and held: nobody else can take it while it is open, whatever its state.
@@ -35,8 +42,8 @@ type Port interface {
 	// Any other error (no descriptors left, say) leaves the port usable, and Accept may be called again.
 	Accept() (Conn, error)
 
-	// Dropped counts the segments that were dropped unanswered so far: while the answer is Drop, each SYN, the
-	// retransmitted ones included. Where the platform does not count them it returns an error that wraps
+	// Dropped counts the segments that were dropped unanswered so far: while the answer is Drop, or the queue of a
+	// Listen with Backlog is full, each SYN, the retransmitted ones included. Where the platform does not count them it returns an error that wraps
 	// [errors.ErrUnsupported].
 	Dropped() (int, error)
 
@@ -53,9 +60,23 @@ type State struct {
 	Handshake time.Duration
 
 	// Hold, with Listen, is how long each connection waits in the accept queue, counted from its arrival there,
-	// before Accept takes it; zero is not at all.
+	// before Accept takes it; zero is not at all, [Forever] is until the state changes.
 	Hold time.Duration
+
+	// Backlog, with Listen, is how many connections the accept queue admits that nobody has accepted yet; zero is all
+	// that the platform gives. While it is full each further SYN is dropped, and the client's retransmission of it tries
+	// again. Connects that arrive at one instant can see more succeed, as at any listener: the kernel looks at the queue
+	// when the SYN comes. Where the platform admits other numbers than it is asked for, Become returns an error that
+	// wraps [errors.ErrUnsupported].
+	Backlog int
+
+	// SmallWindow, with Listen, gives the connections that are made in this state a receive window so small that the
+	// other side's writes block within 64 KiB if we do not read; without it that takes megabytes.
+	SmallWindow bool
 }
+
+// Forever, as [State.Hold], leaves connections in the accept queue for as long as the state lasts.
+const Forever time.Duration = math.MaxInt64
 
 // An Answer is what a connect meets (RFC 9293, section 3.5).
 type Answer int

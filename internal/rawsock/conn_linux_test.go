@@ -38,7 +38,7 @@ func eachFamily(t *testing.T, f func(t *testing.T, p network.Port)) {
 // pair connects one connection.
 func pair(tb testing.TB, p network.Port) (client, server network.Conn) {
 	tb.Helper()
-	client, err := Loopback{}.Connect(tb.Context(), "tcp", p.Addr().String())
+	client, err := Loopback{}.Connect(tb.Context(), "tcp", p.Addr().String(), network.ConnectOptions{})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = client.Close() })
 	server, err = p.Accept()

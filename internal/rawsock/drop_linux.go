@@ -12,18 +12,27 @@ import (
 
 // drop leaves SYNs unanswered: by IP_MINTTL where that works here, else by an accept queue that is full.
 func (p *port) drop(fd int) error {
-	if p.dropping {
+	if p.black {
 		return nil
 	}
 	if err := p.goBlack(fd); err != nil {
 		return err
 	}
+	p.black = true
+	p.count(fd)
+	return nil
+}
+
+// count counts what is dropped from now on.
+func (p *port) count(fd int) {
+	if p.counting {
+		return
+	}
 	base, err := drops(fd)
 	if err != nil {
 		base = 0
 	}
-	p.dropping, p.dropBase = true, base
-	return nil
+	p.counting, p.dropBase = true, base
 }
 
 func (p *port) goBlack(fd int) error {
@@ -42,20 +51,21 @@ func (p *port) goBlack(fd int) error {
 
 // endDrop keeps the count of what was dropped.
 func (p *port) endDrop(fd int) {
-	if !p.dropping {
+	p.black = false
+	if !p.counting {
 		return
 	}
 	if n, err := p.total(fd); err == nil {
 		p.dropped = n
 	}
-	p.dropping = false
+	p.counting = false
 }
 
-// Dropped counts the segments dropped while the answer was Drop.
+// Dropped counts the segments that were dropped unanswered; see [network.Port].
 func (p *port) Dropped() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.dropping || p.closed {
+	if !p.counting || p.closed {
 		return p.dropped, nil
 	}
 	var n int
@@ -66,7 +76,7 @@ func (p *port) Dropped() (int, error) {
 	return n, err
 }
 
-// total is all that was dropped up to now, while dropping.
+// total is all that was dropped up to now, while counting.
 func (p *port) total(fd int) (int, error) {
 	now, err := drops(fd)
 	return p.dropped + now - p.dropBase, err

@@ -3,8 +3,6 @@ package rawsock
 import (
 	"sync"
 	"time"
-
-	"example.com/go-sockettest/network"
 )
 
 // synPoll is how often a slow handshake looks for its first SYN; one look costs under a microsecond.
@@ -79,5 +77,7 @@ func (p *port) heal(gen int) {
 	if p.gen != gen || p.closed {
 		return
 	}
-	_ = p.enter(network.State{Answer: network.Listen, Hold: p.state.Hold})
+	s := p.state
+	s.Handshake = 0
+	_ = p.enter(s)
 }

@@ -41,6 +41,9 @@ type platform struct {
 // shows us that one was dropped.
 func (sys platform) way(s network.State, v6 bool) (way, error) {
 	w := impossible
+	if err := check(s); err != nil {
+		return w, err
+	}
 	switch s.Answer {
 	case network.Own:
 		if sys.bind != nil {
@@ -49,22 +52,35 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 	case network.Refuse:
 		w = sys.refuse
 	case network.Listen:
-		if s.Handshake > 0 {
-			return impossible, fmt.Errorf("%s: cannot delay a handshake by %v: a SYN that was dropped is not seen here: %w",
-				sys.goos, s.Handshake, errors.ErrUnsupported)
+		if err := sys.cannot(s); err != nil {
+			return impossible, err
 		}
 		w = listening
 	case network.Drop:
 		if w = sys.drop4; v6 {
 			w = sys.drop6
 		}
-	default:
-		return impossible, fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
 	}
 	if w == impossible {
 		return w, fmt.Errorf("%s: cannot answer %q over %s: %s: %w", sys.goos, s.Answer, ipName(v6), sys.whyNot, errors.ErrUnsupported)
 	}
 	return w, nil
+}
+
+// cannot says what of a Listen is not to be had here.
+func (sys platform) cannot(s network.State) error {
+	var what string
+	switch {
+	case s.Handshake > 0:
+		what = fmt.Sprintf("delay a handshake by %v: a SYN that was dropped is not seen here", s.Handshake)
+	case s.Backlog > 0:
+		what = fmt.Sprintf("admit %d to the accept queue: package net asks for all there is, and nobody has tried another way here", s.Backlog)
+	case s.SmallWindow:
+		what = "make a small receive window: nobody has tried it here"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s: cannot %s: %w", sys.goos, what, errors.ErrUnsupported)
 }
 
 func ipName(v6 bool) string {

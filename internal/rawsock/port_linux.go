@@ -11,9 +11,6 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// backlog asks for all that the kernel gives (net.core.somaxconn caps it).
-const backlog = 4096
-
 // A port is one socket that is bound by number for its whole life and listens only while it must. What it answers is
 // changed on that socket, so the address is never free for anybody else, not even for an instant.
 type port struct {
@@ -31,8 +28,10 @@ type port struct {
 	state     network.State
 	gen       int // counts the changes of state
 	closed    bool
-	dropping  bool
-	dropBase  int        // the kernel's count when dropping began
+	buffer    int        // the listener's receive buffer while a small window is in force, to go back to; else 0
+	black     bool       // SYNs are dropped
+	counting  bool       // what is dropped is counted
+	dropBase  int        // the kernel's count when counting began
 	dropped   int        // what was dropped in earlier such times
 	filler    net.Conn   // fills the accept queue, without minTTL
 	rescued   []net.Conn // taken off the queue, so that the filler fits in
@@ -58,6 +57,9 @@ func (p *port) control(f func(fd int) error) error {
 
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
+	if err := check(s); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -89,10 +91,13 @@ func (p *port) answer(s network.State) error {
 	return p.control(func(fd int) error {
 		switch s.Answer {
 		case network.Listen:
+			if err := p.setWindow(fd, s.SmallWindow); err != nil {
+				return err
+			}
 			if s.Handshake > 0 {
 				return p.delay(fd, s.Handshake)
 			}
-			return p.listen(fd)
+			return p.listen(fd, s.Backlog)
 		case network.Drop:
 			return p.drop(fd)
 		}
@@ -120,10 +125,17 @@ func (p *port) refuse(fd int) error {
 }
 
 // listen answers SYNs, from any other state.
-func (p *port) listen(fd int) error {
-	p.endDrop(fd)
-	if err := p.startListening(fd, backlog); err != nil {
+func (p *port) listen(fd, limit int) error {
+	ask, err := admits(limit)
+	if err != nil {
 		return err
+	}
+	p.endDrop(fd)
+	if err := p.startListening(fd, ask); err != nil {
+		return err
+	}
+	if limit > 0 {
+		p.count(fd)
 	}
 	if p.filler != nil {
 		p.takeFiller(fd)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"example.com/go-sockettest/network"
 )
@@ -37,12 +38,15 @@ func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, 
 }
 
 // Connect connects to a loopback address, for a client that misbehaves; see [network.Stack].
-func (Loopback) Connect(ctx context.Context, nw, address string) (network.Conn, error) {
+func (Loopback) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
 	if _, err := loopbackAddr(nw, address); err != nil {
 		return nil, err
 	}
 	d := net.Dialer{KeepAlive: -1}
 	d.SetMultipathTCP(false) // it refuses the options
+	if o.SmallWindow {
+		d.Control = func(_, _ string, raw syscall.RawConn) error { return onFD(raw, shrinkWindow) }
+	}
 	c, err := d.DialContext(ctx, nw, address)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,22 @@
+package rawsock
+
+import (
+	"fmt"
+
+	"example.com/go-sockettest/network"
+)
+
+// check finds the states that no platform could give.
+func check(s network.State) error {
+	switch {
+	case s.Answer < network.Own || s.Answer > network.Drop:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Backlog < 0:
+		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
+	case s.Backlog > 0 && s.Answer != network.Listen:
+		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
+	case s.SmallWindow && s.Answer != network.Listen:
+		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
+	}
+	return nil
+}
