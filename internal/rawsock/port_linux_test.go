@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/network"
 )
@@ -474,6 +475,25 @@ func openDescriptors(t *testing.T) int {
 	fds, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
 	return len(fds)
+}
+
+// Where all the ports that we would choose are taken, the kernel is asked.
+func TestBindFindsAPortAmongMany(t *testing.T) {
+	t.Parallel()
+	ip := ownLoopback()
+	r := portRange()
+	if r.high == 0 {
+		t.Skip("the range of ports is not known here")
+	}
+	for i := range uint32(1000) { // the tests beside this one take theirs as well
+		num := r.low + 2*int((portCount.Load()+i)%uint32((r.high-r.low+1)/2)) + 1
+		if fd, _, err := boundSocket(&net.TCPAddr{IP: ip, Port: num}); err == nil {
+			t.Cleanup(func() { _ = unix.Close(fd) })
+		}
+	}
+	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
 }
 
 func TestProbeFindsThatMinTTLDrops(t *testing.T) {
