@@ -28,7 +28,7 @@ type portable struct {
 	ctx      context.Context // ends with Close, and what Become is waiting for with it
 	cancel   context.CancelFunc
 	changing sync.Mutex     // held by Become and by Close from beginning to end
-	pumps    sync.WaitGroup // one for each opening that listens
+	pumps    sync.WaitGroup // of the opening that listens
 
 	mu      sync.Mutex
 	changed *sync.Cond // any of the fields below
@@ -162,7 +162,9 @@ func (p *portable) leave() error {
 	if o == nil {
 		return nil
 	}
-	return o.Close()
+	err := o.Close()
+	p.pumps.Wait() // one may hold a connection, which it resets; until then the port is not free
+	return err
 }
 
 // pump takes connections from the kernel while o holds the port.
@@ -260,9 +262,7 @@ func (p *portable) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	p.alarm.Stop()
-	err := p.leave()
-	p.pumps.Wait()
-	return err
+	return p.leave()
 }
 
 func (p *portable) opError(op string, err error) error {

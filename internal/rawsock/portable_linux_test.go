@@ -148,13 +148,14 @@ func TestPortableAcceptOutlivesChanges(t *testing.T) {
 	})
 }
 
-// What nobody has accepted is reset by a change, whether the kernel had it or the port.
+// What nobody has accepted is reset by a change, whether the kernel had it or the port. (Without SO_REUSEADDR, the last
+// segment of a handshake, processed late, could bar Linux from the port.)
 func TestPortableChangeResetsWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	for _, hold := range []time.Duration{0, time.Hour} {
 		t.Run(hold.String(), func(t *testing.T) {
 			t.Parallel()
-			eachPortable(t, allTables, func(t *testing.T, p *portable) {
+			eachPortable(t, reuseTables, func(t *testing.T, p *portable) {
 				require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: hold}))
 				c, err := dial(t, p, 10*time.Second)
 				require.NoError(t, err)
