@@ -48,7 +48,7 @@ type diagSocket struct {
 	info          unix.TCPInfo
 }
 
-// diagOne finds the socket with these two addresses.
+// diagOne finds the socket with these two addresses; without one, the error is ENOENT.
 func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
 	r := newDiagRequest(local.Addr().Is6())
 	binary.BigEndian.PutUint16(r.id.sport[:], local.Port())
@@ -56,8 +56,8 @@ func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
 	copy(r.id.src[:], local.Addr().AsSlice())
 	copy(r.id.dst[:], remote.Addr().AsSlice())
 	found, err := diag(r, 0)
-	if err == nil && len(found) == 0 {
-		err = unix.ENOENT
+	if err == nil && (len(found) == 0 || found[0].remote != remote) {
+		err = unix.ENOENT // the kernel shows the listener instead, if there is one
 	}
 	if err != nil {
 		return diagSocket{}, err

@@ -3,7 +3,6 @@ package rawsock
 import (
 	"context"
 	"net"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -224,14 +223,4 @@ func BenchmarkSlowHandshake(b *testing.B) {
 		_ = c.Close()
 	}
 	reportLateness(b, late)
-}
-
-// reportLateness fails if anything was early.
-func reportLateness(b *testing.B, late []time.Duration) {
-	b.Helper()
-	slices.Sort(late)
-	require.GreaterOrEqual(b, late[0], time.Duration(0), "early")
-	for name, i := range map[string]int{"p50-us": len(late) / 2, "p99-us": len(late) * 99 / 100, "max-us": len(late) - 1} {
-		b.ReportMetric(float64(late[i].Microseconds()), name)
-	}
 }
