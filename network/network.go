@@ -10,7 +10,8 @@ import (
 // A Stack is a network on which addresses can be bound and dialled.
 type Stack interface {
 	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The network is "tcp"
-	// (IPv4), "tcp4" or "tcp6"; an empty address means any free port on that family's loopback address.
+	// (IPv4), "tcp4" or "tcp6", where an empty address means any free port on that family's loopback address; or "unix",
+	// where it is the path of a file that must not exist yet, and an empty one a fresh file in a directory of its own.
 	Bind(ctx context.Context, network, address string) (Port, error)
 
 	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for the code under test.
@@ -93,6 +94,8 @@ const (
 	Listen
 	// Drop leaves each SYN unanswered: the connect hangs until its own timeout.
 	Drop
+	// Absent, of a unix socket only, takes the file away: the connect fails with ENOENT.
+	Absent
 )
 
 // String names the answer in one word.
@@ -106,6 +109,8 @@ func (a Answer) String() string {
 		return "listen"
 	case Drop:
 		return "drop"
+	case Absent:
+		return "absent"
 	}
 	return "unknown"
 }
