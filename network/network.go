@@ -14,6 +14,10 @@ type Stack interface {
 	// where it is the path of a file that must not exist yet, and an empty one a fresh file in a directory of its own.
 	Bind(ctx context.Context, network, address string) (Port, error)
 
+	// BindPacket takes a UDP address and holds it until Close. The network is "udp" (IPv4), "udp4" or "udp6"; an empty
+	// address means any free port on that family's loopback address.
+	BindPacket(ctx context.Context, network, address string) (PacketPort, error)
+
 	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for the code under test.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -32,6 +32,19 @@ func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, err
 	return bind(ctx, addr)
 }
 
+// BindPacket takes a loopback address and holds it; see [network.Stack].
+func (Loopback) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+	tcp, ok := map[string]string{"udp": "tcp", "udp4": "tcp4", "udp6": "tcp6"}[nw]
+	if !ok {
+		return nil, fmt.Errorf("network is %q; want udp, udp4 or udp6: %w", nw, net.UnknownNetworkError(nw))
+	}
+	addr, err := loopbackAddr(tcp, address)
+	if err != nil {
+		return nil, err
+	}
+	return bindPacket(ctx, addr)
+}
+
 // DialContext connects to a loopback address, as [net.Dialer.DialContext] does.
 func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
 	if err := reachable(nw, address); err != nil {
@@ -58,16 +71,23 @@ func (Loopback) Connect(ctx context.Context, nw, address string, o network.Conne
 	if err != nil {
 		return nil, err
 	}
-	if u, ok := c.(*net.UnixConn); ok {
-		return &unixConn{u}, nil
+	switch c := c.(type) {
+	case *net.UnixConn:
+		return &unixConn{c}, nil
+	case *net.TCPConn:
+		return plain(c)
 	}
-	return plain(c)
+	_ = c.Close()
+	return nil, fmt.Errorf("network is %q; want tcp, tcp4, tcp6 or unix, which have connections: %w", nw, net.UnknownNetworkError(nw))
 }
 
 // reachable refuses to dial what is not on this machine.
 func reachable(nw, address string) error {
-	if nw == "unix" {
+	switch nw {
+	case "unix":
 		return nil
+	case "udp", "udp4", "udp6":
+		nw = "tcp" + nw[len("udp"):] // the same addresses
 	}
 	_, err := loopbackAddr(nw, address)
 	return err
