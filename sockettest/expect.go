@@ -34,7 +34,10 @@ func Expect[F Operation](t testing.TB, ep *fixtures.Endpoint, want Want, op F) R
 	}
 	t.Helper()
 	do, err := operation(op)
-	if err = errors.Join(err, expectable(t, ep, want)); err != nil {
+	if err == nil {
+		want, err = expectable(t, ep, want)
+	}
+	if err != nil {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
@@ -60,20 +63,22 @@ func errNilTB(verb string) error {
 	return err
 }
 
-// expectable finds the arguments with which there is nothing to judge.
-func expectable(t testing.TB, ep *fixtures.Endpoint, want Want) error {
+// expectable finds the arguments with which there is nothing to judge, and settles what the environment says of slack.
+func expectable(t testing.TB, ep *fixtures.Endpoint, want Want) (Want, error) {
 	if ep == nil {
-		return errors.New("ep is nil; want the Endpoint that Start returned")
+		return want, errors.New("ep is nil; want the Endpoint that Start returned")
 	}
 	if err := want.check(); err != nil {
-		return err
+		return want, err
 	}
+	slack, _ := want.allowed()
+	want.slack, want.slackOK = slack, true
 	end := testDeadline(t)
-	if slack, _ := want.allowed(); !end.IsZero() && time.Now().Add(want.max+slack).After(end) {
-		return fmt.Errorf("the window of %q ends after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
+	if !end.IsZero() && time.Now().Add(want.max+slack).After(end) {
+		return want, fmt.Errorf("the window of %q ends after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
 			want, digits(time.Until(end)))
 	}
-	return nil
+	return want, nil
 }
 
 // testDeadline is when the report must be out; zero if there is no limit.
@@ -104,10 +109,13 @@ func (r *run) await(w Want, ep *fixtures.Endpoint, end time.Time) Result {
 	default:
 	}
 	elapsed := time.Since(r.start)
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: r.stack()}
+	stack, id := r.stack()
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
-	res.unblocked = r.release(ep, elapsed)
+	if res.unblocked = r.release(ep, elapsed); !res.unblocked {
+		leftBehind.Store(id, nil)
+	}
 	return res
 }
 

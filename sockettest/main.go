@@ -3,7 +3,7 @@ package sockettest
 import (
 	"fmt"
 	"os"
-	"testing"
+	"reflect"
 	"time"
 
 	"go.uber.org/goleak"
@@ -13,8 +13,10 @@ import (
 // goleak and its options. Call it from TestMain:
 //
 //	func TestMain(m *testing.M) { sockettest.Main(m) }
-func Main(m *testing.M, options ...goleak.Option) {
-	if m == nil {
+//
+// What is to run before or after the tests goes into the Run method of a type of your own that has m in it.
+func Main(m goleak.TestingM, options ...goleak.Option) {
+	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
 		os.Exit(2)
 	}

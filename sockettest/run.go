@@ -2,7 +2,6 @@ package sockettest
 
 import (
 	"context"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -16,7 +15,6 @@ type run struct {
 	fired  atomic.Int64 // when it did, since start; 0 if it has not
 	cancel context.CancelFunc
 	done   chan ending // of capacity 1: the operation's goroutine never waits
-	id     atomic.Pointer[[]byte]
 }
 
 // An ending is what the operation's goroutine has to say.
@@ -49,9 +47,6 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 		}
 		r.done <- end
 	}()
-	header := make([]byte, 40)
-	header = header[:runtime.Stack(header, false)]
-	r.id.Store(&header)
 	err := op(ctx)
 	end.elapsed = time.Since(r.start)
 	end.err = err

@@ -1,34 +1,41 @@
 package sockettest
 
 import (
-	"bytes"
 	"runtime"
 	"strings"
+	"sync"
 )
 
+// leftBehind holds the identifiers of operations' goroutines that could not be made to return.
+var leftBehind sync.Map
+
 // stack returns where the operation's goroutine is: one "function  file:line" per frame, innermost first, without the
-// runtime's frames and our own.
-func (r *run) stack() []string {
-	header := r.id.Load()
-	if header == nil {
-		return nil
-	}
-	id, _, _ := bytes.Cut(*header, []byte(" ["))
+// runtime's frames and our own; and the goroutine's identifier. It must be called by the goroutine that called start: that
+// is how it is found, since to note the identifier beforehand would cost each operation more than all the rest.
+func (r *run) stack() (frames []string, id string) {
+	own := make([]byte, 64)
+	own = own[:runtime.Stack(own, false)]
+	me, _, _ := strings.Cut(string(own), " [")
 	for buf := make([]byte, 1<<16); ; buf = make([]byte, 2*len(buf)) {
 		if n := runtime.Stack(buf, true); n < len(buf) {
-			return framesOf(goroutine(string(buf[:n]), string(id)+" ["))
+			g, id := startedBy(me, string(buf[:n]))
+			return framesOf(g), id
 		}
 	}
 }
 
-// goroutine finds one goroutine's part in the dump of all.
-func goroutine(dump, prefix string) string {
+// startedBy finds, in the dump of all goroutines, the operation's that another has started.
+func startedBy(parent, dump string) (g, id string) {
 	for g := range strings.SplitSeq(dump, "\n\n") {
-		if strings.HasPrefix(g, prefix) {
-			return g
+		id, _, _ := strings.Cut(g, " [")
+		if _, old := leftBehind.Load(id); old {
+			continue
+		}
+		if strings.Contains(g, "sockettest.(*run).call(") && strings.Contains(g, " in "+parent+"\n") {
+			return g, id
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // framesOf reads a goroutine's part of a dump: a header, then two lines for each frame.

@@ -29,7 +29,7 @@ func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint 
 		return &fixtures.Endpoint{} // acts as a closed one
 	}
 	t.Helper()
-	var w fixtures.Where
+	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
 			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Network or Address")
@@ -47,6 +47,15 @@ func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint 
 	return ep
 }
 
+// fault is told of a fault that was asked of a running endpoint and cannot be had.
+func fault(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skipf("sockettest: %v", err)
+	}
+	t.Errorf("sockettest: %v", err)
+}
+
 // stop closes the endpoint, after NoLeaks has had a look at its connections.
 func stop(t testing.TB, ep *fixtures.Endpoint) {
 	t.Helper()
@@ -55,6 +64,9 @@ func stop(t testing.TB, ep *fixtures.Endpoint) {
 	}
 	if err := ep.Close(); err != nil {
 		t.Errorf("sockettest: %v", err)
+	}
+	for _, err := range ep.Failures() {
+		t.Errorf("sockettest: %v: %v", ep, err)
 	}
 }
 

@@ -115,7 +115,7 @@ func (w Want) check() error {
 		return errors.New("want is the zero Want; want an outcome such as TimedOut.After(limit)")
 	}
 	if w.outcome == Blocked && w.min == 0 {
-		return errors.New("Blocked: want Blocked.For(d) with d more than 0")
+		return errors.New("want is Blocked without a time; want Blocked.For(d) with d more than 0")
 	}
 	_, err := w.allowed()
 	return err

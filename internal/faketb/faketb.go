@@ -18,6 +18,7 @@ type TB struct {
 
 	End time.Time // what Deadline returns; zero for none
 
+	name     string
 	mu       sync.Mutex
 	errors   []string
 	skipped  string
@@ -29,8 +30,16 @@ type TB struct {
 
 // Run runs f as a test with a recording TB: its cleanups run when f returns or calls FailNow or Skip.
 func Run(t testing.TB, f func(tb *TB)) *TB {
-	tb := &TB{TB: t}
-	tb.ctx, tb.cancel = context.WithCancel(t.Context())
+	return run(t.Context(), &TB{TB: t, name: t.Name()}, f)
+}
+
+// Alone is Run where there is no real test, as in an Example.
+func Alone(name string, f func(t testing.TB)) *TB {
+	return run(context.Background(), &TB{name: name}, func(tb *TB) { f(tb) })
+}
+
+func run(ctx context.Context, tb *TB, f func(tb *TB)) *TB {
+	tb.ctx, tb.cancel = context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -58,6 +67,9 @@ func (tb *TB) cleanup() {
 		f()
 	}
 }
+
+// Name returns the test's name.
+func (tb *TB) Name() string { return tb.name }
 
 // Helper does nothing.
 func (tb *TB) Helper() {}

@@ -11,9 +11,13 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// bindTries bounds the search for a free port. Each try loses only if another program takes the very port in the
+// The search for a free port. Ours are quick and may all be taken, by sockets or for a minute after a connection
+// (TIME_WAIT); the kernel knows which are free, and then a try loses only if another program takes the very port in the
 // microsecond between two calls.
-const bindTries = 100
+const (
+	ourTries  = 8
+	bindTries = ourTries + 100
+)
 
 func bind(_ context.Context, addr *net.TCPAddr) (network.Port, error) {
 	p, err := bindPort(addr, canDrop(addr.IP.To4() == nil))
@@ -37,8 +41,11 @@ func bindByNumber(addr *net.TCPAddr) (fd, port int, err error) {
 	if addr.Port != 0 {
 		return boundSocket(addr)
 	}
-	for range bindTries {
-		a := &net.TCPAddr{IP: addr.IP, Port: nextPort()}
+	for try := range bindTries {
+		a := &net.TCPAddr{IP: addr.IP}
+		if try < ourTries {
+			a.Port = nextPort()
+		}
 		if a.Port == 0 {
 			if a.Port, err = freePort(addr); err != nil {
 				return -1, 0, err
@@ -66,6 +73,9 @@ func explainBind(addr *net.TCPAddr, err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE) && addr.Port != 0:
 		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", addr, err)
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("no port of %s is free; close what holds them, or wait a minute for connections that were closed (TIME_WAIT): %w",
+			addr.IP, err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 	case addr.IP.To4() == nil && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)):

@@ -32,6 +32,9 @@ func newConn(c *net.TCPConn) (*conn, error) {
 
 // plain is newConn for those who hand out interfaces: a nil *conn is no nil [network.Conn].
 func plain(c net.Conn) (network.Conn, error) {
+	if ready, ok := c.(network.Conn); ok {
+		return ready, nil
+	}
 	tcp, err := newConn(c.(*net.TCPConn))
 	if err != nil {
 		return nil, err

@@ -235,7 +235,7 @@ func onFD(raw syscall.RawConn, f func(fd uintptr) error) error {
 
 // abort closes with RST, as a kernel does with what is in the queue of a listener that closes.
 func abort(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
+	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()

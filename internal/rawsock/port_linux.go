@@ -216,13 +216,13 @@ func (p *port) Close() error {
 	p.shake = nil
 	p.gen++
 	p.wake()
-	err := p.release()
 	p.mu.Unlock()
 	old.stop()
-	return err
+	return p.release()
 }
 
-// release closes every descriptor. The caller holds mu.
+// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold
+// mu: closing a file waits for whoever is inside the poller with it, and arrived is, and waits for mu.
 func (p *port) release() error {
 	var err error
 	if p.ln != nil {

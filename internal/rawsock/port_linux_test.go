@@ -6,13 +6,16 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/network"
 )
@@ -31,9 +34,9 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 		ip     net.IP
 		minTTL bool
 	}{
-		{"IPv4 min TTL", net.IPv4(127, 0, 0, 1), true},
+		{"IPv4 min TTL", ownLoopback(), true},
 		{"IPv6 min TTL", net.IPv6loopback, true},
-		{"IPv4 full queue", net.IPv4(127, 0, 0, 1), false},
+		{"IPv4 full queue", ownLoopback(), false},
 		{"IPv6 full queue", net.IPv6loopback, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,6 +47,28 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 			f(t, p)
 		})
 	}
+}
+
+var lastLoopback atomic.Uint32
+
+// ownLoopback returns an address of 127.0.0.0/8 that hardly anybody else uses, so that a port that was given back is not
+// taken by a test or a program that runs beside. IPv6 has but one loopback address.
+func ownLoopback() net.IP {
+	lastLoopback.CompareAndSwap(0, uint32(os.Getpid())<<8)
+	n := lastLoopback.Add(1)
+	return net.IPv4(127, 1+byte(n>>16)%250, byte(n>>8), 1+byte(n)%250)
+}
+
+// requireNobody is for a port that was closed.
+func requireNobody(t *testing.T, p network.Port) {
+	t.Helper()
+	c, err := dial(t, p, 10*time.Second)
+	if err == nil {
+		_ = c.Close()
+		require.True(t, p.Addr().(*net.TCPAddr).IP.To4() == nil, "somebody listens on an address of our own")
+		return
+	}
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
 func dial(t *testing.T, p network.Port, limit time.Duration) (net.Conn, error) {
@@ -217,7 +242,11 @@ func TestPortHungDialIsRefusedAfterClose(t *testing.T) {
 		require.NoError(t, p.Become(drop))
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_, err := dial(t, p, 20*time.Second)
+			c, err := dial(t, p, 20*time.Second)
+			if err == nil && p.v6 {
+				_ = c.Close() // whoever has the port now
+				return
+			}
 			assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 		})
 		awaitDropped(t, p, 1)
@@ -386,10 +415,34 @@ func TestPortCloseEndsEverything(t *testing.T) {
 				require.ErrorIs(t, p.Become(serve), net.ErrClosed)
 				_, err := p.Dropped()
 				require.NoError(t, err)
-				requireRefused(t, p)
+				requireNobody(t, p)
 			})
 		})
 	}
+}
+
+// Close may come while Accept is just about to wait for arrivals, or to count them.
+func TestPortCloseWhileArrivalsAreAwaited(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		rounds := 3000
+		if p.v6 {
+			rounds = 300 // each takes a port that somebody else may still have in mind
+		}
+		for i := range rounds {
+			p, err := bindPort(&net.TCPAddr{IP: p.addr.IP}, p.minTTL)
+			require.NoError(t, err)
+			require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: time.Hour}))
+			got := make(chan error, 1)
+			go func() { _, err := p.Accept(); got <- err }()
+			for range i % 30 { // so that it meets every step of the other
+				_, _ = p.Dropped()
+				runtime.Gosched()
+			}
+			require.NoError(t, p.Close())
+			require.ErrorIs(t, <-got, net.ErrClosed)
+		}
+	})
 }
 
 // Not parallel: it counts the process's descriptors.
@@ -417,6 +470,25 @@ func openDescriptors(t *testing.T) int {
 	fds, err := os.ReadDir("/proc/self/fd")
 	require.NoError(t, err)
 	return len(fds)
+}
+
+// Where all the ports that we would choose are taken, the kernel is asked.
+func TestBindFindsAPortAmongMany(t *testing.T) {
+	t.Parallel()
+	ip := ownLoopback()
+	r := portRange()
+	if r.high == 0 {
+		t.Skip("the range of ports is not known here")
+	}
+	for i := range uint32(1000) { // the tests beside this one take theirs as well
+		num := r.low + 2*int((portCount.Load()+i)%uint32((r.high-r.low+1)/2)) + 1
+		if fd, _, err := boundSocket(&net.TCPAddr{IP: ip, Port: num}); err == nil {
+			t.Cleanup(func() { _ = unix.Close(fd) })
+		}
+	}
+	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
 }
 
 func TestProbeFindsThatMinTTLDrops(t *testing.T) {

@@ -28,7 +28,7 @@ type portable struct {
 	ctx      context.Context // ends with Close, and what Become is waiting for with it
 	cancel   context.CancelFunc
 	changing sync.Mutex     // held by Become and by Close from beginning to end
-	pumps    sync.WaitGroup // one for each opening that listens
+	pumps    sync.WaitGroup // of the opening that listens
 
 	mu      sync.Mutex
 	changed *sync.Cond // any of the fields below
@@ -36,7 +36,7 @@ type portable struct {
 	state   network.State
 	closed  bool
 	waiting int         // calls of Accept
-	queue   []arrival   // by the time at which they are due
+	queue   []arrival   // in the order of their arrival
 	failure error       // of the last accept(2), until Accept has returned it
 	alarm   *time.Timer // wakes Accept when the head of the queue is due
 }
@@ -44,7 +44,7 @@ type portable struct {
 // An arrival is a connection that nobody has accepted yet.
 type arrival struct {
 	conn net.Conn
-	due  time.Time
+	at   time.Time
 }
 
 func bindPortable(ctx context.Context, addr *net.TCPAddr, sys platform) (network.Port, error) {
@@ -56,8 +56,11 @@ func bindPortable(ctx context.Context, addr *net.TCPAddr, sys platform) (network
 		return nil, err
 	}
 	o, err := sys.open(ctx, w, addr, false)
-	if err != nil {
-		return nil, explainOpen(sys.goos, addr, err)
+	switch {
+	case err != nil && addr.IP.To4() == nil && noSuchAddress(err): // later, the same errno says that a port is in use
+		return nil, fmt.Errorf("%s: no IPv6 loopback on this host (%w): %w", sys.goos, err, errors.ErrUnsupported)
+	case err != nil:
+		return nil, explainOpen(addr, err)
 	}
 	p := &portable{sys: sys, addr: &net.TCPAddr{IP: addr.IP, Port: o.port}, now: o}
 	p.changed = sync.NewCond(&p.mu)
@@ -67,15 +70,12 @@ func bindPortable(ctx context.Context, addr *net.TCPAddr, sys platform) (network
 }
 
 // explainOpen adds the remedy to the errors that a caller can do something about.
-func explainOpen(goos string, a *net.TCPAddr, err error) error {
-	v6 := a.IP.To4() == nil
+func explainOpen(a *net.TCPAddr, err error) error {
 	switch {
 	case addressInUse(err) && a.Port != 0:
 		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", a, err)
 	case noDescriptors(err):
 		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
-	case v6 && noSuchAddress(err):
-		return fmt.Errorf("%s: no IPv6 loopback on this host (%w): %w", goos, err, errors.ErrUnsupported)
 	}
 	return fmt.Errorf("bind %s: %w", a, err)
 }
@@ -84,7 +84,7 @@ func explainOpen(goos string, a *net.TCPAddr, err error) error {
 func (p *portable) Addr() net.Addr { return p.addr }
 
 // Become changes the answer; see [network.Port]. Where the way stays the same nothing is closed: a Listen with another
-// Hold keeps its connections, and those that are held already stay until their own time.
+// Hold keeps its connections, and the new Hold is theirs too.
 func (p *portable) Become(s network.State) error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -108,22 +108,31 @@ func (p *portable) Become(s network.State) error {
 	case p.ctx.Err() != nil:
 		return p.opError("become", net.ErrClosed)
 	}
-	return p.fallBack(s, err)
+	return p.fallBack(s, w, err)
 }
 
-// fallBack holds the port in the next best state after it could not enter s.
-func (p *portable) fallBack(s network.State, cause error) error {
-	cause = explainOpen(p.sys.goos, p.addr, cause)
+// fallBack holds the port in the next best state after it could not enter s. If that is done in the same way, then it
+// only took a second try.
+func (p *portable) fallBack(s network.State, w way, cause error) error {
+	cause = explainOpen(p.addr, cause)
 	for _, a := range []network.Answer{network.Refuse, network.Own} {
 		second := network.State{Answer: a}
-		w, err := p.sys.way(second, p.addr.IP.To4() == nil)
+		w2, err := p.sys.way(second, p.addr.IP.To4() == nil)
 		if err != nil {
 			continue
 		}
-		if o, err := p.sys.open(p.ctx, w, p.addr, true); err == nil {
+		o, err := p.sys.open(p.ctx, w2, p.addr, true)
+		switch {
+		case err == nil && w2 == w:
+			p.enter(o, s)
+			return nil
+		case err == nil:
 			p.enter(o, second)
 			return fmt.Errorf("%s did not become %q but %q: %w", p.addr, s.Answer, a, cause)
 		}
+	}
+	if p.ctx.Err() != nil {
+		return p.opError("become", net.ErrClosed)
 	}
 	return fmt.Errorf("%s was lost while it became %q, as it is free for an instant on %s; bind another port: %w",
 		p.addr, s.Answer, p.sys.goos, cause)
@@ -153,7 +162,9 @@ func (p *portable) leave() error {
 	if o == nil {
 		return nil
 	}
-	return o.Close()
+	err := o.Close()
+	p.pumps.Wait() // one may hold a connection, which it resets; until then the port is not free
+	return err
 }
 
 // pump takes connections from the kernel while o holds the port.
@@ -186,20 +197,15 @@ func (p *portable) arrive(o *opening, c net.Conn, err error) {
 	case err != nil:
 		p.failure = err
 	default:
-		due := time.Now().Add(max(p.state.Hold, 0))
-		i := len(p.queue)
-		for i > 0 && p.queue[i-1].due.After(due) {
-			i--
-		}
-		p.queue = slices.Insert(p.queue, i, arrival{c, due})
+		p.queue = append(p.queue, arrival{c, time.Now()})
 	}
 	p.changed.Broadcast()
 }
 
 // due counts the connections that Accept may hand out now.
 func (p *portable) due() int {
-	now := time.Now()
-	n := slices.IndexFunc(p.queue, func(a arrival) bool { return now.Before(a.due) })
+	latest := time.Now().Add(-p.state.Hold)
+	n := slices.IndexFunc(p.queue, func(a arrival) bool { return a.at.After(latest) })
 	if n < 0 {
 		return len(p.queue)
 	}
@@ -211,6 +217,7 @@ func (p *portable) Accept() (network.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting++
+	p.changed.Broadcast() // once, not each time round: two callers would keep each other awake
 	defer func() {
 		p.waiting--
 		p.changed.Broadcast() // the pump may go on after a failure
@@ -228,9 +235,8 @@ func (p *portable) Accept() (network.Conn, error) {
 			p.failure = nil
 			return nil, err
 		case len(p.queue) > 0:
-			p.alarm.Reset(time.Until(p.queue[0].due))
+			p.alarm.Reset(time.Until(p.queue[0].at.Add(p.state.Hold)))
 		}
-		p.changed.Broadcast()
 		p.changed.Wait()
 	}
 }
@@ -256,9 +262,7 @@ func (p *portable) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	p.alarm.Stop()
-	err := p.leave()
-	p.pumps.Wait()
-	return err
+	return p.leave()
 }
 
 func (p *portable) opError(op string, err error) error {

@@ -1,0 +1,230 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+const (
+	limit = 50 * time.Millisecond
+	ample = time.Hour
+)
+
+// pair returns the two ends of a connection on loopback, closed with the test: ours, bounded, and the peer's.
+func pair(t *testing.T, timeout time.Duration) (ours *client.Conn, peer net.Conn) {
+	t.Helper()
+	ln := listen(t)
+	ours, err := client.Dialer{Timeout: timeout}.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ours.Close() })
+	peer, err = ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = peer.Close() })
+	return ours, peer
+}
+
+func listen(t *testing.T) *client.Listener {
+	t.Helper()
+	below, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, err := client.NewListener(below)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
+
+// timesOut runs a call that must end by its limit, and not before.
+func timesOut(t *testing.T, d time.Duration, call func() error) {
+	t.Helper()
+	begin := time.Now()
+	err := call()
+	assert.GreaterOrEqual(t, time.Since(begin), d)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	var ne net.Error
+	require.ErrorAs(t, err, &ne)
+	assert.True(t, ne.Timeout())
+}
+
+func TestEachReadAndWriteHasTheWholeLimit(t *testing.T) {
+	t.Parallel()
+	ours, peer := pair(t, limit)
+	for range 3 {
+		timesOut(t, limit, func() error { _, err := ours.Read(make([]byte, 1)); return err })
+	}
+	_, err := peer.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = ours.Read(make([]byte, 1))
+	require.NoError(t, err, "a timeout ends the call, not the connection")
+	for range 2 {
+		timesOut(t, limit, func() error { _, err := ours.Write(make([]byte, 64<<20)); return err })
+	}
+}
+
+func TestAcceptHasTheLimit(t *testing.T) {
+	t.Parallel()
+	ln := listen(t)
+	require.NoError(t, ln.SetTimeout(limit))
+	assert.Equal(t, limit, ln.Timeout())
+	for range 2 {
+		timesOut(t, limit, func() error { _, err := ln.Accept(); return err })
+	}
+	require.NoError(t, ln.SetTimeout(ample))
+	require.NoError(t, ln.SetDeadline(time.Now().Add(limit)))
+	timesOut(t, 0, func() error { _, err := ln.Accept(); return err })
+}
+
+func TestDialerBoundsTheConnect(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	begin := time.Now()
+	_, err := client.Dialer{Timeout: limit, Connect: hang}.Dial("tcp", "127.0.0.1:1")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.GreaterOrEqual(t, time.Since(begin), limit)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = client.Dialer{Timeout: ample, Connect: hang}.DialContext(ctx, "tcp", "127.0.0.1:1")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// The connect's own limit must not end the connection.
+func TestConnectionOutlivesTheContextOfItsDial(t *testing.T) {
+	t.Parallel()
+	ours, peer := pair(t, ample)
+	_, err := peer.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = ours.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
+
+func TestDeadlinesHoldBesideTheLimit(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(c *client.Conn, d time.Time) error{
+		"both": (*client.Conn).SetDeadline, "own": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setRead, setWrite := set, set
+			if set == nil {
+				setRead, setWrite = (*client.Conn).SetReadDeadline, (*client.Conn).SetWriteDeadline
+			}
+			ours, _ := pair(t, ample)
+			require.NoError(t, setRead(ours, time.Now().Add(limit)))
+			timesOut(t, 0, func() error { _, err := ours.Read(make([]byte, 1)); return err })
+			require.NoError(t, setWrite(ours, time.Now().Add(limit)))
+			timesOut(t, 0, func() error { _, err := ours.Write(make([]byte, 64<<20)); return err })
+		})
+	}
+}
+
+// A deadline that is moved while a call waits ends that call, as package net promises.
+func TestDeadlineEndsACallThatWaits(t *testing.T) {
+	t.Parallel()
+	ours, _ := pair(t, ample)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := ours.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+	wg.Go(func() { assert.NoError(t, ours.SetReadDeadline(time.Unix(1, 0))) })
+	wg.Wait()
+	require.NoError(t, ours.SetReadDeadline(time.Time{}))
+	require.NoError(t, ours.SetTimeout(limit))
+	timesOut(t, limit, func() error { _, err := ours.Read(make([]byte, 1)); return err })
+}
+
+func TestSetTimeout(t *testing.T) {
+	t.Parallel()
+	ours, peer := pair(t, limit)
+	ln := listen(t)
+	for _, d := range []time.Duration{0, -1} {
+		require.EqualError(t, ours.SetTimeout(d), "client.Conn.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
+		require.EqualError(t, ln.SetTimeout(d), "client.Listener.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
+	}
+	assert.Equal(t, limit, ours.Timeout(), "as it was")
+	require.NoError(t, ours.SetTimeout(math.MaxInt64)) // in fact none
+	_, err := peer.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = ours.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
+
+func TestBadArguments(t *testing.T) {
+	t.Parallel()
+	_, err := client.Dialer{Timeout: -1}.Dial("tcp", "127.0.0.1:1")
+	require.EqualError(t, err, "client.Dialer.Timeout is -1ns; want 0 (the default timeout) or more")
+	_, err = client.New(nil)
+	require.EqualError(t, err, "client.New: c is nil; want a connection")
+	_, err = client.NewListener(nil)
+	require.EqualError(t, err, "client.NewListener: l is <nil>; want one with SetDeadline, such as *net.TCPListener")
+	a, b := net.Pipe()
+	defer b.Close()
+	c, err := client.New(a)
+	require.NoError(t, err)
+	defer c.Close()
+	assert.Same(t, a, c.NetConn())
+	require.ErrorContains(t, c.CloseWrite(), "client.Conn.CloseWrite: *net.pipe has none")
+}
+
+func TestCloseWrite(t *testing.T) {
+	t.Parallel()
+	ours, peer := pair(t, ample)
+	require.NoError(t, ours.CloseWrite())
+	_, err := peer.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// Not parallel, as every test of the default.
+func TestDefaultTimeoutIsRestored(t *testing.T) {
+	require.Zero(t, client.DefaultTimeout())
+	before := listen(t)
+	ours, _ := pair(t, 0)
+	t.Run("outer", func(t *testing.T) {
+		client.SetDefaultTimeout(t, ample)
+		t.Run("inner", func(t *testing.T) {
+			client.SetDefaultTimeout(t, limit)
+			assert.Equal(t, limit, client.DefaultTimeout())
+			newer, peer := pair(t, 0)
+			assert.Equal(t, limit, newer.Timeout())
+			assert.Equal(t, limit, peer.(*client.Conn).Timeout())
+			assert.Equal(t, limit, listen(t).Timeout())
+			timesOut(t, limit, func() error { _, err := newer.Read(make([]byte, 1)); return err })
+			own, _ := pair(t, ample)
+			assert.Equal(t, ample, own.Timeout())
+		})
+		assert.Equal(t, ample, client.DefaultTimeout())
+	})
+	assert.Zero(t, client.DefaultTimeout())
+	assert.Zero(t, before.Timeout(), "earlier sockets keep what they have")
+	assert.Zero(t, ours.Timeout())
+}
+
+func TestSetDefaultTimeoutRefuses(t *testing.T) {
+	for _, d := range []time.Duration{0, -1} {
+		tb := faketb.Run(t, func(tb *faketb.TB) { client.SetDefaultTimeout(tb, d) })
+		assert.True(t, tb.Died())
+		assert.Equal(t, "bad argument: client.SetDefaultTimeout: d is "+d.String()+"; want more than 0, such as 3s", tb.Text())
+	}
+	client.SetDefaultTimeout(nil, limit)
+	client.SetDefaultTimeout((*testing.T)(nil), limit)
+	assert.Zero(t, client.DefaultTimeout())
+	t.Run("parallel", func(t *testing.T) {
+		t.Parallel()
+		tb := faketb.Run(t, func(tb *faketb.TB) { client.SetDefaultTimeout(tb, limit) })
+		assert.True(t, tb.Died())
+		assert.Contains(t, tb.Text(), "client.SetDefaultTimeout: the test is parallel")
+		assert.Zero(t, client.DefaultTimeout())
+	})
+}
