@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,15 +30,12 @@ func (s stuck) short() []string {
 // labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
 // where labels can be read; its text form (debug=1) groups equal stacks.
 func labelled(value string, ignore []string) []stuck {
-	var buf bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
-		return nil
-	}
+	text := goroutines.text()
 	want := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(value))
-	if !bytes.Contains(buf.Bytes(), want) {
+	if !bytes.Contains(text, want) {
 		return nil
 	}
-	return parseProfile(buf.Bytes(), want, ignore)
+	return parseProfile(text, want, ignore)
 }
 
 // parseProfile reads records that are separated by empty lines: "3 @ 0x...", "# labels: {...}", then a line
