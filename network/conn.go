@@ -1,6 +1,11 @@
 package network
 
-import "net"
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
 
 // A Conn is a connection of which a fixture holds one end: accepted by a [Port], or made by [Stack.Connect]. Beyond
 // [net.Conn] it offers what TCP knows and package net does not. Its methods may be called from any goroutine. After
@@ -34,6 +39,37 @@ type Conn interface {
 	// AwaitPeerEnd waits, without reading, until the other end has sent FIN or RST; a read deadline or Close ends the
 	// wait. Reads wait meanwhile. Where the platform does not tell, the error wraps [errors.ErrUnsupported], at once.
 	AwaitPeerEnd() (PeerState, error)
+
+	// Info tells what is known of both ends, for a report of what went wrong. Where the other end cannot be asked, its
+	// part is nil and the error wraps [errors.ErrUnsupported]; where nothing can, Own is empty as well.
+	Info() (ConnInfo, error)
+
+	// SleepUntil waits until t, as exactly as the platform can and never less, or until ctx is done: then it returns
+	// ctx's cause.
+	SleepUntil(ctx context.Context, t time.Time) error
+}
+
+// A ConnInfo is the state of a connection's two ends.
+type ConnInfo struct {
+	Own   EndInfo
+	Other *EndInfo // nil if its socket is not on this machine, gone, or cannot be asked
+}
+
+// An EndInfo is the state of one end of a connection.
+type EndInfo struct {
+	State         string        // in RFC 9293's words, such as "ESTABLISHED" or "FIN-WAIT-1"
+	Unread        int           // bytes that have arrived and were not read
+	Unacked       int           // bytes that were written and not acknowledged; what was not sent yet is among them
+	Retransmits   int           // segments that were sent again, in all
+	RTO           time.Duration // from a segment to its next retransmission
+	SendWindow    int           // bytes that the other end is ready to take; 0 too where the kernel does not say
+	ReceiveWindow int           // bytes that this end is ready to take; 0 too where the kernel does not say
+}
+
+// String writes the state in one line of a failure report.
+func (e EndInfo) String() string {
+	return fmt.Sprintf("%s, %d B unread, %d B unacknowledged, %d retransmitted, RTO %v, window %d B out, %d B in",
+		e.State, e.Unread, e.Unacked, e.Retransmits, e.RTO, e.SendWindow, e.ReceiveWindow)
 }
 
 // A PeerState is what is known of the other end of a connection, without reading from it.

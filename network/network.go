@@ -55,8 +55,10 @@ type Port interface {
 type State struct {
 	Answer Answer
 
-	// Handshake, with Listen, leaves connects unanswered for this long, counted from the first SYN that arrives in
-	// this state; zero answers at once. The connect then completes with the client's next retransmission of its SYN.
+	// Handshake, with Listen, leaves each connect unanswered for this long, counted from its own first SYN, and never
+	// less; zero answers at once. Where the network cannot complete a connect then, all are left unanswered from the
+	// first SYN that arrives in this state, for this long, and each completes with its client's next retransmission: on
+	// Linux that is so with Hold or Backlog, and from when a client came that uses MPTCP.
 	Handshake time.Duration
 
 	// Hold, with Listen, is how long each connection waits in the accept queue, counted from its arrival there,

@@ -1,9 +1,11 @@
 package rawsock
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -118,3 +120,9 @@ func (c *conn) Peer() (network.PeerState, error) { return peer(c.TCPConn) }
 
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
 func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return awaitPeerEnd(c.TCPConn) }
+
+// Info tells what the kernel knows of both ends.
+func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }
+
+// SleepUntil waits; see [network.Conn].
+func (c *conn) SleepUntil(ctx context.Context, t time.Time) error { return sleepUntil(ctx, t) }

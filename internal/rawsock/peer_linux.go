@@ -11,6 +11,7 @@ import (
 // TCP states as TCP_INFO gives them (include/net/tcp_states.h).
 const (
 	tcpEstablished = 1
+	tcpSynSent     = 2
 	tcpClose       = 7
 	tcpCloseWait   = 8
 	tcpLastAck     = 9

@@ -34,7 +34,7 @@ type port struct {
 	dropBase  int        // the kernel's count when counting began
 	dropped   int        // what was dropped in earlier such times
 	filler    net.Conn   // fills the accept queue, without minTTL
-	rescued   []net.Conn // taken off the queue, so that the filler fits in
+	rescued   []net.Conn // connected, and not in the kernel's accept queue
 	arrivals  []time.Time
 	shake     *handshake
 }
@@ -95,7 +95,7 @@ func (p *port) answer(s network.State) error {
 				return err
 			}
 			if s.Handshake > 0 {
-				return p.delay(fd, s.Handshake)
+				return p.delay(fd, s)
 			}
 			return p.listen(fd, s.Backlog)
 		case network.Drop:
@@ -121,6 +121,7 @@ func (p *port) refuse(fd int) error {
 	p.listening = false
 	p.arrivals = nil
 	p.unfill()
+	p.abortRescued()
 	return nil
 }
 
@@ -233,11 +234,16 @@ func (p *port) release() error {
 		_ = p.queue.Close()
 	}
 	p.unfill()
+	p.abortRescued()
+	return err
+}
+
+// abortRescued does with what waits for Accept outside the kernel's queue as the kernel does with what is in it.
+func (p *port) abortRescued() {
 	for _, c := range p.rescued {
-		_ = c.Close()
+		abort(c)
 	}
 	p.rescued = nil
-	return err
 }
 
 func (p *port) opError(op string, err error) error {

@@ -1,6 +1,7 @@
 package rawsock
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -31,6 +32,63 @@ func HasSocket(inode uint64) bool {
 	has := false
 	_ = eachSocket(func(_ int, i uint64) { has = has || i == inode })
 	return has
+}
+
+// Sockets returns all sockets that this process has open, in no order. It is a look at a process that goes on: what is
+// opened or closed meanwhile may be in it or not.
+func Sockets() ([]Socket, error) {
+	seen := map[uint64]bool{}
+	var found []Socket
+	err := eachSocket(func(fd int, inode uint64) {
+		if !seen[inode] {
+			seen[inode] = true
+			found = append(found, describe(fd, inode))
+		}
+	})
+	return found, err
+}
+
+func describe(fd int, inode uint64) Socket {
+	s := Socket{Inode: inode, Family: family(fd)}
+	if local, err := unix.Getsockname(fd); err == nil {
+		s.Local = addressText(local)
+	}
+	if remote, err := unix.Getpeername(fd); err == nil {
+		s.Remote = addressText(remote)
+	}
+	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+		s.State = tcpState(info.State)
+	}
+	return s
+}
+
+// family names the socket as package net does.
+func family(fd int) string {
+	domain, err1 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	protocol, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err1 != nil || err2 != nil {
+		return "unknown" // closed meanwhile
+	}
+	name := map[int]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_MPTCP: "tcp", unix.IPPROTO_UDP: "udp"}[protocol]
+	switch {
+	case domain == unix.AF_UNIX:
+		return "unix"
+	case domain == unix.AF_INET && name != "":
+		return name + "4"
+	case domain == unix.AF_INET6 && name != "":
+		return name + "6"
+	}
+	return fmt.Sprintf("domain %d protocol %d", domain, protocol)
+}
+
+func addressText(sa unix.Sockaddr) string {
+	if u, ok := sa.(*unix.SockaddrUnix); ok {
+		return u.Name
+	}
+	if a := addrPort(sa); a.IsValid() && a.Port() != 0 {
+		return a.String()
+	}
+	return ""
 }
 
 // eachSocket goes through the process's own descriptors; no other process can confuse it, as /proc/net could.

@@ -1,0 +1,226 @@
+package rawsock
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/network"
+)
+
+func slow(d time.Duration) network.State {
+	return network.State{Answer: network.Listen, Handshake: d}
+}
+
+// eachSlow runs f on both families with a port that completes connects by simultaneous open.
+func eachSlow(t *testing.T, f func(t *testing.T, p *port)) {
+	t.Helper()
+	for _, ip := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback} {
+		t.Run(ipName(ip.To4() == nil), func(t *testing.T) {
+			t.Parallel()
+			require.True(t, canOpen(ip.To4() == nil))
+			p, err := bindPort(&net.TCPAddr{IP: ip}, true)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, p.Close()) })
+			f(t, p)
+		})
+	}
+}
+
+// requireBlack: no SYN was answered by the listener, so what is connected was opened from our side.
+func requireBlack(t *testing.T, p *port) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	require.True(t, p.black, "the port listens")
+}
+
+func TestSlowHandshakeTimesEachConnectFromItsOwnSYN(t *testing.T) {
+	t.Parallel()
+	const delay = 30 * time.Millisecond
+	eachSlow(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(slow(delay)))
+		var dialers sync.WaitGroup
+		for range 4 {
+			dialers.Go(func() {
+				for range 5 {
+					start := time.Now()
+					c, err := dial(t, p, 20*time.Second)
+					if !assert.NoError(t, err) {
+						return
+					}
+					assert.GreaterOrEqual(t, time.Since(start), delay)
+					defer c.Close()
+					_, err = c.Write([]byte(c.LocalAddr().String()))
+					assert.NoError(t, err)
+				}
+			})
+		}
+		for range 20 {
+			s, err := p.Accept()
+			require.NoError(t, err)
+			defer s.Close()
+			require.Equal(t, p.addr.String(), s.LocalAddr().String())
+			b := make([]byte, 64)
+			n, err := s.Read(b)
+			require.NoError(t, err)
+			require.Equal(t, s.RemoteAddr().String(), string(b[:n]), "the connection is another's")
+			require.NoError(t, s.Partition(), "it is like any other")
+			require.NoError(t, s.Heal())
+		}
+		dialers.Wait()
+		requireBlack(t, p)
+	})
+}
+
+// A change of state in the middle leaves no goroutine, no socket and no client that is connected to nobody.
+func TestSlowHandshakeEndsWithTheState(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		for _, next := range []network.State{serve, refuse, drop, slow(time.Millisecond)} {
+			require.NoError(t, p.Become(slow(time.Hour)))
+			before, err := p.Dropped()
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			got := make(chan error, 1)
+			go func() {
+				c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr().String())
+				if err == nil {
+					_ = c.Close()
+				}
+				got <- err
+			}()
+			awaitDropped(t, p, before+1)
+			require.NoError(t, p.Become(next))
+			switch next.Answer {
+			case network.Listen:
+				s, err := p.Accept()
+				require.NoError(t, err)
+				_ = s.Close()
+				require.NoError(t, <-got)
+			case network.Drop:
+				cancel()
+				require.Error(t, <-got)
+			default:
+				require.ErrorIs(t, <-got, syscall.ECONNREFUSED)
+			}
+			cancel()
+		}
+	})
+}
+
+// What was opened and not accepted is reset when the port refuses or closes, as a kernel does with its own queue.
+func TestSlowHandshakeResetsWhatNobodyAccepted(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		for _, end := range []func() error{func() error { return p.Become(refuse) }, p.Close} {
+			require.NoError(t, p.Become(slow(time.Millisecond)))
+			c, err := dial(t, p, 20*time.Second)
+			require.NoError(t, err)
+			defer c.Close()
+			require.NoError(t, end())
+			_, err = c.Read(make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			requireRefused(t, p)
+		}
+	})
+}
+
+// MPTCP knows no simultaneous open. Such a client is not left out: it is served on the grid of retransmissions.
+func TestSlowHandshakeServesMPTCPOnTheGrid(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		const delay = 10 * time.Millisecond
+		require.NoError(t, p.Become(slow(delay)))
+		d := net.Dialer{Timeout: 20 * time.Second}
+		d.SetMultipathTCP(true)
+		start := time.Now()
+		c, err := d.DialContext(t.Context(), "tcp", p.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		assert.GreaterOrEqual(t, time.Since(start), delay)
+		s, err := p.Accept()
+		require.NoError(t, err)
+		defer s.Close()
+		requirePasses(t, c, s)
+	})
+}
+
+func TestSlowHandshakeWithASmallWindow(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		s := slow(time.Millisecond)
+		s.SmallWindow = true
+		require.NoError(t, p.Become(s))
+		client, server := requireServed(t, p)
+		requireBlack(t, p)
+		requireWindow(t, client, server, true)
+	})
+}
+
+// Nobody can take the port while connects are completed from it, but in the microseconds of a bind and with
+// SO_REUSEPORT, which net.Listen does not set.
+func TestSlowHandshakeHoldsThePort(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(slow(time.Millisecond)))
+		stop := make(chan struct{})
+		var thief sync.WaitGroup
+		thief.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", p.addr.String())
+				if !assert.ErrorIs(t, err, syscall.EADDRINUSE) {
+					_ = ln.Close()
+					return
+				}
+			}
+		})
+		for range 50 {
+			c, err := dial(t, p, 20*time.Second)
+			require.NoError(t, err)
+			s, err := p.Accept()
+			require.NoError(t, err)
+			_ = s.Close()
+			_ = c.Close()
+		}
+		close(stop)
+		thief.Wait()
+		requireBlack(t, p)
+		require.NoError(t, p.Become(refuse))
+		requireRefused(t, p)
+		require.NoError(t, p.Become(serve))
+		requireServed(t, p)
+	})
+}
+
+// BenchmarkSlowHandshake shows how late a connect completes that is to take 20 ms.
+func BenchmarkSlowHandshake(b *testing.B) {
+	const delay = 20 * time.Millisecond
+	p, err := bindPort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, canDrop(false))
+	require.NoError(b, err)
+	defer p.Close()
+	require.NoError(b, p.Become(slow(delay)))
+	var late []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		c, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", p.addr.String())
+		require.NoError(b, err)
+		late = append(late, time.Since(start)-delay)
+		s, err := p.Accept()
+		require.NoError(b, err)
+		_ = s.Close()
+		_ = c.Close()
+	}
+	reportLateness(b, late)
+}

@@ -1,0 +1,85 @@
+package rawsock
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
+)
+
+// tcpStates are RFC 9293's names by number (include/net/tcp_states.h).
+var tcpStates = [...]string{
+	1: "ESTABLISHED", 2: "SYN-SENT", 3: "SYN-RECEIVED", 4: "FIN-WAIT-1", 5: "FIN-WAIT-2", 6: "TIME-WAIT", 7: "CLOSED",
+	8: "CLOSE-WAIT", 9: "LAST-ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN-RECEIVED",
+}
+
+func tcpState(n uint8) string {
+	if int(n) < len(tcpStates) && tcpStates[n] != "" {
+		return tcpStates[n]
+	}
+	return fmt.Sprintf("state %d", n)
+}
+
+// connInfo asks our socket, and for the other end the kernel by the two addresses.
+func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
+	var info network.ConnInfo
+	err := control(c, func(fd int) (err error) {
+		info.Own, err = endInfo(fd)
+		return err
+	})
+	if err != nil {
+		return network.ConnInfo{}, err
+	}
+	other, err := diagOne(literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr)))
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return info, diagAnswers()
+	case err != nil:
+		return info, unsupported("the other end of a connection is not shown", err)
+	}
+	info.Other = toEnd(other.state, other.unread, other.unacked, &other.info)
+	return info, nil
+}
+
+// diagAnswers tells whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question.
+func diagAnswers() error {
+	r := newDiagRequest(false)
+	r.states = 1 << tcpSynSent
+	if _, err := diag(r, unix.NLM_F_DUMP); err != nil {
+		return unsupported("the other end of a connection is not shown", err)
+	}
+	return nil
+}
+
+func unsupported(what string, err error) error {
+	return fmt.Errorf("linux: %s (%w): %w", what, err, errors.ErrUnsupported)
+}
+
+func endInfo(fd int) (network.EndInfo, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return network.EndInfo{}, os.NewSyscallError("getsockopt", err)
+	}
+	unread, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+	if err != nil {
+		return network.EndInfo{}, os.NewSyscallError("ioctl", err)
+	}
+	unacked, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return network.EndInfo{}, os.NewSyscallError("ioctl", err)
+	}
+	return *toEnd(info.State, unread, unacked, info), nil
+}
+
+func toEnd(state uint8, unread, unacked int, info *unix.TCPInfo) *network.EndInfo {
+	return &network.EndInfo{
+		State: tcpState(state), Unread: unread, Unacked: unacked, Retransmits: int(info.Total_retrans),
+		RTO:        time.Duration(info.Rto) * time.Microsecond,
+		SendWindow: int(info.Snd_wnd), ReceiveWindow: int(info.Rcv_wnd),
+	}
+}

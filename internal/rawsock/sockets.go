@@ -1,0 +1,24 @@
+package rawsock
+
+import "fmt"
+
+// A Socket is one socket that this process has open, by whatever descriptors.
+type Socket struct {
+	Inode  uint64 // names the socket; not used again soon, as descriptors are
+	Family string // "tcp4", "tcp6", "udp4", "udp6", "unix", or the numbers of another
+	Local  string // the address, empty if it has none
+	Remote string // the other end's, empty if it has none
+	State  string // of TCP, in RFC 9293's words; empty otherwise
+}
+
+// String writes the socket in one line of a failure report.
+func (s Socket) String() string {
+	text := fmt.Sprintf("%s socket %s", s.Family, s.Local)
+	if s.Remote != "" {
+		text += " -> " + s.Remote
+	}
+	if s.State != "" {
+		text += ", " + s.State
+	}
+	return text
+}

@@ -1,0 +1,65 @@
+package rawsock
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/network"
+)
+
+// socketsAt returns the process's sockets with a local address, by what they are.
+func socketsAt(t *testing.T, local string) (found []Socket) {
+	t.Helper()
+	all, err := Sockets()
+	require.NoError(t, err)
+	for _, s := range all {
+		if s.Local == local {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func TestSocketsShowsWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		nw := tcpNetwork(p.Addr().(*net.TCPAddr))
+		client, server := pair(t, p)
+		at := client.LocalAddr().String()
+		found := socketsAt(t, at)
+		require.Len(t, found, 1)
+		assert.Equal(t, Socket{Inode: found[0].Inode, Family: nw, Local: at, Remote: p.Addr().String(), State: "ESTABLISHED"}, found[0])
+		assert.True(t, HasSocket(found[0].Inode))
+		assert.Equal(t, nw+" socket "+at+" -> "+p.Addr().String()+", ESTABLISHED", found[0].String())
+		require.Len(t, socketsAt(t, p.Addr().String()), 2, "the listener and the accepted end")
+
+		f, err := client.(*conn).File()
+		require.NoError(t, err)
+		require.NoError(t, client.Close())
+		assert.Len(t, socketsAt(t, at), 1, "a duplicate keeps it open")
+		require.NoError(t, f.Close())
+		assert.Empty(t, socketsAt(t, at))
+		require.NoError(t, server.Close())
+		require.Len(t, socketsAt(t, p.Addr().String()), 1)
+	})
+}
+
+func TestSocketsShowsUnixAndUDP(t *testing.T) {
+	t.Parallel()
+	for _, at := range []struct{ network, address, family string }{
+		{"unixgram", filepath.Join(t.TempDir(), "s"), "unix"}, {"udp4", "127.0.0.1:0", "udp4"}, {"udp6", "[::1]:0", "udp6"},
+	} {
+		c, err := (&net.ListenConfig{}).ListenPacket(t.Context(), at.network, at.address)
+		require.NoError(t, err)
+		local := c.LocalAddr().String()
+		found := socketsAt(t, local)
+		require.Len(t, found, 1)
+		assert.Equal(t, Socket{Inode: found[0].Inode, Family: at.family, Local: local}, found[0])
+		require.NoError(t, c.Close())
+		assert.Empty(t, socketsAt(t, local))
+	}
+}
