@@ -54,7 +54,7 @@ var (
 //
 //	leak: 1 goroutine and 1 connection left behind
 //	  goroutine  net.(*conn).Read  net.go:196
-//	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side
+//	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side (ESTABLISHED, 0 B unread)
 func NoLeaks(t testing.TB, ignore ...string) {
 	if isNil(t) {
 		_ = errNilTB("NoLeaks")
@@ -113,9 +113,19 @@ func (w *watch) inspect(ep *fixtures.Endpoint) {
 	for _, c := range open {
 		inode, here := ours[c.RemoteAddr().String()]
 		if here || err != nil {
-			w.conns = append(w.conns, suspect{text: c.String(), inode: inode})
+			w.conns = append(w.conns, suspect{text: c.String() + otherEnd(c), inode: inode})
 		}
 	}
+}
+
+// otherEnd adds how the socket stands that was not closed, where that can be told: bytes left unread say what was
+// forgotten.
+func otherEnd(c *fixtures.Conn) string {
+	info, err := c.Info()
+	if err != nil || info.Other == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, %d B unread)", info.Other.State, info.Other.Unread)
 }
 
 // awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
