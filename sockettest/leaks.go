@@ -48,7 +48,8 @@ var (
 //
 // It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
 // label, nor do those that were started from elsewhere on the test's behalf. ignore names functions: a goroutine with
-// one of them on its stack is not reported.
+// one of them on its stack is not reported. From Go 1.27 on it says of a goroutine that it is blocked for ever, if nothing
+// is left that could wake it.
 //
 // A failure reads:
 //
@@ -150,9 +151,10 @@ func poll(done func() bool) {
 type leakage struct {
 	goroutines []stuck
 	conns      []string
+	sockets    []string
 }
 
-func (l leakage) empty() bool { return len(l.goroutines) == 0 && len(l.conns) == 0 }
+func (l leakage) empty() bool { return len(l.goroutines)+len(l.conns)+len(l.sockets) == 0 }
 
 // verdict waits for what is about to end, and returns the rest.
 func (w *watch) verdict() leakage {
@@ -161,6 +163,9 @@ func (w *watch) verdict() leakage {
 		l = leakage{goroutines: labelled(w.label, w.ignored), conns: w.open()}
 		return l.empty()
 	})
+	if len(l.goroutines) > 0 {
+		tellForever(l.goroutines, leakedForever(w.label))
+	}
 	return l
 }
 
@@ -179,6 +184,26 @@ func (w *watch) open() []string {
 
 // String writes the report of a leak.
 func (l leakage) String() string {
+	var b strings.Builder
+	b.WriteString(l.headline())
+	for _, g := range l.goroutines {
+		for i, f := range g.short() {
+			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
+		}
+	}
+	for _, c := range l.conns {
+		fmt.Fprintf(&b, "\n  %-10s %s", "conn", c)
+	}
+	for _, s := range l.sockets {
+		fmt.Fprintf(&b, "\n  %-10s %s", "socket", s)
+	}
+	return b.String()
+}
+
+func (l leakage) headline() string {
+	if len(l.sockets) > 0 {
+		return fmt.Sprintf("leak: %s left open", plural(len(l.sockets), "socket"))
+	}
 	var parts []string
 	total := 0
 	for _, g := range l.goroutines {
@@ -190,17 +215,7 @@ func (l leakage) String() string {
 	if n := len(l.conns); n > 0 {
 		parts = append(parts, plural(n, "connection"))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "leak: %s left behind", strings.Join(parts, " and "))
-	for _, g := range l.goroutines {
-		for i, f := range g.short() {
-			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
-		}
-	}
-	for _, c := range l.conns {
-		fmt.Fprintf(&b, "\n  %-10s %s", "conn", c)
-	}
-	return b.String()
+	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
 }
 
 func plural(n int, what string) string {
