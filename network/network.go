@@ -10,8 +10,13 @@ import (
 // A Stack is a network on which addresses can be bound and dialled.
 type Stack interface {
 	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The network is "tcp"
-	// (IPv4), "tcp4" or "tcp6"; an empty address means any free port on that family's loopback address.
+	// (IPv4), "tcp4" or "tcp6", where an empty address means any free port on that family's loopback address; or "unix",
+	// where it is the path of a file that must not exist yet, and an empty one a fresh file in a directory of its own.
 	Bind(ctx context.Context, network, address string) (Port, error)
+
+	// BindPacket takes a UDP address and holds it until Close. The network is "udp" (IPv4), "udp4" or "udp6"; an empty
+	// address means any free port on that family's loopback address.
+	BindPacket(ctx context.Context, network, address string) (PacketPort, error)
 
 	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for the code under test.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
@@ -93,6 +98,8 @@ const (
 	Listen
 	// Drop leaves each SYN unanswered: the connect hangs until its own timeout.
 	Drop
+	// Absent, of a unix socket only, takes the file away: the connect fails with ENOENT.
+	Absent
 )
 
 // String names the answer in one word.
@@ -106,6 +113,8 @@ func (a Answer) String() string {
 		return "listen"
 	case Drop:
 		return "drop"
+	case Absent:
+		return "absent"
 	}
 	return "unknown"
 }

@@ -48,7 +48,7 @@ func (s stuck) numbers() string {
 // labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
 // where labels can be read; its text form (debug=1) groups equal stacks.
 func labelled(value string, ignore []string) []stuck {
-	return inProfile(pprof.Lookup("goroutine"), value, ignore)
+	return inProfile(goroutines.text(), value, ignore)
 }
 
 // leakedForever returns those that carry the label and wait for what nobody can give them, in the same form: Go 1.27 and
@@ -59,7 +59,11 @@ func leakedForever(value string) []stuck {
 	if p == nil {
 		return nil
 	}
-	return inProfile(p, value, nil)
+	var buf bytes.Buffer
+	if err := p.WriteTo(&buf, 1); err != nil {
+		return nil
+	}
+	return inProfile(buf.Bytes(), value, nil)
 }
 
 const foreverProfile = "goroutineleak"
@@ -75,16 +79,12 @@ func tellForever(all, forever []stuck) {
 	}
 }
 
-func inProfile(p *pprof.Profile, value string, ignore []string) []stuck {
-	var buf bytes.Buffer
-	if err := p.WriteTo(&buf, 1); err != nil {
-		return nil
-	}
+func inProfile(text []byte, value string, ignore []string) []stuck {
 	want := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(value))
-	if !bytes.Contains(buf.Bytes(), want) {
+	if !bytes.Contains(text, want) {
 		return nil
 	}
-	return parseProfile(buf.Bytes(), want, ignore)
+	return parseProfile(text, want, ignore)
 }
 
 // parseProfile reads records that are separated by empty lines: "3 @ 0x...", "# labels: {...}", then a line

@@ -14,7 +14,8 @@ import (
 
 // The parts of include/uapi/linux/inet_diag.h that package unix does not have.
 const (
-	inetDiagInfo     = 2 // INET_DIAG_INFO, the attribute with a tcp_info
+	inetDiagInfo     = 2  // INET_DIAG_INFO, the attribute with a tcp_info
+	inetDiagULP      = 19 // INET_DIAG_ULP_INFO, the attribute of a socket that serves another protocol, such as MPTCP
 	inetDiagNoCookie = 0xffffffff
 )
 
@@ -45,6 +46,7 @@ type diagSocket struct {
 	inode         uint64
 	unread        int // of a connection
 	unacked       int
+	mptcp         bool // or another such protocol
 	info          unix.TCPInfo
 }
 
@@ -175,8 +177,11 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		if size < unix.SizeofRtAttr || size > len(a) {
 			break
 		}
-		if binary.NativeEndian.Uint16(a[2:]) == inetDiagInfo {
+		switch binary.NativeEndian.Uint16(a[2:]) &^ unix.NLA_F_NESTED {
+		case inetDiagInfo:
 			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), a[unix.SizeofRtAttr:size])
+		case inetDiagULP:
+			s.mptcp = true
 		}
 		a = a[min(len(a), (size+3)&^3):]
 	}

@@ -43,7 +43,7 @@ type platform struct {
 // shows us that one was dropped.
 func (sys platform) way(s network.State, v6 bool) (way, error) {
 	w := impossible
-	if err := check(s); err != nil {
+	if err := checkTCP(s); err != nil {
 		return w, err
 	}
 	switch s.Answer {

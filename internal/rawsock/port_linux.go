@@ -57,7 +57,7 @@ func (p *port) control(f func(fd int) error) error {
 
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
-	if err := check(s); err != nil {
+	if err := checkTCP(s); err != nil {
 		return err
 	}
 	p.mu.Lock()

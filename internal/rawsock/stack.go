@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,11 +16,14 @@ type Loopback struct{}
 
 var _ network.Stack = Loopback{}
 
-// Bind takes a loopback address and holds it. The network is "tcp", "tcp4" or "tcp6"; the address is a literal such
-// as "127.0.0.1:1717", or empty for any free port of the family.
+// Bind takes a loopback address and holds it. The network is "tcp", "tcp4" or "tcp6", and the address a literal such
+// as "127.0.0.1:1717", or empty for any free port of the family; or it is "unix", and the address a path.
 func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if nw == "unix" {
+		return bindUnix(address)
 	}
 	addr, err := loopbackAddr(nw, address)
 	if err != nil {
@@ -28,9 +32,22 @@ func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, err
 	return bind(ctx, addr)
 }
 
+// BindPacket takes a loopback address and holds it; see [network.Stack].
+func (Loopback) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+	tcp, ok := map[string]string{"udp": "tcp", "udp4": "tcp4", "udp6": "tcp6"}[nw]
+	if !ok {
+		return nil, fmt.Errorf("network is %q; want udp, udp4 or udp6: %w", nw, net.UnknownNetworkError(nw))
+	}
+	addr, err := loopbackAddr(tcp, address)
+	if err != nil {
+		return nil, err
+	}
+	return bindPacket(ctx, addr)
+}
+
 // DialContext connects to a loopback address, as [net.Dialer.DialContext] does.
 func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
-	if _, err := loopbackAddr(nw, address); err != nil {
+	if err := reachable(nw, address); err != nil {
 		return nil, err
 	}
 	var d net.Dialer
@@ -39,8 +56,11 @@ func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, 
 
 // Connect connects to a loopback address, for a client that misbehaves; see [network.Stack].
 func (Loopback) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
-	if _, err := loopbackAddr(nw, address); err != nil {
+	if err := reachable(nw, address); err != nil {
 		return nil, err
+	}
+	if nw == "unix" && o.SmallWindow {
+		return nil, fmt.Errorf("ConnectOptions.SmallWindow is true on network %q; want tcp, tcp4 or tcp6: %w", nw, errors.ErrUnsupported)
 	}
 	d := net.Dialer{KeepAlive: -1}
 	d.SetMultipathTCP(false) // it refuses the options
@@ -51,7 +71,26 @@ func (Loopback) Connect(ctx context.Context, nw, address string, o network.Conne
 	if err != nil {
 		return nil, err
 	}
-	return plain(c)
+	switch c := c.(type) {
+	case *net.UnixConn:
+		return &unixConn{c}, nil
+	case *net.TCPConn:
+		return plain(c)
+	}
+	_ = c.Close()
+	return nil, fmt.Errorf("network is %q; want tcp, tcp4, tcp6 or unix, which have connections: %w", nw, net.UnknownNetworkError(nw))
+}
+
+// reachable refuses to dial what is not on this machine.
+func reachable(nw, address string) error {
+	switch nw {
+	case "unix":
+		return nil
+	case "udp", "udp4", "udp6":
+		nw = "tcp" + nw[len("udp"):] // the same addresses
+	}
+	_, err := loopbackAddr(nw, address)
+	return err
 }
 
 // loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no business beyond it.
@@ -63,7 +102,7 @@ func loopbackAddr(nw, address string) (*net.TCPAddr, error) {
 	case "tcp6":
 		any = netip.IPv6Loopback()
 	default:
-		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6: %w", nw, net.UnknownNetworkError(nw))
+		return nil, fmt.Errorf("network is %q; want tcp, tcp4, tcp6 or unix: %w", nw, net.UnknownNetworkError(nw))
 	}
 	if address == "" {
 		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(any, 0)), nil

@@ -9,8 +9,8 @@ import (
 // check finds the states that no platform could give.
 func check(s network.State) error {
 	switch {
-	case s.Answer < network.Own || s.Answer > network.Drop:
-		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Answer < network.Own || s.Answer > network.Absent:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen, Drop or Absent", s.Answer)
 	case s.Backlog < 0:
 		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
 	case s.Backlog > 0 && s.Answer != network.Listen:
@@ -19,4 +19,15 @@ func check(s network.State) error {
 		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
 	}
 	return nil
+}
+
+// checkTCP finds those that no platform could give over TCP, too.
+func checkTCP(s network.State) error {
+	switch {
+	case s.Answer < network.Own || s.Answer > network.Absent:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Answer == network.Absent:
+		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
+	}
+	return check(s)
 }

@@ -1,0 +1,262 @@
+package rawsock
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
+)
+
+// longestPath is what sun_path holds beside its final zero (unix(7)).
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// A unixPort is one socket for its whole life. What a connect meets is decided by the file at the path: the socket's own,
+// a stale one, or none. Each change is one rename(2), so there is no instant without the old answer or the new.
+type unixPort struct {
+	addr *net.UnixAddr
+	dir  string // to be removed with Close, if it is ours
+	live string // where the socket's own file is while it is not at the path
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	fd      int               // the bound socket, until it is ln
+	ln      *net.UnixListener // the same socket, from when it first listened
+	state   network.State
+	away    bool // the socket's own file is at live
+	gen     int
+	closed  bool
+}
+
+func bindUnix(path string) (network.Port, error) {
+	p := &unixPort{fd: -1}
+	p.changed = sync.NewCond(&p.mu)
+	if path == "" {
+		dir, err := os.MkdirTemp("", "sockettest-")
+		if err != nil {
+			return nil, fmt.Errorf("bind unix: %w", err)
+		}
+		p.dir, path = dir, filepath.Join(dir, "s")
+	}
+	p.addr = &net.UnixAddr{Name: path, Net: "unix"}
+	p.live = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".live")
+	if err := p.bind(path); err != nil {
+		p.removeDir()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *unixPort) bind(path string) error {
+	switch {
+	case len(path) > longestPath:
+		return fmt.Errorf("path is %q, %d bytes; want at most %d, which is what a unix socket's address holds", path, len(path), longestPath)
+	case path[0] == '@':
+		return fmt.Errorf("path is %q, which is in the abstract namespace; want a path in the file system", path)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		_ = unix.Close(fd)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return fmt.Errorf("%s is there already; remove it, choose another path, or none for a fresh one: %w", path, err)
+		}
+		return fmt.Errorf("bind unix %s: %w", path, err)
+	}
+	p.fd = fd
+	return nil
+}
+
+// Addr returns the path.
+func (p *unixPort) Addr() net.Addr { return p.addr }
+
+// Become changes the answer; see [network.Port].
+func (p *unixPort) Become(s network.State) error {
+	if err := checkUnix(s); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return &net.OpError{Op: "become", Net: "unix", Addr: p.addr, Err: net.ErrClosed}
+	}
+	p.gen++
+	p.wake()
+	err := p.answer(s)
+	if err == nil {
+		p.state = s
+	}
+	return err
+}
+
+// checkUnix: a connect on a unix socket is answered at once, in the dialer's own call.
+func checkUnix(s network.State) error {
+	if err := check(s); err != nil {
+		return err
+	}
+	var what string
+	switch {
+	case s.Answer == network.Drop, s.Handshake > 0:
+		what = "leave a connect unanswered"
+	case s.SmallWindow:
+		what = "make a small receive window"
+	case s.Hold > 0 && s.Hold != network.Forever:
+		what = fmt.Sprintf("hold a connection for %v (but Forever)", s.Hold)
+	default:
+		return nil
+	}
+	return fmt.Errorf("linux: cannot %s on a unix socket: %w", what, errors.ErrUnsupported)
+}
+
+func (p *unixPort) answer(s network.State) error {
+	switch s.Answer {
+	case network.Listen:
+		return p.listen(s.Backlog)
+	case network.Absent:
+		return p.remove()
+	}
+	return p.refuse()
+}
+
+// listen brings the socket's own file back to the path.
+func (p *unixPort) listen(limit int) error {
+	ask, err := admits(limit) // as on TCP, one more is admitted than listen(2) is told
+	if err != nil {
+		return err
+	}
+	if err := p.control(func(fd int) error { return listen(fd, ask) }); err != nil {
+		return err
+	}
+	if p.ln == nil {
+		if err := p.poll(); err != nil {
+			return err
+		}
+	}
+	if !p.away {
+		return nil
+	}
+	if err := os.Rename(p.live, p.addr.Name); err != nil {
+		return err
+	}
+	p.away = false
+	return nil
+}
+
+// poll hands the socket over to package net.
+func (p *unixPort) poll() error {
+	f := os.NewFile(uintptr(p.fd), p.addr.Name)
+	ln, err := net.FileListener(f) // has a duplicate
+	if err != nil {
+		return err
+	}
+	p.fd, p.ln = -1, ln.(*net.UnixListener)
+	p.ln.SetUnlinkOnClose(false)
+	return f.Close()
+}
+
+// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never listened is as good.
+func (p *unixPort) refuse() error {
+	if p.ln == nil && !p.away {
+		return nil
+	}
+	stale, err := p.staleFile()
+	if err != nil {
+		return err
+	}
+	if err := p.stash(); err != nil {
+		_ = os.Remove(stale)
+		return err
+	}
+	if err := os.Rename(stale, p.addr.Name); err != nil {
+		return err
+	}
+	p.abortQueued()
+	return nil
+}
+
+// staleFile makes one beside the path. It is bound by a short name of the directory, so that it fits whatever the path.
+func (p *unixPort) staleFile() (string, error) {
+	dir := filepath.Dir(p.addr.Name)
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	name := fmt.Sprintf(".stale-%08x", rand.Uint32())
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name)}); err != nil {
+		return "", os.NewSyscallError("bind", err)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+// stash gives the socket's own file a second name, under which it comes back.
+func (p *unixPort) stash() error {
+	if p.away {
+		return nil
+	}
+	if err := os.Link(p.addr.Name, p.live); err != nil {
+		return err
+	}
+	p.away = true
+	return nil
+}
+
+// remove leaves no file at the path.
+func (p *unixPort) remove() error {
+	if p.state.Answer == network.Absent {
+		return nil
+	}
+	if err := p.stash(); err != nil {
+		return err
+	}
+	if err := os.Remove(p.addr.Name); err != nil {
+		return err
+	}
+	p.abortQueued()
+	return nil
+}
+
+// abortQueued closes what nobody has accepted, as a kernel does when a listener closes.
+func (p *unixPort) abortQueued() {
+	if p.ln == nil {
+		return
+	}
+	_ = p.control(func(fd int) error {
+		for {
+			nfd, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+			if err != nil {
+				return nil
+			}
+			_ = unix.Close(nfd)
+		}
+	})
+}
+
+func (p *unixPort) control(f func(fd int) error) error {
+	if p.ln != nil {
+		return control(p.ln, f)
+	}
+	return f(p.fd)
+}
+
+// wake makes every Accept look at the state again. The caller holds mu.
+func (p *unixPort) wake() {
+	if p.ln != nil {
+		_ = p.ln.SetDeadline(time.Unix(1, 0))
+	}
+	p.changed.Broadcast()
+}

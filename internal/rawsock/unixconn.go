@@ -1,0 +1,54 @@
+package rawsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// A unixConn is one end of a unix stream connection. There are no segments: it cannot be partitioned, and what the other
+// side sees of a Close depends on what is unread.
+type unixConn struct{ *net.UnixConn }
+
+var _ network.Conn = (*unixConn)(nil)
+
+// Reset cannot be had: the other side reads ECONNRESET only if bytes of its own were unread when we closed.
+func (c *unixConn) Reset() error { return c.cannot("reset") }
+
+// Partition cannot be had.
+func (c *unixConn) Partition() error { return c.cannot("partition") }
+
+// Heal has nothing to do.
+func (c *unixConn) Heal() error { return c.open() }
+
+func (c *unixConn) cannot(what string) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	return fmt.Errorf("cannot %s a unix connection, which has no segments: %w", what, errors.ErrUnsupported)
+}
+
+// open is an error after Close.
+func (c *unixConn) open() error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(uintptr) {})
+}
+
+// Peer tells what the kernel knows of the other end.
+func (c *unixConn) Peer() (network.PeerState, error) { return unixPeer(c.UnixConn) }
+
+// AwaitPeerEnd waits until the other end has closed or half-closed.
+func (c *unixConn) AwaitPeerEnd() (network.PeerState, error) { return awaitUnixPeerEnd(c.UnixConn) }
+
+// Info tells the little that there is to know of our end.
+func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
+
+// SleepUntil waits; see [network.Conn].
+func (c *unixConn) SleepUntil(ctx context.Context, t time.Time) error { return sleepUntil(ctx, t) }
