@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -32,7 +31,7 @@ func bindPacket(ctx context.Context, a *net.TCPAddr) (network.PacketPort, error)
 		}
 	}
 	if err != nil {
-		return nil, explainOpen(runtime.GOOS, a, err)
+		return nil, explainOpen(a, err)
 	}
 	return &packetPort{UDPConn: c}, nil
 }
