@@ -111,6 +111,7 @@ func (r *run) await(w Want, ep *fixtures.Endpoint, end time.Time) Result {
 	elapsed := time.Since(r.start)
 	stack, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
+	res.ends = endsOf(ep) // before the release, which ends them
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
 	if res.unblocked = r.release(ep, elapsed); !res.unblocked {

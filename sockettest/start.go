@@ -29,22 +29,34 @@ func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint 
 		return &fixtures.Endpoint{} // acts as a closed one
 	}
 	t.Helper()
+	ep, err := fixtures.Start(t.Context(), f, where(t, "Start", opts))
+	started(t, "Start", err)
+	t.Cleanup(func() { stop(t, ep) })
+	return ep
+}
+
+// where settles the options.
+func where(t testing.TB, verb string, opts []Option) fixtures.Where {
+	t.Helper()
 	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
-			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Network or Address")
+			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Network or Address", verb)
 		}
 		o(&w)
 	}
-	ep, err := fixtures.Start(t.Context(), f, w)
+	return w
+}
+
+// started ends the test if the fixture could not be had.
+func started(t testing.TB, verb string, err error) {
+	t.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("sockettest.Start: %v", err)
+		t.Skipf("sockettest.%s: %v", verb, err)
 	}
 	if err != nil {
-		t.Fatalf("bad argument: sockettest.Start: %v", err)
+		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
 	}
-	t.Cleanup(func() { stop(t, ep) })
-	return ep
 }
 
 // fault is told of a fault that was asked of a running endpoint and cannot be had.

@@ -14,7 +14,8 @@ import (
 
 // The parts of include/uapi/linux/inet_diag.h that package unix does not have.
 const (
-	inetDiagInfo     = 2 // INET_DIAG_INFO, the attribute with a tcp_info
+	inetDiagInfo     = 2  // INET_DIAG_INFO, the attribute with a tcp_info
+	inetDiagULP      = 19 // INET_DIAG_ULP_INFO, the attribute of a socket that serves another protocol, such as MPTCP
 	inetDiagNoCookie = 0xffffffff
 )
 
@@ -45,6 +46,7 @@ type diagSocket struct {
 	inode         uint64
 	unread        int // of a connection
 	unacked       int
+	mptcp         bool // or another such protocol
 	info          unix.TCPInfo
 }
 
@@ -66,9 +68,12 @@ func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
 }
 
 // diagConnecting finds the sockets whose SYN to addr has not been answered yet.
-func diagConnecting(addr netip.AddrPort) ([]diagSocket, error) {
+func diagConnecting(addr netip.AddrPort) ([]diagSocket, error) { return diagTo(addr, 1<<tcpSynSent) }
+
+// diagTo finds the sockets in one of these states whose other end is addr.
+func diagTo(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
 	r := newDiagRequest(addr.Addr().Is6())
-	r.states = 1 << tcpSynSent
+	r.states = states
 	binary.BigEndian.PutUint16(r.id.dport[:], addr.Port())
 	all, err := diag(r, unix.NLM_F_DUMP)
 	found := all[:0]
@@ -162,14 +167,21 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		}
 		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port[:]))
 	}
+	switch m.state { // a FIN that was not read counts as a byte here, not with SIOCINQ
+	case tcpCloseWait, tcpLastAck, tcpClosing:
+		s.unread = max(0, s.unread-1)
+	}
 	s.local, s.remote = address(m.id.src, m.id.sport), address(m.id.dst, m.id.dport)
 	for a := attributes; len(a) >= unix.SizeofRtAttr; {
 		size := int(binary.NativeEndian.Uint16(a))
 		if size < unix.SizeofRtAttr || size > len(a) {
 			break
 		}
-		if binary.NativeEndian.Uint16(a[2:]) == inetDiagInfo {
+		switch binary.NativeEndian.Uint16(a[2:]) &^ unix.NLA_F_NESTED {
+		case inetDiagInfo:
 			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), a[unix.SizeofRtAttr:size])
+		case inetDiagULP:
+			s.mptcp = true
 		}
 		a = a[min(len(a), (size+3)&^3):]
 	}

@@ -138,7 +138,7 @@ func TestSlowHandshakeServesMPTCPOnTheGrid(t *testing.T) {
 	eachSlow(t, func(t *testing.T, p *port) {
 		const delay = 10 * time.Millisecond
 		require.NoError(t, p.Become(slow(delay)))
-		d := net.Dialer{Timeout: 20 * time.Second}
+		d := net.Dialer{Timeout: 10 * time.Second} // an attempt at simultaneous open would cost it 15
 		d.SetMultipathTCP(true)
 		start := time.Now()
 		c, err := d.DialContext(t.Context(), "tcp", p.Addr().String())

@@ -9,7 +9,7 @@ import (
 )
 
 // openPatience, in milliseconds, is how long a client may take to answer a SYN with its own. On loopback it answers
-// before connect(2) returns; MPTCP clients never do.
+// before connect(2) returns.
 const openPatience = 50
 
 // open completes the connect of a client that hangs, and hands the connection to Accept. It returns false if the client
@@ -23,6 +23,9 @@ func (p *port) open(h *handshake, client diagSocket) bool {
 	now, err := diagOne(client.local, client.remote)
 	if err != nil || now.inode != client.inode || now.state != tcpSynSent {
 		return true // it has given up: whoever has its address now is not to be bothered
+	}
+	if now.mptcp {
+		return false // it knows no simultaneous open, and the attempt would cost it 15 s
 	}
 	c, err := p.connectTo(client, h.small)
 	if err != nil {

@@ -23,7 +23,10 @@ func check(s network.State) error {
 
 // checkTCP finds those that no platform could give over TCP, too.
 func checkTCP(s network.State) error {
-	if s.Answer == network.Absent {
+	switch {
+	case s.Answer < network.Own || s.Answer > network.Absent:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Answer == network.Absent:
 		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
 	}
 	return check(s)

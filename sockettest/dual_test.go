@@ -1,0 +1,95 @@
+package sockettest
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// How a net.Dialer gets on with a name whose addresses answer in all ways.
+func TestStartDualHappyEyeballs(t *testing.T) {
+	t.Parallel()
+	const delay, limit = 50 * time.Millisecond, 150 * time.Millisecond
+	hole, refused, echo := fixtures.BlackHole{}, fixtures.Refused{}, fixtures.Echo{}
+	for _, tt := range []struct {
+		name string
+		dual fixtures.Dual
+		stop time.Duration // the dialer's own limit; 0 is none
+		want Want
+	}{
+		{"both answer", fixtures.Dual{IPv6: echo, IPv4: echo}, 0, Accepted.Before(delay)},
+		{"IPv6 hangs", fixtures.Dual{IPv6: hole, IPv4: echo}, 0, Accepted.After(delay)},
+		{"IPv6 refuses", fixtures.Dual{IPv6: refused, IPv4: echo}, 0, Accepted.Before(delay)},
+		{"both refuse", fixtures.Dual{IPv6: refused, IPv4: refused}, 0, Rejected.Before(delay)},
+		{"both hang", fixtures.Dual{IPv6: hole, IPv4: hole}, limit, TimedOut.After(limit)},
+		{"IPv6 hangs, IPv4 refuses", fixtures.Dual{IPv6: hole, IPv4: refused}, limit, TimedOut.After(limit)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			NoLeaks(t)
+			dual := StartDual(t, tt.dual)
+			d := dual.Dialer()
+			d.FallbackDelay, d.Timeout = delay, tt.stop
+
+			Expect(t, dual.IPv6, tt.want, func(ctx context.Context) error {
+				c, err := d.DialContext(ctx, "tcp", dual.HostPort())
+				if err != nil {
+					return err
+				}
+				_ = c.(*net.TCPConn).SetLinger(0)
+				return c.Close()
+			})
+		})
+	}
+}
+
+func TestStartDualEndsWithTheTest(t *testing.T) {
+	t.Parallel()
+	var dual *fixtures.DualEndpoint
+	tb := faketb.Run(t, func(tb *faketb.TB) { dual = StartDual(tb, fixtures.Dual{}) })
+	require.False(t, tb.Failed())
+	require.ErrorIs(t, dual.IPv4.Become(fixtures.Echo{}), net.ErrClosed)
+	require.ErrorIs(t, dual.IPv6.Become(fixtures.Echo{}), net.ErrClosed)
+}
+
+func TestStartDualIsFatal(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) { StartDual(tb, fixtures.Dual{}, Network("tcp4")) })
+	assert.True(t, tb.Died())
+	assert.Contains(t, tb.Text(), `bad argument: sockettest.StartDual: Where.Network is "tcp4"; want it empty`)
+	assert.NoError(t, StartDual(nil, fixtures.Dual{}).Close())
+}
+
+// A connection that the client left open is found on either address.
+func TestStartDualFindsLeaks(t *testing.T) {
+	t.Parallel()
+	for _, left := range []fixtures.Dual{{}, {IPv6: fixtures.Refused{}}} {
+		var c net.Conn
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			NoLeaks(tb)
+			dual := StartDual(tb, left)
+			var err error
+			c, err = dual.Dialer().DialContext(t.Context(), "tcp", dual.HostPort())
+			if err != nil {
+				tb.Error(err)
+				return
+			}
+			for _, ep := range []*fixtures.Endpoint{dual.IPv4, dual.IPv6} {
+				if ep.Addr() == c.RemoteAddr().String() {
+					_ = ep.Await(t.Context(), fixtures.Accepted, 1)
+				}
+			}
+		})
+		assert.True(t, tb.Failed())
+		assert.Contains(t, tb.Text(), "leak: 1 connection left behind")
+		require.NotNil(t, c)
+		require.NoError(t, c.Close())
+	}
+}
