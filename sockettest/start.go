@@ -1,9 +1,11 @@
 package sockettest
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/network"
@@ -21,12 +23,34 @@ func Network(name string) Option { return func(w *fixtures.Where) { w.Network = 
 // Address asks for one address, such as "127.0.0.1:1717", on loopback. By default any free port will do.
 func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
 
-// Start runs a fixture until the test ends. What is wrong with the fixture or its address is fatal; a fixture that this
-// platform cannot give skips the test, with the reason.
-func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint {
+// A starter is a plan of either side: [fixtures.Plan], which an Endpoint E runs, or [hostile.Plan], which an Attack does.
+type starter[P, E any] interface {
+	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (*E, error)
+}
+
+// running is a fixture that runs: a [*fixtures.Endpoint], or a [*hostile.Attack].
+type running interface {
+	Started() time.Time
+	Events() []fixtures.Event
+	Conns() []*fixtures.Conn
+	Failures() []error
+	Rule() string
+	String() string
+	Close() error
+}
+
+// Start runs a fixture until the test ends: a server or an address that misbehaves, of package fixtures, or a client that
+// does, of package hostile. It returns the *fixtures.Endpoint or the *hostile.Attack.
+//
+//	ep := sockettest.Start(t, fixtures.BlackHole{})
+//	loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Addr()})
+//
+// What is wrong with the fixture or its address is fatal; a fixture that this platform cannot give skips the test, with
+// the reason.
+func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) }, opts ...Option) *E {
 	if isNil(t) {
 		_ = errNilTB("Start")
-		return &fixtures.Endpoint{} // acts as a closed one
+		return new(E) // acts as a closed one
 	}
 	t.Helper()
 	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
@@ -36,15 +60,16 @@ func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint 
 		}
 		o(&w)
 	}
-	ep, err := fixtures.Start(t.Context(), f, w)
+	var p P
+	e, err := p.Start(t.Context(), f, w)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("sockettest.Start: %v", err)
 	}
 	if err != nil {
 		t.Fatalf("bad argument: sockettest.Start: %v", err)
 	}
-	t.Cleanup(func() { stop(t, ep) })
-	return ep
+	t.Cleanup(func() { stop(t, any(e).(running)) })
+	return e
 }
 
 // fault is told of a fault that was asked of a running endpoint and cannot be had.
@@ -56,22 +81,22 @@ func fault(t testing.TB, err error) {
 	t.Errorf("sockettest: %v", err)
 }
 
-// stop closes the endpoint, after NoLeaks has had a look at its connections.
-func stop(t testing.TB, ep *fixtures.Endpoint) {
+// stop closes the fixture, after NoLeaks has had a look at its connections.
+func stop(t testing.TB, f running) {
 	t.Helper()
 	if w := watched(t); w != nil {
-		w.inspect(ep)
+		w.inspect(f)
 	}
-	if err := ep.Close(); err != nil {
+	if err := f.Close(); err != nil {
 		t.Errorf("sockettest: %v", err)
 	}
-	for _, err := range ep.Failures() {
-		t.Errorf("sockettest: %v: %v", ep, err)
+	for _, err := range f.Failures() {
+		t.Errorf("sockettest: %v: %v", f, err)
 	}
 }
 
-// isNil finds a nil interface, and a nil *testing.T inside one.
-func isNil(t testing.TB) bool {
-	v := reflect.ValueOf(t)
+// isNil finds a nil interface, and a nil pointer inside one, such as a nil *testing.T.
+func isNil(i any) bool {
+	v := reflect.ValueOf(i)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
