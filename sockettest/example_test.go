@@ -26,10 +26,10 @@ func test(f func(t testing.TB)) {
 	fmt.Println("FAIL", first)
 }
 
-// ping is the client under test: it gives up after 50 ms.
-func ping(addr string) func() error {
+// ping is the client under test, with its timeout.
+func ping(addr string, timeout time.Duration) func() error {
 	return func() error {
-		c, err := net.DialTimeout("tcp", addr, 50*time.Millisecond)
+		c, err := net.DialTimeout("tcp", addr, timeout)
 		if err != nil {
 			return fmt.Errorf("ping: %w", err)
 		}
@@ -41,11 +41,11 @@ func ExampleExpect() {
 	test(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr()))
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), 50*time.Millisecond))
 	})
 	test(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Echo{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr()))
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), time.Minute))
 	})
 	// Output:
 	// ok
@@ -71,7 +71,7 @@ func ExampleErr() {
 	test(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Refused{})
 		sockettest.Expect(t, ep, sockettest.Err(errNoServers).Before(time.Second), func() error {
-			if ping(ep.Addr())() != nil {
+			if ping(ep.Addr(), time.Second)() != nil {
 				return errNoServers
 			}
 			return nil
