@@ -82,3 +82,9 @@ const (
 	PeerFIN                      // FIN has arrived: the other side closed, or half-closed (RFC 9293, section 3.6)
 	PeerRST                      // RST has arrived (RFC 9293, section 3.5.2), or both sides are done
 )
+
+// A Client is a socket that is connecting, or connected, to a [Port], seen without the port's having accepted anything.
+type Client struct {
+	Addr net.Addr // its own
+	End  EndInfo
+}

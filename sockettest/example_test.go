@@ -112,6 +112,18 @@ func ExampleClassify() {
 	// timed out in read
 }
 
+// Code that takes only a net.Dialer is given one that fails as the fixture would, wherever it dials.
+func ExampleDialer() {
+	test(func(t testing.TB) {
+		d := sockettest.Dialer(t, fixtures.Refused{})
+		_, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:1717")
+		fmt.Println(err)
+	})
+	// Output:
+	// dial tcp 127.0.0.1:1717: connect: connection refused
+	// ok
+}
+
 // Measure and Want.Check need no test.
 func ExampleMeasure() {
 	r := sockettest.Measure(func() error { return syscall.ECONNRESET })

@@ -85,11 +85,12 @@ func TestExpectFails(t *testing.T) {
 	}
 }
 
-// hideCount: how often a SYN was sent again depends on how long the caller was given.
+// hideCount: how often a SYN was sent again depends on how long the caller was given, and what is told of sockets on the
+// system.
 func hideCount(text string) string {
 	var keep []string
 	for l := range strings.SplitSeq(text, "\n") {
-		if !strings.Contains(l, "dropped so far") {
+		if !strings.Contains(l, "dropped so far") && !strings.HasPrefix(l, "  sockets ") {
 			keep = append(keep, l)
 		}
 	}
@@ -200,17 +201,6 @@ func TestLateIsJudgedAgainstTheReferenceTimer(t *testing.T) {
 			require.EqualError(t, err, tt.message)
 		})
 	}
-}
-
-// A reference timer that fires late, as on a machine that stalls, moves the end of the window with it; one that fires in
-// time does not, so a client that really is late is found.
-func TestReferenceTimerOfARun(t *testing.T) {
-	t.Parallel()
-	r := &run{at: limit, ref: time.NewTimer(time.Hour)}
-	assert.Zero(t, r.late(limit), "not past its time")
-	assert.Equal(t, time.Second, r.late(limit+time.Second), "it had to fire, and has not: it is as late as the operation")
-	r.fired.Store(int64(limit + time.Millisecond))
-	assert.Equal(t, time.Millisecond, r.late(limit+time.Second))
 }
 
 func TestExpectReportsGoexitAndPanic(t *testing.T) {

@@ -33,6 +33,8 @@ func steady(text string) string {
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
 		{`\[::1\]:\d+`, "[::1]:PORT"},
 		{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "TIME"},
+		{`\d+ B (unread|unacknowledged)`, "N B $1"},
+		{`\d+ retransmitted, RTO TIME, window \d+ B out, \d+ B in`, "N retransmitted, RTO TIME, window N B out, N B in"},
 		{`(?m)^  +[+-]TIME`, "  +TIME"},
 		{`window   0 [-=X]+ TIME`, "window   BAR"},
 		{`\.go:\d+`, ".go:LINE"},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,8 +12,10 @@ import (
 
 // A stuck is one or more goroutines with the same stack.
 type stuck struct {
-	count  int
-	frames []string // "function  file:line", innermost first, without the runtime's
+	count   int
+	forever int      // how many of them nothing can wake any more, where Go tells
+	at      string   // the program counters of the stack
+	frames  []string // "function  file:line", innermost first, without the runtime's
 }
 
 // short shows both ends of the stack: where it waits, and what was started.
@@ -21,16 +24,62 @@ func (s stuck) short() []string {
 	if len(f) > 4 {
 		f = []string{f[0], f[1], "...", f[len(f)-1]}
 	}
-	if s.count > 1 && len(f) > 0 {
-		f[0] += fmt.Sprintf("  (%d of them)", s.count)
+	if what := s.numbers(); what != "" && len(f) > 0 {
+		f[0] += "  (" + what + ")"
 	}
 	return f
+}
+
+// numbers says how many there are, if that is more than one, and how many of them are blocked for ever.
+func (s stuck) numbers() string {
+	switch {
+	case s.count == 1 && s.forever == 1:
+		return "blocked for ever"
+	case s.count == 1:
+		return ""
+	case s.forever == 0:
+		return fmt.Sprintf("%d of them", s.count)
+	case s.forever == s.count:
+		return fmt.Sprintf("%d of them, blocked for ever", s.count)
+	}
+	return fmt.Sprintf("%d of them, %d blocked for ever", s.count, s.forever)
 }
 
 // labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
 // where labels can be read; its text form (debug=1) groups equal stacks.
 func labelled(value string, ignore []string) []stuck {
-	text := goroutines.text()
+	return inProfile(goroutines.text(), value, ignore)
+}
+
+// leakedForever returns those that carry the label and wait for what nobody can give them, in the same form: Go 1.27 and
+// later have a profile of these, which costs a garbage collection; before, there are none. A goroutine that is not among
+// them may still never end: what it waits for can be reached, or is a socket.
+func leakedForever(value string) []stuck {
+	p := pprof.Lookup(foreverProfile)
+	if p == nil {
+		return nil
+	}
+	var buf bytes.Buffer
+	if err := p.WriteTo(&buf, 1); err != nil {
+		return nil
+	}
+	return inProfile(buf.Bytes(), value, nil)
+}
+
+const foreverProfile = "goroutineleak"
+
+// tellForever notes in all how many are in forever too.
+func tellForever(all, forever []stuck) {
+	for i := range all {
+		for _, f := range forever {
+			if f.at == all[i].at {
+				all[i].forever = min(f.count, all[i].count)
+			}
+		}
+	}
+}
+
+func inProfile(text []byte, value string, ignore []string) []stuck {
 	want := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(value))
 	if !bytes.Contains(text, want) {
 		return nil
@@ -50,8 +99,9 @@ func parseProfile(text, want []byte, ignore []string) []stuck {
 		lines := bufio.NewScanner(bytes.NewReader(record))
 		for lines.Scan() {
 			line := lines.Text()
-			if n, _, ok := strings.Cut(line, " @ "); ok && !strings.HasPrefix(line, "#") {
+			if n, at, ok := strings.Cut(line, " @ "); ok && !strings.HasPrefix(line, "#") {
 				s.count, _ = strconv.Atoi(n)
+				s.at = at
 			}
 			if f := frame(line); f != "" {
 				s.frames = append(s.frames, f)

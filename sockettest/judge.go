@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"example.com/go-sockettest/fixtures"
 )
 
 // An Operation is what [Expect] and [Measure] run: a call of the code under test. The context of the second form is
@@ -21,9 +23,10 @@ type Result struct {
 	Err     error         // as the operation returned it
 	Classes []Class       // all that can be told from Err
 
-	late      time.Duration // how much later than asked the reference timer fired
-	stack     []string      // where the operation was blocked
-	unblocked bool          // after it was given up, the operation returned
+	late      time.Duration   // how much later than asked the reference timer fired
+	stack     []string        // where the operation was blocked
+	ends      []fixtures.Ends // of its endpoint's connections at that moment
+	unblocked bool            // after it was given up, the operation returned
 }
 
 // errExited is the Result.Err of an operation that called runtime.Goexit.

@@ -48,13 +48,14 @@ var (
 //
 // It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
 // label, nor do those that were started from elsewhere on the test's behalf. ignore names functions: a goroutine with
-// one of them on its stack is not reported.
+// one of them on its stack is not reported. From Go 1.27 on it says of a goroutine that it is blocked for ever, if nothing
+// is left that could wake it.
 //
 // A failure reads:
 //
 //	leak: 1 goroutine and 1 connection left behind
 //	  goroutine  net.(*conn).Read  net.go:196
-//	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side
+//	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side (ESTABLISHED, 0 B unread)
 func NoLeaks(t testing.TB, ignore ...string) {
 	if isNil(t) {
 		_ = errNilTB("NoLeaks")
@@ -113,9 +114,19 @@ func (w *watch) inspect(ep *fixtures.Endpoint) {
 	for _, c := range open {
 		inode, here := ours[c.RemoteAddr().String()]
 		if here || err != nil {
-			w.conns = append(w.conns, suspect{text: c.String(), inode: inode})
+			w.conns = append(w.conns, suspect{text: c.String() + otherEnd(c), inode: inode})
 		}
 	}
+}
+
+// otherEnd adds how the socket stands that was not closed, where that can be told: bytes left unread say what was
+// forgotten.
+func otherEnd(c *fixtures.Conn) string {
+	info, err := c.Info()
+	if err != nil || info.Other == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, %d B unread)", info.Other.State, info.Other.Unread)
 }
 
 // awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
@@ -140,9 +151,10 @@ func poll(done func() bool) {
 type leakage struct {
 	goroutines []stuck
 	conns      []string
+	sockets    []string
 }
 
-func (l leakage) empty() bool { return len(l.goroutines) == 0 && len(l.conns) == 0 }
+func (l leakage) empty() bool { return len(l.goroutines)+len(l.conns)+len(l.sockets) == 0 }
 
 // verdict waits for what is about to end, and returns the rest.
 func (w *watch) verdict() leakage {
@@ -151,6 +163,9 @@ func (w *watch) verdict() leakage {
 		l = leakage{goroutines: labelled(w.label, w.ignored), conns: w.open()}
 		return l.empty()
 	})
+	if len(l.goroutines) > 0 {
+		tellForever(l.goroutines, leakedForever(w.label))
+	}
 	return l
 }
 
@@ -169,6 +184,26 @@ func (w *watch) open() []string {
 
 // String writes the report of a leak.
 func (l leakage) String() string {
+	var b strings.Builder
+	b.WriteString(l.headline())
+	for _, g := range l.goroutines {
+		for i, f := range g.short() {
+			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
+		}
+	}
+	for _, c := range l.conns {
+		fmt.Fprintf(&b, "\n  %-10s %s", "conn", c)
+	}
+	for _, s := range l.sockets {
+		fmt.Fprintf(&b, "\n  %-10s %s", "socket", s)
+	}
+	return b.String()
+}
+
+func (l leakage) headline() string {
+	if len(l.sockets) > 0 {
+		return fmt.Sprintf("leak: %s left open", plural(len(l.sockets), "socket"))
+	}
 	var parts []string
 	total := 0
 	for _, g := range l.goroutines {
@@ -180,17 +215,7 @@ func (l leakage) String() string {
 	if n := len(l.conns); n > 0 {
 		parts = append(parts, plural(n, "connection"))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "leak: %s left behind", strings.Join(parts, " and "))
-	for _, g := range l.goroutines {
-		for i, f := range g.short() {
-			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
-		}
-	}
-	for _, c := range l.conns {
-		fmt.Fprintf(&b, "\n  %-10s %s", "conn", c)
-	}
-	return b.String()
+	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
 }
 
 func plural(n int, what string) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
@@ -156,9 +157,13 @@ func TestNoLeaksBlamesNoNeighbour(t *testing.T) {
 	quit := make(chan struct{})
 	started := make(chan struct{})
 	done := make(chan *faketb.TB)
+	var leaked net.Conn
 	go func() {
-		done <- leaking(t, func(*faketb.TB) {
+		done <- leaking(t, func(tb *faketb.TB) {
 			go waitFor(quit)
+			ep := Start(tb, fixtures.Echo{})
+			leaked, _ = ep.DialContext(tb.Context(), "", "")
+			assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
 			close(started)
 		})
 	}()
@@ -170,8 +175,11 @@ func TestNoLeaksBlamesNoNeighbour(t *testing.T) {
 		})
 		assert.Empty(t, tb.Text())
 	}
-	assert.Contains(t, (<-done).Text(), "sockettest.waitFor")
+	text := (<-done).Text()
+	assert.Contains(t, text, "leak: 1 goroutine and 1 connection left behind")
+	assert.Contains(t, text, "sockettest.waitFor")
 	close(quit)
+	assert.NoError(t, leaked.Close())
 }
 
 // Subtests and what they start belong to the test that asked.
@@ -186,34 +194,57 @@ func TestNoLeaksCoversSubtests(t *testing.T) {
 }
 
 // TestMain runs this package under Main, and in a child of TestMain's own tests, a package that leaks.
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) {
+	Main(m, goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever"))
+}
+
+// waitForever is what a goroutine does that a test leaks for good.
+func waitForever(never chan struct{}) { <-never }
 
 func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		mode string
-		ok   bool
-	}{{"clean", true}, {"leak", false}} {
+		says []string // nothing if all is well
+	}{
+		{"clean", nil},
+		{"goroutine", []string{"leak: goroutines outlive the package's tests", "sockettest.waitFor"}},
+		{"connection", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", CLOSE-WAIT", "find the test with"}},
+		{"listener", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", LISTEN"}},
+		{"udp", []string{"leak: 1 socket left open", "socket     udp4 127.0.0.1:"}},
+		{"unix", []string{"leak: 1 socket left open", "socket     unix "}},
+	} {
 		t.Run(tt.mode, func(t *testing.T) {
 			t.Parallel()
+			if tt.mode != "goroutine" && tt.says != nil {
+				needSockets(t)
+			}
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMainsChild$", "-test.v")
 			cmd.Env = append(os.Environ(), "SOCKETTEST_CHILD="+tt.mode)
 			out, err := cmd.CombinedOutput()
 			assert.Contains(t, string(out), "PASS: TestMainsChild")
-			if tt.ok {
+			if tt.says == nil {
 				assert.NoError(t, err, "%s", out)
 				return
 			}
 			require.Error(t, err, "%s", out)
-			assert.Contains(t, string(out), "leak: goroutines outlive the package's tests")
-			assert.Contains(t, string(out), "sockettest.waitFor")
+			for _, s := range tt.says {
+				assert.Contains(t, string(out), s)
+			}
+			if tt.mode == "goroutine" && tellsForever() {
+				assert.Contains(t, string(out), "chan receive (leaked)")
+			}
 		})
 	}
 }
 
 // TestMainsChild is what TestMainFindsWhatAPackageLeaves runs.
 func TestMainsChild(t *testing.T) {
-	if os.Getenv("SOCKETTEST_CHILD") == "leak" {
+	switch mode := os.Getenv("SOCKETTEST_CHILD"); mode {
+	case "", "clean":
+	case "goroutine":
 		go waitFor(make(chan struct{}))
+	default:
+		leakedSocket = openSocket(t, mode)
 	}
 }

@@ -34,6 +34,9 @@ func reportOf(t testing.TB, err error, w Want, r Result, ep *fixtures.Endpoint, 
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
 		from: start.Sub(ep.Started()), events: ep.Events(),
 	}
+	if r.ends == nil {
+		f.result.ends = endsOf(ep)
+	}
 	if len(f.events) > 2*keepEvents {
 		f.saveEvents(t.ArtifactDir())
 	}
@@ -69,6 +72,9 @@ func (f failure) String() string {
 	f.line(&b, "fixture", f.fixture)
 	for _, l := range f.timeline() {
 		fmt.Fprintf(&b, "\n%s", l)
+	}
+	for i, l := range f.sockets() {
+		f.line(&b, label("sockets", i), l)
 	}
 	return b.String()
 }

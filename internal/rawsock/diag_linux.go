@@ -68,9 +68,12 @@ func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
 }
 
 // diagConnecting finds the sockets whose SYN to addr has not been answered yet.
-func diagConnecting(addr netip.AddrPort) ([]diagSocket, error) {
+func diagConnecting(addr netip.AddrPort) ([]diagSocket, error) { return diagTo(addr, 1<<tcpSynSent) }
+
+// diagTo finds the sockets in one of these states whose other end is addr.
+func diagTo(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
 	r := newDiagRequest(addr.Addr().Is6())
-	r.states = 1 << tcpSynSent
+	r.states = states
 	binary.BigEndian.PutUint16(r.id.dport[:], addr.Port())
 	all, err := diag(r, unix.NLM_F_DUMP)
 	found := all[:0]
@@ -163,6 +166,10 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 			a = netip.AddrFrom4([4]byte(ip[:4]))
 		}
 		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port[:]))
+	}
+	switch m.state { // a FIN that was not read counts as a byte here, not with SIOCINQ
+	case tcpCloseWait, tcpLastAck, tcpClosing:
+		s.unread = max(0, s.unread-1)
 	}
 	s.local, s.remote = address(m.id.src, m.id.sport), address(m.id.dst, m.id.dport)
 	for a := attributes; len(a) >= unix.SizeofRtAttr; {

@@ -12,3 +12,8 @@ func ErrnoName(error) string { return "" }
 func addressInUse(error) bool  { return false }
 func noDescriptors(error) bool { return false }
 func noSuchAddress(error) bool { return false }
+
+// connectErrnos is empty, and nothing is called; see [ConnectError].
+const connectCall = "connect"
+
+var connectErrnos map[Fault]error

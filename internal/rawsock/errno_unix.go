@@ -76,3 +76,10 @@ func noDescriptors(err error) bool {
 func noSuchAddress(err error) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
 }
+
+// connectCall is how package net names the call in its errors; see [ConnectError].
+const connectCall = "connect"
+
+var connectErrnos = map[Fault]syscall.Errno{
+	Refused: syscall.ECONNREFUSED, Unreachable: syscall.ENETUNREACH, KernelTimeout: syscall.ETIMEDOUT,
+}

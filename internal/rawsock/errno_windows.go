@@ -126,3 +126,10 @@ func noDescriptors(err error) bool { return errors.Is(err, windows.WSAEMFILE) }
 func noSuchAddress(err error) bool {
 	return errors.Is(err, windows.WSAEADDRNOTAVAIL) || errors.Is(err, windows.WSAEAFNOSUPPORT)
 }
+
+// connectCall is how package net names the call in its errors; see [ConnectError].
+const connectCall = "connectex"
+
+var connectErrnos = map[Fault]syscall.Errno{
+	Refused: windows.WSAECONNREFUSED, Unreachable: windows.WSAENETUNREACH, KernelTimeout: windows.WSAETIMEDOUT,
+}

@@ -78,8 +78,18 @@ func endInfo(fd int) (network.EndInfo, error) {
 
 func toEnd(state uint8, unread, unacked int, info *unix.TCPInfo) *network.EndInfo {
 	return &network.EndInfo{
-		State: tcpState(state), Unread: unread, Unacked: unacked, Retransmits: int(info.Total_retrans),
+		State: tcpState(state), Unread: unread, Unacked: withoutMark(state, unacked), Retransmits: int(info.Total_retrans),
 		RTO:        time.Duration(info.Rto) * time.Microsecond,
 		SendWindow: int(info.Snd_wnd), ReceiveWindow: int(info.Rcv_wnd),
 	}
+}
+
+// withoutMark takes off the SYN or FIN of ours that waits for its acknowledgement: each counts as a byte in a sequence
+// number (RFC 9293, section 3.4).
+func withoutMark(state uint8, unacked int) int {
+	switch state {
+	case tcpSynSent, tcpFinWait1, tcpClosing, tcpLastAck:
+		return max(0, unacked-1)
+	}
+	return unacked
 }

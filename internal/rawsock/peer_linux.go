@@ -12,6 +12,7 @@ import (
 const (
 	tcpEstablished = 1
 	tcpSynSent     = 2
+	tcpFinWait1    = 4
 	tcpClose       = 7
 	tcpCloseWait   = 8
 	tcpLastAck     = 9

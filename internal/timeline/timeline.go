@@ -1,0 +1,119 @@
+// Package timeline is the list of what a fixture saw and did, in order, which can be waited on. It knows no fixture: what
+// the kinds of events mean is up to who records them.
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Kind is what an [Event] is about.
+type Kind string
+
+// An Event is one thing that a fixture saw or did.
+type Event struct {
+	At    time.Duration // since the fixture started
+	Kind  Kind
+	Conn  int    // the number of the connection, or of the datagram, from 1; 0 if it is about none
+	Count int    // of SYN: how many were dropped so far
+	Note  string // in words
+}
+
+// String writes the event as one line of a failure report.
+func (e Event) String() string {
+	return fmt.Sprintf("+%.1fms  %-9s %s", float64(e.At)/float64(time.Millisecond), e.Kind, e.Note)
+}
+
+// ErrEnded tells apart a fixture that was closed from one that is waited on in vain.
+var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
+
+// A Log is the list of events. Its methods may be called from any goroutine.
+type Log struct {
+	start time.Time
+
+	mu      sync.Mutex
+	events  []Event
+	changed chan struct{} // closed by wake; nil while nobody waits
+	stopped bool
+}
+
+// New returns an empty list, whose times count from now.
+func New() *Log { return &Log{start: time.Now()} }
+
+// Start returns the moment from which the events are timed.
+func (l *Log) Start() time.Time { return l.start }
+
+// Add notes an event now.
+func (l *Log) Add(k Kind, conn int, note string) {
+	l.Append(Event{Kind: k, Conn: conn, Note: note})
+}
+
+// Append notes an event now, whatever its At says.
+func (l *Log) Append(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(e)
+}
+
+// Stop notes the last event that can be waited for, and ends every wait.
+func (l *Log) Stop(k Kind) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.append(Event{Kind: k})
+}
+
+// append lets every waiter look again. The caller holds mu.
+func (l *Log) append(e Event) {
+	e.At = time.Since(l.start)
+	l.events = append(l.events, e)
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// All returns the events so far.
+func (l *Log) All() []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.events)
+}
+
+// Await blocks until there are n events of kind k, earlier ones included. The error says how many there were when ctx
+// ended or the fixture was stopped.
+func (l *Log) Await(ctx context.Context, k Kind, n int) error {
+	for {
+		got, next, stopped := l.seen(k)
+		if got >= n {
+			return nil
+		}
+		if stopped {
+			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, ErrEnded)
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, context.Cause(ctx))
+		}
+	}
+}
+
+// seen counts the events of kind k, and returns a channel that is closed at the next event of any kind.
+func (l *Log) seen(k Kind) (n int, next <-chan struct{}, stopped bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if e.Kind == k {
+			n++
+		}
+	}
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return n, l.changed, l.stopped
+}

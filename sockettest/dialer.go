@@ -1,0 +1,123 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
+)
+
+// kernelPatience is when Linux gives up a connect of which it hears nothing: six retransmissions of the SYN (tcp(7),
+// tcp_syn_retries), 127 s; since Linux 6.5 it is 131 s.
+const kernelPatience = 127 * time.Second
+
+// Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever address it dials, the
+// connect ends as at the fixture, with the kernel's own error, and no packet is sent. It needs no real time: in a
+// testing/synctest bubble (call it there) a connect timeout of 30 s is over in microseconds.
+//
+//   - [fixtures.Refused], and [fixtures.BoundOnly] where the platform refuses there: ECONNREFUSED, at once.
+//   - [fixtures.BlackHole]: the dial's own timeout, or its context's end, with the errors that package net has for them;
+//     without either ETIMEDOUT after 127 s, as from Linux. When the test ends, a dial that still hangs is refused.
+//   - [NoRoute]: ENETUNREACH, at once.
+//
+// A fixture that accepts is fatal, since a dialer cannot be led to another address: use Start, and its Endpoint's Addr or
+// DialContext. Timeout and the other fields are the caller's to set, but not Control and ControlContext. Names are looked
+// up as ever: dial IP addresses, above all in a bubble. Other networks than TCP are an error of the dial.
+func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
+	if isNil(t) {
+		_ = errNilTB("Dialer")
+		return &net.Dialer{ControlContext: failing{err: errNoTest}.connect}
+	}
+	t.Helper()
+	how, err := failureOf(f)
+	if err != nil {
+		t.Fatalf("bad argument: sockettest.Dialer: %v", err)
+	}
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	how.over = over
+	return &net.Dialer{ControlContext: how.connect}
+}
+
+// errNoTest is what a dialer has to say that was made without a test.
+var errNoTest = errors.New("sockettest.Dialer: t was nil; want the test's own *testing.T")
+
+// A failing is a connect that does not succeed.
+type failing struct {
+	err  error           // at once; nil: nobody answers
+	over <-chan struct{} // closed when the test is
+}
+
+// failureOf tells how a connect to the fixture fails.
+func failureOf(f fixtures.Fixture) (failing, error) {
+	if v := reflect.ValueOf(f); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return failing{}, errors.New("the fixture is nil; want one such as fixtures.BlackHole{}")
+	}
+	if _, ok := f.(NoRoute); ok {
+		return failing{err: rawsock.ConnectError(rawsock.Unreachable)}, nil
+	}
+	p, err := f.Plan()
+	if err != nil {
+		return failing{}, err
+	}
+	answer := p.State.Answer
+	if answer == network.Own {
+		answer = rawsock.OwnAnswer()
+	}
+	switch answer {
+	case network.Refuse:
+		return failing{err: rawsock.ConnectError(rawsock.Refused)}, nil
+	case network.Drop:
+		return failing{}, nil
+	}
+	return failing{}, fmt.Errorf("%T accepts connections, and a net.Dialer cannot be led to them; want sockettest.Start,"+
+		" and its Endpoint's Addr or DialContext", f)
+}
+
+// connect is a hook that package net calls in place of connect, or so it looks, for it never comes to that: what the hook
+// returns, package net wraps as it would the kernel's error.
+func (f failing) connect(ctx context.Context, nw, _ string, _ syscall.RawConn) error {
+	if !strings.HasPrefix(nw, "tcp") {
+		return fmt.Errorf("a dialer of sockettest.Dialer is for TCP, and the network is %q; want tcp, tcp4 or tcp6", nw)
+	}
+	if f.err != nil {
+		return f.err
+	}
+	patience := time.NewTimer(kernelPatience)
+	defer patience.Stop()
+	select {
+	case <-ctx.Done(): // the dialer's Timeout and Deadline are in it
+		return endOf(ctx)
+	case <-patience.C:
+		return rawsock.ConnectError(rawsock.KernelTimeout)
+	case <-f.over:
+		return rawsock.ConnectError(rawsock.Refused)
+	}
+}
+
+// endOf returns package net's own error for a dial whose context has ended. It has no name, but a dial that is over before
+// it begins returns it, and opens no socket.
+func endOf(ctx context.Context) error {
+	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on loopback can be reached.
+type NoRoute struct{}
+
+// Plan is an error: there is nothing to bind.
+func (NoRoute) Plan() (fixtures.Plan, error) {
+	return fixtures.Plan{}, errors.New("NoRoute has no address that could be bound; want it in sockettest.Dialer only")
+}

@@ -1,0 +1,110 @@
+package sockettest
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// exclusiveEnv is an environment variable that is set so that package testing keeps the test from being parallel.
+const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
+
+// NoLeakedSockets fails the test if at its end the process has sockets open that it had not at the call: connections,
+// listeners, UDP and unix sockets, whoever opened them and whatever they are connected to. Call it first in the test, so
+// that it looks last. What is about to close has 2 s for it: a dial that goes on after its caller has given up needs
+// one retransmission of its SYN to learn that it is over.
+//
+// It looks at the whole process, so it cannot be used in a parallel test or under one: that is fatal, and so would be a
+// t.Parallel later. Other tests that are parallel wait until this one has ended. It may miss a leak: a socket that nothing
+// refers to any more is closed by the garbage collector. Other systems than Linux do not list a process's sockets: there
+// it logs that it checks nothing.
+//
+// A failure reads:
+//
+//	leak: 1 socket left open
+//	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED
+func NoLeakedSockets(t testing.TB) {
+	if isNil(t) {
+		_ = errNilTB("NoLeakedSockets")
+		return
+	}
+	t.Helper()
+	if !exclusive(t) {
+		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
+			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
+	}
+	before, err := socketsNow()
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Logf("sockettest.NoLeakedSockets checks nothing: %v", err)
+		return
+	}
+	if err != nil {
+		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
+	}
+	t.Cleanup(func() {
+		t.Helper()
+		if t.Failed() || t.Skipped() {
+			return
+		}
+		if l := before.left(); !l.empty() {
+			t.Errorf("%s", l)
+		}
+	})
+}
+
+// exclusive tells whether the test has the process to itself, and keeps it so: only t.Setenv knows.
+func exclusive(t testing.TB) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	t.Setenv(exclusiveEnv, t.Name())
+	return true
+}
+
+// openSockets are the sockets that the process had at one moment, by inode.
+type openSockets map[uint64]rawsock.Socket
+
+func socketsNow() (openSockets, error) {
+	all, err := rawsock.Sockets()
+	now := openSockets{}
+	for _, s := range all {
+		now[s.Inode] = s
+	}
+	return now, err
+}
+
+// left waits for what is about to close, and returns the sockets that are open now and were not before. What cannot be
+// asked any more leaves nothing to say.
+func (before openSockets) left() leakage {
+	var l leakage
+	poll(func() bool {
+		l = leakage{}
+		all, _ := rawsock.Sockets()
+		for _, s := range all {
+			if _, old := before[s.Inode]; !old {
+				l.sockets = append(l.sockets, socketText(s))
+			}
+		}
+		return l.empty()
+	})
+	slices.Sort(l.sockets)
+	return l
+}
+
+func socketText(s rawsock.Socket) string {
+	text := s.Family
+	if s.Local != "" {
+		text += " " + s.Local
+	}
+	if s.Remote != "" {
+		text += " -> " + s.Remote
+	}
+	if s.State != "" {
+		text += ", " + s.State
+	}
+	return text
+}

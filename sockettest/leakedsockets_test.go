@@ -1,0 +1,181 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// leakedSocket keeps what a child of TestMain's own tests leaks from the garbage collector, which would close it.
+var leakedSocket io.Closer
+
+// openSocket opens a socket of one kind, and leaves it to the caller.
+func openSocket(t testing.TB, kind string) io.Closer {
+	var c io.Closer
+	var err error
+	switch kind {
+	case "connection":
+		ep, err := fixtures.Start(t.Context(), fixtures.Echo{}, fixtures.Where{})
+		require.NoError(t, err)
+		conn, err := ep.DialContext(t.Context(), "", "")
+		require.NoError(t, err)
+		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+		require.NoError(t, ep.Close())
+		return conn
+	case "listener":
+		c, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	case "udp":
+		c, err = (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+	case "unix":
+		c, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"))
+	}
+	require.NoError(t, err)
+	return c
+}
+
+func needSockets(t *testing.T) {
+	t.Helper()
+	if _, err := rawsock.Sockets(); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+}
+
+// tellsForever: Go 1.27 and later tell which goroutines nothing can wake any more.
+func tellsForever() bool { return pprof.Lookup(foreverProfile) != nil }
+
+// Not parallel: sockets are the whole process's.
+func TestNoLeakedSocketsNamesEachKind(t *testing.T) {
+	needSockets(t)
+	var leaked []io.Closer
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeakedSockets(tb)
+		for _, kind := range []string{"connection", "listener", "udp", "unix"} {
+			leaked = append(leaked, openSocket(t, kind))
+		}
+	})
+	for _, c := range leaked {
+		require.NoError(t, c.Close())
+	}
+	lines := strings.Split(steady(strings.ReplaceAll(tb.Text(), filepath.Dir(t.TempDir()), "DIR")), "\n")
+	slices.Sort(lines[1:]) // they were sorted with their ports
+	golden(t, strings.Join(lines, "\n"))
+}
+
+func TestNoLeakedSocketsPassesWhatCloses(t *testing.T) {
+	needSockets(t)
+	old := openSocket(t, "udp")
+	defer old.Close()
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeakedSockets(tb)
+		ep := Start(tb, fixtures.Echo{})
+		c, err := ep.DialContext(tb.Context(), "", "")
+		assert.NoError(t, err)
+		tb.Cleanup(func() { _ = c.Close() })
+	})
+	assert.Empty(t, tb.Text())
+}
+
+// A dial that goes on after its caller has given up closes its socket with the next SYN.
+func TestNoLeakedSocketsSettlesForOneRetransmission(t *testing.T) {
+	needSockets(t)
+	NoLeaks(t)
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeakedSockets(tb)
+		ep := Start(tb, fixtures.BlackHole{})
+		go func() {
+			if c, err := (&net.Dialer{}).DialContext(context.WithoutCancel(tb.Context()), "tcp", ep.Addr()); err == nil {
+				_ = c.Close()
+			}
+		}()
+		assert.NoError(t, ep.Await(tb.Context(), fixtures.SYN, 1))
+	})
+	assert.Empty(t, tb.Text())
+}
+
+// A parallel neighbour is never blamed: package testing lets it go on only when this test is over.
+func TestNoLeakedSocketsBlamesNoNeighbour(t *testing.T) {
+	needSockets(t)
+	var neighbour atomic.Bool
+	t.Run("group", func(t *testing.T) {
+		t.Run("neighbour", func(t *testing.T) {
+			t.Parallel()
+			c := openSocket(t, "udp")
+			neighbour.Store(true)
+			assert.NoError(t, c.Close())
+		})
+		t.Run("alone", func(t *testing.T) {
+			NoLeakedSockets(t)
+			t.Cleanup(func() { assert.False(t, neighbour.Load()) })
+		})
+	})
+	assert.True(t, neighbour.Load())
+}
+
+func TestNoLeakedSocketsIsForTestsThatAreNotParallel(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) { NoLeakedSockets(tb) })
+	assert.True(t, tb.Died())
+	golden(t, tb.Text())
+}
+
+func TestNoLeakedSocketsStandsAside(t *testing.T) {
+	needSockets(t)
+	var leaked io.Closer
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeakedSockets(tb)
+		leaked = openSocket(t, "udp")
+		tb.Errorf("something else")
+	})
+	require.NoError(t, leaked.Close())
+	assert.Equal(t, "something else", tb.Text())
+	NoLeakedSockets(nil)
+}
+
+// Go 1.27 tells a goroutine that nothing can wake from one that is merely slow.
+func TestNoLeaksTellsWhatIsBlockedForEver(t *testing.T) {
+	t.Parallel()
+	if !tellsForever() {
+		t.Skip("Go 1.27 and later have the profile goroutineleak")
+	}
+	slow := make(chan struct{})
+	defer close(slow)
+	tb := leaking(t, func(*faketb.TB) {
+		for range 2 {
+			go waitForever(make(chan struct{}))
+		}
+		go waitForever(slow)
+	})
+	golden(t, steady(tb.Text()))
+}
+
+func TestStuckNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		count, forever int
+		want           string
+	}{{1, 0, ""}, {1, 1, "blocked for ever"}, {3, 0, "3 of them"}, {3, 3, "3 of them, blocked for ever"},
+		{3, 2, "3 of them, 2 blocked for ever"}} {
+		assert.Equal(t, tt.want, stuck{count: tt.count, forever: tt.forever}.numbers())
+	}
+}
+
+func TestTellForever(t *testing.T) {
+	t.Parallel()
+	all := []stuck{{count: 3, at: "0x1"}, {count: 1, at: "0x2"}}
+	tellForever(all, []stuck{{count: 2, at: "0x1"}, {count: 7, at: "0x3"}})
+	assert.Equal(t, []stuck{{count: 3, at: "0x1", forever: 2}, {count: 1, at: "0x2"}}, all)
+}

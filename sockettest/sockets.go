@@ -1,0 +1,42 @@
+package sockettest
+
+import (
+	"fmt"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+// keepSockets is how many connections a report shows the sockets of.
+const keepSockets = 5
+
+// endsOf asks an endpoint for both ends of its connections, if it can tell.
+func endsOf(ep any) []fixtures.Ends {
+	if e, ok := ep.(interface{ Ends() []fixtures.Ends }); ok {
+		return e.Ends()
+	}
+	return nil
+}
+
+// sockets writes both ends of each connection, like a small ss(8).
+func (f failure) sockets() []string {
+	var lines []string
+	for i, e := range f.result.ends {
+		if i == keepSockets {
+			return append(lines, fmt.Sprintf("... %d more", len(f.result.ends)-keepSockets))
+		}
+		lines = append(lines, endsLines(e)...)
+	}
+	return lines
+}
+
+func endsLines(e fixtures.Ends) []string {
+	const format = "%-3s %-7s  %v  %v"
+	if e.Own == nil {
+		return []string{fmt.Sprintf(format, "-", "peer", e.Peer, e.Other)}
+	}
+	lines := []string{fmt.Sprintf(format, fmt.Sprintf("#%d", e.Conn), "fixture", e.Local, e.Own)}
+	if e.Other == nil {
+		return append(lines, fmt.Sprintf(format, "", "peer", e.Peer, "no socket on this machine, or none that is shown"))
+	}
+	return append(lines, fmt.Sprintf(format, "", "peer", e.Peer, e.Other))
+}
