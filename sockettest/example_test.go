@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/sockettest"
 )
@@ -132,4 +135,25 @@ func ExampleMeasure() {
 	// Output:
 	// reset
 	// <nil>
+}
+
+func ExampleExpectEnd() {
+	test(func(t testing.TB) {
+		srv := httptest.NewUnstartedServer(http.NotFoundHandler()) // under test
+		srv.Config.ReadHeaderTimeout = 50 * time.Millisecond
+		srv.Start()
+		defer srv.Close()
+		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
+		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond))
+	})
+	test(func(t testing.TB) {
+		srv := httptest.NewServer(http.NotFoundHandler()) // without a limit
+		defer srv.Close()
+		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
+		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond).Slack(0))
+		loris.Close()
+	})
+	// Output:
+	// ok
+	// FAIL connection #1: still open, want dropped
 }
