@@ -31,7 +31,7 @@ func bsd(goos string) platform {
 		sys.refuse, sys.drop4, sys.drop6 = connected, bound, bound
 		return sys
 	}
-	sys.refuse, sys.drop4 = bound, silent
+	sys.refuse, sys.drop4, sys.silenceName = bound, silent, "IP_MINTTL"
 	sys.whyNot = "IP_MINTTL makes a listener drop, and has no IPv6 counterpart here"
 	// Loopback packets carry the default TTL, 64; less than 255 is dropped (ip(4), RFC 5082). An accepted connection would
 	// inherit the option, but a listener that was born with it never gets one.

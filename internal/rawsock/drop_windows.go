@@ -22,6 +22,8 @@ var here = platform{
 	drop6:   silent,
 	bind:    bindOnly,
 	silence: acceptConditionally,
+
+	silenceName: "SO_CONDITIONAL_ACCEPT",
 }
 
 // soConditionalAccept is SO_CONDITIONAL_ACCEPT of WinSock2.h, which package windows has not.

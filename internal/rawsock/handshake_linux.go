@@ -19,6 +19,7 @@ type handshake struct {
 	port  *port
 	delay time.Duration
 	small bool // SmallWindow
+	exact bool // by simultaneous open
 	seen  int  // SYNs dropped when it last looked
 	quit  chan struct{}
 	done  sync.WaitGroup
@@ -46,6 +47,7 @@ func (p *port) delay(fd int, s network.State) error {
 	p.shake = h
 	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are about.
 	if p.minTTL && s.Hold == 0 && s.Backlog == 0 && canOpen(p.v6) {
+		h.exact = true
 		h.done.Go(h.run)
 	} else {
 		h.done.Go(h.runOnGrid)

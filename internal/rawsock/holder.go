@@ -35,6 +35,8 @@ type platform struct {
 	bind    func(a *net.TCPAddr, reuse bool) (io.Closer, int, error) // the way that is called bound; nil: impossible
 	reuse   func(fd uintptr, on bool) error                          // sets SO_REUSEADDR; nil where it means theft
 	silence func(fd uintptr) error                                   // the option of the way that is called silent
+
+	silenceName string // of that option
 }
 
 // way tells how to give an answer. It cannot delay a handshake: the delay counts from the first SYN, and only Linux

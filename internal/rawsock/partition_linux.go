@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// PartitionMechanism names what partitions a connection, for reports about a platform.
+const PartitionMechanism = "IP_MINTTL or IPV6_MINHOPCOUNT on the connection"
+
 // partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs: there is no privilege, no
 // process and no copy in between, and nothing is lost but time.
 func partition(c *net.TCPConn, v6 bool) error { return partitionIf(canDrop(v6), c, v6) }

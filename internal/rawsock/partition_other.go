@@ -9,6 +9,9 @@ import (
 	"runtime"
 )
 
+// PartitionMechanism is none.
+const PartitionMechanism = ""
+
 // partition would be a stall at best: no other system is known to let a socket drop what arrives for it, but FreeBSD,
 // where nobody has tried it on a connection.
 func partition(*net.TCPConn, bool) error {

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// usual: short, and still longer than anything that is not slow.
+var usual = pace{quiet: 50 * time.Millisecond, delay: 100 * time.Millisecond}
+
+// checks are all fixtures, in the order of README.md.
+var checks = []check{
+	{fixture: fixtures.Refused{}, holds: refuses},
+	{fixture: fixtures.BoundOnly{}, holds: answersAsPlatform},
+	{fixture: fixtures.BlackHole{}, holds: usual.answersNoSYN},
+	{fixture: fixtures.SlowHandshake{Delay: usual.delay}, holds: usual.connectsLate},
+	{fixture: fixtures.FullBacklog{}, holds: usual.admitsOne},
+	{fixture: fixtures.NeverAccept{}, holds: usual.saysNothing},
+	{fixture: fixtures.SlowAccept{Delay: usual.delay}, holds: usual.answersLate},
+	{fixture: fixtures.Silent{}, holds: usual.saysNothing},
+	{name: "unread", fixture: fixtures.Silent{Unread: true}, holds: usual.saysNothing},
+	{fixture: fixtures.NeverRead{}, holds: usual.blocksWrites},
+	{fixture: fixtures.Discard{}, holds: usual.closesAfterUs},
+	{fixture: fixtures.Echo{}, holds: echoes},
+	{fixture: fixtures.Drip{Data: "hello", For: usual.delay}, holds: usual.answersLate},
+	{fixture: fixtures.Truncate{After: 3}, holds: answers("hel")},
+	{fixture: fixtures.HalfClose{Reply: "hello"}, holds: answers("hello")},
+	{fixture: fixtures.Close{}, holds: answers("")},
+	{fixture: fixtures.Reset{}, holds: resets},
+	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes},
+	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
+	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism},
+}

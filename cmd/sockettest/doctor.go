@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+// A check is one fixture and what it must do.
+type check struct {
+	name    string // what is special about it, beside its type; may be empty
+	fixture fixtures.Fixture
+
+	// holds is an error if the running fixture does not behave, and else may note what is worth knowing.
+	holds func(ctx context.Context, ep *fixtures.Endpoint) (note string, err error)
+
+	// by is the mechanism, if it is not the port's.
+	by string
+}
+
+// families are the networks on which each fixture is tried.
+var families = []string{"tcp4", "tcp6"}
+
+// patience is how long a probe may take in all.
+const patience = 15 * time.Second
+
+// The verdicts.
+const (
+	works   = "yes"
+	broken  = "NO"
+	skipped = "skipped"
+)
+
+// A finding is one line of the table.
+type finding struct {
+	fixture, family string
+	verdict         string
+	by              string
+	cost            time.Duration
+	note            string
+}
+
+// doctor prints the table, and returns 1 if a fixture does not behave.
+func doctor(ctx context.Context, out io.Writer, checks []check) int {
+	fmt.Fprintf(out, "sockettest doctor on %s\n\n", machine())
+	findings := make([]finding, 0, len(checks)*len(families))
+	for _, c := range checks { // one after the other: what is measured is not to wait for a neighbour
+		for _, family := range families {
+			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c.fixture, family)}
+			f.look(ctx, c)
+			findings = append(findings, f)
+		}
+	}
+	return conclude(out, findings)
+}
+
+// String names the check by its fixture's type.
+func (c check) String() string {
+	name := fmt.Sprintf("%T", c.fixture)
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	if c.name != "" {
+		name += ", " + c.name
+	}
+	return name
+}
+
+// cost is the least of a few starts with a close: what it takes when nothing else happens. 0 is that it did not start.
+func cost(ctx context.Context, f fixtures.Fixture, family string) time.Duration {
+	var least time.Duration
+	for range 5 {
+		begin := time.Now()
+		ep, err := fixtures.Start(ctx, f, fixtures.Where{Network: family})
+		if err != nil {
+			return 0
+		}
+		err = ep.Close()
+		if d := time.Since(begin); err == nil && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	return least
+}
+
+// look starts the fixture and probes it.
+func (f *finding) look(ctx context.Context, c check) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var mu sync.Mutex
+	var faults []error
+	ep, err := fixtures.Start(ctx, c.fixture, fixtures.Where{Network: f.family, Fail: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		faults = append(faults, err)
+	}})
+	if err == nil {
+		if f.by = c.by; f.by == "" {
+			f.by = ep.Mechanism()
+		}
+		f.note, err = c.holds(ctx, ep)
+		closed := ep.Close()
+		mu.Lock()
+		if len(faults) > 0 {
+			err = faults[0] // what came after it is its consequence
+		}
+		mu.Unlock()
+		err = errors.Join(err, closed)
+	}
+	f.judge(err)
+}
+
+func (f *finding) judge(err error) {
+	switch {
+	case err == nil:
+		f.verdict = works
+	case errors.Is(err, errors.ErrUnsupported):
+		f.verdict, f.by, f.note = skipped, "", err.Error()
+	default:
+		f.verdict, f.note = broken, err.Error()
+	}
+	f.note = strings.ReplaceAll(f.note, "\n", "; ")
+}
+
+// conclude writes the table and the sum of it.
+func conclude(out io.Writer, findings []finding) int {
+	count := map[string]int{}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FIXTURE\tNETWORK\tWORKS\tBY\tSTART+CLOSE\tNOTE")
+	for _, f := range findings {
+		count[f.verdict]++
+		took := ""
+		if f.cost > 0 {
+			took = f.cost.Round(100 * time.Nanosecond).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.fixture, f.family, f.verdict, f.by, took, f.note)
+	}
+	_ = w.Flush()
+	fmt.Fprintf(out, "\n%d work, %d skipped, %d do not behave\n", count[works], count[skipped], count[broken])
+	if count[broken] > 0 {
+		return 1
+	}
+	return 0
+}
+
+// machine says where this was seen.
+func machine() string {
+	s := fmt.Sprintf("%s/%s, %s", runtime.GOOS, runtime.GOARCH, runtime.Version())
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		s += ", kernel " + strings.TrimSpace(string(release))
+	}
+	if uid := os.Getuid(); uid >= 0 {
+		s += fmt.Sprintf(", user %d", uid)
+	}
+	return s
+}

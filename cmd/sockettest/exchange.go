@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/rawsock"
+)
+
+// exchange connects, sends five bytes and goes on with f.
+func exchange(ctx context.Context, ep *fixtures.Endpoint, f func(c conn) (string, error)) (string, error) {
+	c, err := connect(ctx, ep)
+	if err != nil {
+		return "", err
+	}
+	defer c.abort()
+	if err := c.ask(); err != nil {
+		return "", fmt.Errorf("the first write failed: %w", err)
+	}
+	return f(c)
+}
+
+func (p pace) saysNothing(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) { return "", c.silent(p.quiet) })
+}
+
+func echoes(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) { return "", c.expect("hello") })
+}
+
+func (p pace) answersLate(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	begin := time.Now() // before the connect, which starts the fixture's clock
+	return exchange(ctx, ep, func(c conn) (string, error) {
+		if err := c.expect("hello"); err != nil {
+			return "", err
+		}
+		took := time.Since(begin)
+		if took < p.delay {
+			return "", fmt.Errorf("an answer took %v, want %v or more", took, p.delay)
+		}
+		return fmt.Sprintf("%v asked for, and it took %v", p.delay, took.Round(100*time.Microsecond)), nil
+	})
+}
+
+// answers reads to the end, which must be FIN.
+func answers(want string) func(context.Context, *fixtures.Endpoint) (string, error) {
+	return func(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+		return exchange(ctx, ep, func(c conn) (string, error) {
+			got, err := io.ReadAll(c)
+			if err != nil || string(got) != want {
+				return "", fmt.Errorf("read %q and then %w, want %q and FIN", got, orNil(err), want)
+			}
+			return "", nil
+		})
+	}
+}
+
+func (p pace) closesAfterUs(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) {
+		if err := c.silent(p.quiet); err != nil {
+			return "", err
+		}
+		end, _ := ctx.Deadline()
+		_ = c.SetReadDeadline(end)
+		if err := c.CloseWrite(); err != nil {
+			return "", err
+		}
+		if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+			return "", fmt.Errorf("after our FIN a read was to tell EOF, and returned %d, %w", n, orNil(err))
+		}
+		return "", nil
+	})
+}
+
+// resets: what was written before the RST may still come first.
+func resets(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) {
+		if _, err := io.ReadAll(c); faultOf(err) != rawsock.ResetByPeer {
+			return "", fmt.Errorf("a read was to be reset, and returned %w", orNil(err))
+		}
+		return "", nil
+	})
+}
+
+func resetsThenEchoes(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	if _, err := resets(ctx, ep); err != nil {
+		return "", fmt.Errorf("the first connection: %w", err)
+	}
+	if _, err := echoes(ctx, ep); err != nil {
+		return "", fmt.Errorf("the second connection: %w", err)
+	}
+	return "", nil
+}
+
+// blocksWrites: what NeverRead promises is 64 KiB.
+func (p pace) blocksWrites(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) {
+		_ = c.SetWriteDeadline(time.Now().Add(4 * p.quiet))
+		n, err := c.Write(make([]byte, 16<<20))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n+len("hello") > 64<<10 {
+			return "", fmt.Errorf("a write was to block within 64 KiB, and wrote %d B, %w", n, orNil(err))
+		}
+		return fmt.Sprintf("writes block after %d B", n+len("hello")), nil
+	})
+}
+
+// healsWithoutLoss cuts a connection on which there was traffic, writes into the void, and heals.
+func (p pace) healsWithoutLoss(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return exchange(ctx, ep, func(c conn) (string, error) {
+		if err := c.expect("hello"); err != nil {
+			return "", err
+		}
+		heal := ep.Conns()[0].Partition()
+		defer heal()
+		if err := c.ask(); err != nil {
+			return "", err
+		}
+		if err := c.silent(p.quiet); err != nil {
+			return "", err
+		}
+		end, _ := ctx.Deadline()
+		_ = c.SetReadDeadline(end)
+		heal()
+		begin := time.Now()
+		err := c.expect("hello")
+		return fmt.Sprintf("felt %v after healing", time.Since(begin).Round(time.Millisecond)), err
+	})
+}
