@@ -79,3 +79,30 @@ func TestClassifyRealDatagrams(t *testing.T) {
 	_, err = c.Read(make([]byte, 1))
 	require.Equal(t, []Class{{TimedOut, "read", "deadline"}}, Classify(err), "%v", err)
 }
+
+// Expect judges what a client of UDP does, and its report tells what the fixture saw.
+func TestExpectJudgesDatagrams(t *testing.T) {
+	t.Parallel()
+	const limit = 30 * time.Millisecond
+	ep := StartUDP(t, udp.Silent{})
+	ask := func() error { // under test
+		c, err := net.Dial("udp", ep.Addr())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("who?")); err != nil {
+			return err
+		}
+		_ = c.SetReadDeadline(time.Now().Add(limit))
+		_, err = c.Read(make([]byte, 8))
+		return err
+	}
+	Expect(t, ep, TimedOut.After(limit).In("read"), ask)
+	tb := faketb.Run(t, func(tb *faketb.TB) { Expect(tb, ep, Accepted.Before(limit), ask) })
+	require.True(t, tb.Failed())
+	assert.Contains(t, tb.Text(), "fixture  udp.Silent{} on 127.0.0.1:")
+	assert.Contains(t, tb.Text(), `: 4 B, "who?"`)
+	require.NoError(t, ep.Become(udp.Refused{}))
+	Expect(t, ep, Rejected.Before(10*time.Second).In("read"), ask)
+}
