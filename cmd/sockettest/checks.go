@@ -11,6 +11,8 @@ import (
 // usual: short, and still longer than anything that is not slow.
 var usual = pace{quiet: 50 * time.Millisecond, delay: 100 * time.Millisecond}
 
+var unix = []string{"unix"}
+
 // checks are all fixtures, in the order of README.md.
 var checks = []check{
 	{fixture: fixtures.Refused{}, holds: refuses},
@@ -32,5 +34,7 @@ var checks = []check{
 	{fixture: fixtures.Reset{}, holds: resets},
 	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes},
 	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
+	{fixture: fixtures.NoSocket{}, holds: isAbsent, on: unix},
+	{name: "stale file", fixture: fixtures.Refused{}, holds: refuses, on: unix},
 	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism},
 }

@@ -25,6 +25,16 @@ type check struct {
 
 	// by is the mechanism, if it is not the port's.
 	by string
+
+	// on are the networks to try it on, if not families.
+	on []string
+}
+
+func (c check) networks() []string {
+	if c.on != nil {
+		return c.on
+	}
+	return families
 }
 
 // families are the networks on which each fixture is tried.
@@ -54,7 +64,7 @@ func doctor(ctx context.Context, out io.Writer, checks []check) int {
 	fmt.Fprintf(out, "sockettest doctor on %s\n\n", machine())
 	findings := make([]finding, 0, len(checks)*len(families))
 	for _, c := range checks { // one after the other: what is measured is not to wait for a neighbour
-		for _, family := range families {
+		for _, family := range c.networks() {
 			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c.fixture, family)}
 			f.look(ctx, c)
 			findings = append(findings, f)
