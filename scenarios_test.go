@@ -106,10 +106,11 @@ func TestScenarioWrongParameters(t *testing.T) {
 
 func isA[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
 
-// servers are the tutorial's one, that binds and never listens, and the two that answer the same on every platform.
+// servers are the tutorial's one, that binds and never listens, and the two that answer the same on every platform. Where
+// the limit is not to play, it is ample: on a machine that stalls, a short one would.
 func servers() []server {
-	silence := server{"BlackHole", fixtures.BlackHole{}, sockettest.Blocked.For(limit), sockettest.TimedOut.After(limit).In("connect")}
-	refusing := server{"Refused", fixtures.Refused{}, rejected(ample), rejected(limit)}
+	silence := server{"BlackHole", fixtures.BlackHole{}, sockettest.Blocked.For(limit), limit, sockettest.TimedOut.After(limit).In("connect")}
+	refusing := server{"Refused", fixtures.Refused{}, rejected(ample), ample, rejected(ample)}
 	bound := refusing
 	if runtime.GOOS == "darwin" || runtime.GOOS == "openbsd" || runtime.GOOS == "netbsd" {
 		bound = silence // the platform's own answer: none
@@ -122,6 +123,7 @@ type server struct {
 	name      string
 	fixture   fixtures.Fixture
 	unlimited sockettest.Want // of a client without a timeout
+	limit     time.Duration
 	limited   sockettest.Want // of a client that gives up after limit
 }
 
@@ -150,24 +152,23 @@ func TestScenario1StillWaiting(t *testing.T) {
 	t.Parallel()
 	sockettest.NoLeaks(t)
 	ep := sockettest.Start(t, fixtures.BlackHole{})
-	r := show(t, "1: connect, no timeout, no context", ep, sockettest.Blocked.For(limit), func() error {
+	show(t, "1: connect, no timeout, no context", ep, sockettest.Blocked.For(limit), func() error {
 		_, err := client.Dialer{}.Dial("tcp", ep.Addr())
 		return err
 	})
-	assert.Equal(t, "connect", r.Phase)
 }
 
 // TestScenario2SetTimeout: the socket gives up once its limit has passed.
 func TestScenario2SetTimeout(t *testing.T) {
 	eachServer(t, func(t *testing.T, s server, ep *fixtures.Endpoint) {
-		show(t, "2: settimeout, then connect", ep, s.limited, dialing(client.Dialer{Timeout: limit}, ep.Addr()))
+		show(t, "2: settimeout, then connect", ep, s.limited, dialing(client.Dialer{Timeout: s.limit}, ep.Addr()))
 	})
 }
 
 // TestScenario3SetDefaultTimeout: so does every new socket, once the default is set.
 func TestScenario3SetDefaultTimeout(t *testing.T) {
 	eachServer(t, func(t *testing.T, s server, ep *fixtures.Endpoint) {
-		client.SetDefaultTimeout(t, limit)
+		client.SetDefaultTimeout(t, s.limit)
 		show(t, "3: setdefaulttimeout, then connect", ep, s.limited, dialing(client.Dialer{}, ep.Addr()))
 	})
 	assert.Zero(t, client.DefaultTimeout(), "it ends with the test that set it")
@@ -304,21 +305,18 @@ func TestScenarioSlowServer(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
+		limit   time.Duration
 		want    sockettest.Want
 	}{
-		{"in time", fixtures.SlowAccept{Delay: limit}, sockettest.Accepted.After(limit).Before(ample)},
-		{"accepts too late", fixtures.SlowAccept{Delay: time.Hour}, sockettest.TimedOut.After(limit).In("read")},
-		{"answers too late", fixtures.SlowHandshake{Delay: time.Hour}, sockettest.TimedOut.After(limit).In("connect")},
+		{"accepts in time", fixtures.SlowAccept{Delay: limit}, ample, sockettest.Accepted.After(limit).Before(ample)},
+		{"answers in time", fixtures.SlowHandshake{Delay: limit}, ample, sockettest.Accepted.After(limit).Before(ample)},
+		{"answers too late", fixtures.SlowHandshake{Delay: time.Hour}, limit, sockettest.TimedOut.After(limit).In("connect")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sockettest.NoLeaks(t)
 			ep := sockettest.Start(t, tt.fixture)
-			d := client.Dialer{Timeout: limit}
-			if tt.name == "in time" {
-				d.Timeout = ample
-			}
-			show(t, "settimeout, then connect, send, recv", ep, tt.want, dialing(d, ep.Addr()))
+			show(t, "settimeout, then connect, send, recv", ep, tt.want, dialing(client.Dialer{Timeout: tt.limit}, ep.Addr()))
 		})
 	}
 }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/sockettest"
 )
@@ -26,10 +29,10 @@ func test(f func(t testing.TB)) {
 	fmt.Println("FAIL", first)
 }
 
-// ping is the client under test: it gives up after 50 ms.
-func ping(addr string) func() error {
+// ping is the client under test, with its timeout.
+func ping(addr string, timeout time.Duration) func() error {
 	return func() error {
-		c, err := net.DialTimeout("tcp", addr, 50*time.Millisecond)
+		c, err := net.DialTimeout("tcp", addr, timeout)
 		if err != nil {
 			return fmt.Errorf("ping: %w", err)
 		}
@@ -41,11 +44,11 @@ func ExampleExpect() {
 	test(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr()))
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), 50*time.Millisecond))
 	})
 	test(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Echo{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr()))
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), time.Minute))
 	})
 	// Output:
 	// ok
@@ -71,7 +74,7 @@ func ExampleErr() {
 	test(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Refused{})
 		sockettest.Expect(t, ep, sockettest.Err(errNoServers).Before(time.Second), func() error {
-			if ping(ep.Addr())() != nil {
+			if ping(ep.Addr(), time.Second)() != nil {
 				return errNoServers
 			}
 			return nil
@@ -132,4 +135,25 @@ func ExampleMeasure() {
 	// Output:
 	// reset
 	// <nil>
+}
+
+func ExampleExpectEnd() {
+	test(func(t testing.TB) {
+		srv := httptest.NewUnstartedServer(http.NotFoundHandler()) // under test
+		srv.Config.ReadHeaderTimeout = 50 * time.Millisecond
+		srv.Start()
+		defer srv.Close()
+		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
+		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond))
+	})
+	test(func(t testing.TB) {
+		srv := httptest.NewServer(http.NotFoundHandler()) // without a limit
+		defer srv.Close()
+		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
+		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond).Slack(0))
+		loris.Close()
+	})
+	// Output:
+	// ok
+	// FAIL connection #1: still open, want dropped
 }

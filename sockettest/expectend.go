@@ -17,8 +17,8 @@ import (
 // goroutine, and returns what it measured: of the connection that fails worst or, if none does, that ended last. Its
 // Err is nil then, and Classes has one entry.
 //
-// It waits for what is yet to come, and not for what has been. Late is judged by a reference timer that was started with
-// the attack, as in [Expect]. A failure reads:
+// It waits for what is yet to come, and not for what has been. Late is judged against a reference timer that was started
+// with the attack: what the machine lost during the connection does not count. A failure reads:
 //
 //	connection #1: still open, want dropped
 //	  want     dropped after 300ms, no later than 550ms
@@ -82,7 +82,7 @@ func awaitVerdict(ctx context.Context, a *hostile.Attack, w Want, end time.Time)
 		until := time.Time{}
 		for _, c := range a.Conns() {
 			opened := a.Started().Add(c.Opened())
-			last := opened.Add(w.patience(opened, end) + a.Late(c.Opened()+w.max))
+			last := opened.Add(w.patience(opened, end) + a.Late(c.Opened(), time.Since(a.Started())))
 			if last.After(until) {
 				until = last
 			}
@@ -142,8 +142,8 @@ func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
 		at = now
 	}
 	r.Elapsed = at - c.Opened()
-	if r.Elapsed > w.max {
-		r.late = a.Late(c.Opened() + w.max)
+	if over := r.Elapsed - w.max; over > 0 {
+		r.late = min(over, a.Late(c.Opened(), at))
 	}
 	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
 	return r

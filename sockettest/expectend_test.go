@@ -1,0 +1,321 @@
+package sockettest
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// serving is a server with an accept loop and a goroutine for each connection. It ends with the test.
+func serving(t testing.TB, handle func(c *net.TCPConn)) (addr string) {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				handle(c.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	return ln.Addr().String()
+}
+
+// patient is a server that gives each client that long for all that it has to say, or no limit for 0.
+func patient(d time.Duration) func(c *net.TCPConn) {
+	return func(c *net.TCPConn) {
+		if d > 0 {
+			_ = c.SetReadDeadline(time.Now().Add(d))
+		}
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// web runs an HTTP server until the test ends.
+func web(t testing.TB, s *http.Server) (addr string) {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Serve(ln) }()
+	t.Cleanup(func() { _ = s.Close(); <-done })
+	return ln.Addr().String()
+}
+
+// get is an honest client.
+func get(addr string) error {
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: tr}).Get("http://" + addr)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
+
+func TestHTTPServerDropsSlowloris(t *testing.T) {
+	t.Parallel()
+	NoLeaks(t)
+	const limit = 300 * time.Millisecond
+	addr := web(t, &http.Server{Handler: http.HandlerFunc(hello), ReadHeaderTimeout: limit})
+	loris := Start(t, hostile.Slowloris{Target: addr, Every: 20 * time.Millisecond, Count: 3})
+
+	Expect(t, loris, Accepted.Before(10*time.Second), func() error { return get(addr) })
+	r := ExpectEnd(t, loris, Dropped.After(limit))
+	assert.GreaterOrEqual(t, r.Elapsed, limit)
+}
+
+// What the limits of net/http do to each client that is hostile in the way that they are for.
+func TestHTTPServerEndsHostileClients(t *testing.T) {
+	t.Parallel()
+	const limit, ages = 100 * time.Millisecond, 20 * time.Second // the limits count from what comes after the connect
+	for _, tt := range []struct {
+		name   string
+		server *http.Server
+		client func(target string) hostile.Fixture
+		want   Want
+	}{
+		{"ReadHeaderTimeout and ConnectOnly", &http.Server{ReadHeaderTimeout: limit},
+			func(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }, Dropped.After(limit)},
+		{"ReadTimeout and Flood", &http.Server{ReadTimeout: limit},
+			func(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }, Dropped.After(limit)},
+		{"no timeout and Slowloris", &http.Server{},
+			func(s string) hostile.Fixture { return hostile.Slowloris{Target: s} }, Blocked.For(limit)},
+		{"IdleTimeout and silence", &http.Server{IdleTimeout: limit},
+			func(s string) hostile.Fixture {
+				return hostile.Scripted{Target: s, Steps: script.Script{
+					script.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), script.Want("HTTP/1.1 200 OK\r\n"), script.Discard(),
+				}}
+			}, Closed.After(limit).Before(ages)},
+		{"WriteTimeout and NeverRead", &http.Server{WriteTimeout: limit},
+			func(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }, Dropped.After(limit).Before(ages)},
+		{"MaxHeaderBytes and an endless line", &http.Server{MaxHeaderBytes: 1 << 10},
+			func(s string) hostile.Fixture {
+				return hostile.Scripted{Target: s, Steps: script.Script{
+					script.Send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<13)), script.Want("HTTP/1.1 431 "), script.Discard(),
+				}}
+			}, Dropped.Before(ages)},
+		{"request in pieces", &http.Server{IdleTimeout: limit},
+			func(s string) hostile.Fixture {
+				return hostile.SplitEverywhere{Target: s, Reply: "HTTP/1.1 200 OK\r\n"}
+			}, Closed.After(limit).Before(ages)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write(make([]byte, 1<<20))
+			})
+			ExpectEnd(t, Start(t, tt.client(web(t, tt.server))), tt.want)
+		})
+	}
+}
+
+func TestExpectEndPasses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		server func(c *net.TCPConn)
+		want   Want
+		got    Outcome // 0: it depends on when it is looked at
+	}{
+		{"closed", patient(limit), Closed.After(limit), Closed},
+		{"dropped", patient(limit), Dropped.After(limit), Closed},
+		{"reset", func(c *net.TCPConn) { patient(limit)(c); _ = c.SetLinger(0) }, Reset.After(limit), Reset},
+		{"open", patient(0), Blocked.For(limit), Blocked},
+		{"open for long enough", patient(2 * limit), Blocked.For(limit), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			NoLeaks(t)
+			addr := serving(t, tt.server)
+			r := ExpectEnd(t, Start(t, hostile.Flood{Target: addr, Count: 2}), tt.want)
+			if tt.got != 0 {
+				assert.Equal(t, tt.got, r.Outcome)
+			}
+			assert.GreaterOrEqual(t, r.Elapsed, limit)
+			require.NoError(t, r.Err)
+			assert.Len(t, r.Classes, 1)
+		})
+	}
+}
+
+// A verdict on what has already been waits for nothing.
+func TestExpectEndOfWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	a := Start(t, hostile.ConnectOnly{Target: serving(t, patient(limit))})
+	require.NoError(t, a.AwaitEnds(t.Context()))
+	first, again := ExpectEnd(t, a, Dropped.After(limit)), ExpectEnd(t, a, Dropped.After(limit))
+	assert.Equal(t, Closed, first.Outcome)
+	assert.Equal(t, first.Outcome, again.Outcome)
+	assert.Equal(t, first.Elapsed, again.Elapsed)
+	tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, a, Blocked.For(time.Hour)) })
+	assert.True(t, tb.Failed())
+	assert.False(t, tb.Died(), "ExpectEnd must not be fatal: it may run in any goroutine")
+}
+
+func TestExpectEndFails(t *testing.T) {
+	t.Parallel()
+	reset := func(c *net.TCPConn) { patient(limit)(c); _ = c.SetLinger(0) }
+	for _, tt := range []struct {
+		name   string
+		server func(c *net.TCPConn)
+		want   Want
+		count  int
+	}{
+		{"too early", patient(limit), Dropped.After(time.Hour), 1},
+		{"too late", patient(8 * limit), Dropped.After(limit).Slack(0), 1},
+		{"not ended", patient(0), Dropped.After(limit).Slack(0), 1},
+		{"wrong end", reset, Closed.After(limit), 1},
+		{"not open", patient(limit), Blocked.For(time.Hour), 1},
+		{"several", patient(limit), Reset.After(limit), 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			NoLeaks(t)
+			addr := serving(t, tt.server)
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ExpectEnd(tb, Start(tb, hostile.Flood{Target: addr, Count: tt.count}), tt.want)
+			})
+			require.True(t, tb.Failed())
+			assert.False(t, tb.Died())
+			golden(t, hideEnds(steady(tb.Text())))
+		})
+	}
+}
+
+// hideEnds: the client's own close may come before the report or after it, and which of several connections ends first or
+// last is up to the scheduler.
+func hideEnds(text string) string {
+	var keep []string
+	for l := range strings.SplitSeq(text, "\n") {
+		if !strings.Contains(l, "  closed    #") && !strings.Contains(l, "  FIN       #") && !strings.Contains(l, "  RST       #") {
+			keep = append(keep, l)
+		}
+	}
+	text = strings.Join(keep, "\n")
+	if strings.Contains(text, "is the worst") {
+		for _, id := range []string{"#2 is", "#3 is"} {
+			text = strings.ReplaceAll(text, id, "#1 is")
+		}
+		for _, id := range []string{"connection #2:", "connection #3:"} {
+			text = strings.ReplaceAll(text, id, "connection #1:")
+		}
+	}
+	return text
+}
+
+func TestExpectEndRefusesBadArguments(t *testing.T) {
+	t.Parallel()
+	addr := serving(t, patient(0))
+	for _, tt := range []struct {
+		name   string
+		attack hostile.Fixture
+		want   Want
+	}{
+		{"nil attack", nil, Dropped.After(limit)},
+		{"zero want", hostile.ConnectOnly{Target: addr}, Want{}},
+		{"negative after", hostile.ConnectOnly{Target: addr}, Dropped.After(-1)},
+		{"open for nothing", hostile.ConnectOnly{Target: addr}, Blocked.For(0)},
+		{"accepted", hostile.ConnectOnly{Target: addr}, Accepted.Before(limit)},
+		{"timed out", hostile.ConnectOnly{Target: addr}, TimedOut.After(limit)},
+		{"an error", hostile.ConnectOnly{Target: addr}, Err(io.EOF).Before(limit)},
+		{"a phase", hostile.ConnectOnly{Target: addr}, Dropped.Before(limit).In("read")},
+		{"ended by itself", hostile.Abort{Target: addr}, Dropped.Before(limit)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var r Result
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				var a *hostile.Attack
+				if tt.attack != nil {
+					a = Start(tb, tt.attack)
+				}
+				if tt.name == "ended by itself" {
+					assert.NoError(t, a.AwaitEnds(tb.Context()))
+				}
+				r = ExpectEnd(tb, a, tt.want)
+			})
+			require.True(t, tb.Failed())
+			require.Error(t, r.Err)
+			assert.Equal(t, Other, r.Outcome)
+			golden(t, steady(tb.Text()))
+		})
+	}
+	tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, &hostile.Attack{}, Dropped.After(limit)) })
+	assert.Contains(t, tb.Text(), "an attack that was never started has no connections; want an attack that Start has begun")
+	require.ErrorContains(t, ExpectEnd(nil, Start[hostile.Plan](nil, hostile.Flood{}), Dropped.After(limit)).Err, "sockettest.ExpectEnd: t is nil")
+}
+
+func TestStartOfAnAttackIsFatal(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		attack hostile.Fixture
+		opt    Option
+	}{
+		{"nil fixture", nil, Network("tcp")},
+		{"nil option", hostile.Flood{}, nil},
+		{"no target", hostile.Flood{}, Network("tcp")},
+		{"not on loopback", hostile.Slowloris{Target: "8.8.8.8:53"}, Network("tcp")},
+		{"too many", hostile.Flood{Target: "127.0.0.1:1717", Count: 5000}, Network("tcp")},
+		{"an address", hostile.Flood{Target: "127.0.0.1:1717"}, Address("127.0.0.1:1718")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				Start(tb, tt.attack, tt.opt)
+				t.Error("Start returned")
+			})
+			require.True(t, tb.Died())
+			golden(t, tb.Text())
+		})
+	}
+}
+
+// What a script of a client finds wrong with the server fails the test.
+func TestStartReportsFailuresOfAnAttack(t *testing.T) {
+	t.Parallel()
+	addr := serving(t, func(c *net.TCPConn) { _, _ = io.WriteString(c, "500 no"); patient(0)(c) })
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		a := Start(tb, hostile.Scripted{Target: addr, Steps: script.Script{script.Want("220 ")}})
+		assert.NoError(t, a.Await(tb.Context(), fixtures.Failed, 1))
+	})
+	assert.Contains(t, tb.Text(), `#1 step 1 of 1, Want("220 "): got "500`)
+}
+
+// A server that keeps a connection whose client is gone leaks it.
+func TestNoLeaksNamesTheServersConnection(t *testing.T) {
+	t.Parallel()
+	leave := make(chan struct{})
+	arrived := make(chan struct{}, 1)
+	addr := serving(t, func(*net.TCPConn) { arrived <- struct{}{}; <-leave })
+	defer close(leave)
+	tb := leaking(t, func(tb *faketb.TB) {
+		Start(tb, hostile.ConnectOnly{Target: addr})
+		<-arrived
+	})
+	golden(t, steady(tb.Text()))
+}
