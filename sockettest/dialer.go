@@ -38,7 +38,7 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 		return &net.Dialer{ControlContext: failing{err: errNoTest}.connect}
 	}
 	t.Helper()
-	how, err := failureOf(f)
+	how, err := failsAt(f)
 	if err != nil {
 		t.Fatalf("bad argument: sockettest.Dialer: %v", err)
 	}
@@ -57,8 +57,8 @@ type failing struct {
 	over <-chan struct{} // closed when the test is
 }
 
-// failureOf tells how a connect to the fixture fails.
-func failureOf(f fixtures.Fixture) (failing, error) {
+// failsAt tells how a connect to the fixture fails.
+func failsAt(f fixtures.Fixture) (failing, error) {
 	if v := reflect.ValueOf(f); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return failing{}, errors.New("the fixture is nil; want one such as fixtures.BlackHole{}")
 	}

@@ -46,7 +46,7 @@ func Expect[F Operation](t testing.TB, ep *fixtures.Endpoint, want Want, op F) R
 	res := r.await(want, ep, testDeadline(t))
 	res, _ = want.choose(res)
 	if err := want.Check(res); err != nil {
-		t.Errorf("%s", reportOf(t, err, want, res, ep, r.start))
+		t.Errorf("%s", reportOf(t, err, want, res.withEnds(ep), ep, r.start))
 	}
 	return res
 }

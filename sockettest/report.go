@@ -34,9 +34,6 @@ func reportOf(t testing.TB, err error, w Want, r Result, ep *fixtures.Endpoint, 
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
 		from: start.Sub(ep.Started()), events: ep.Events(),
 	}
-	if r.ends == nil {
-		f.result.ends = endsOf(ep)
-	}
 	if len(f.events) > 2*keepEvents {
 		f.saveEvents(t.ArtifactDir())
 	}

@@ -11,6 +11,9 @@ import (
 // usual: short, and still longer than anything that is not slow.
 var usual = pace{quiet: 50 * time.Millisecond, delay: 100 * time.Millisecond}
 
+// tcp is for what unix sockets do not know: RST.
+var tcp = []string{"tcp4", "tcp6"}
+
 // checks are all fixtures, in the order of README.md.
 var checks = []check{
 	{fixture: fixtures.Refused{}, holds: refuses},
@@ -29,8 +32,10 @@ var checks = []check{
 	{fixture: fixtures.Truncate{After: 3}, holds: answers("hel")},
 	{fixture: fixtures.HalfClose{Reply: "hello"}, holds: answers("hello")},
 	{fixture: fixtures.Close{}, holds: answers("")},
-	{fixture: fixtures.Reset{}, holds: resets},
-	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes},
+	{fixture: fixtures.Reset{}, holds: resets, on: tcp},
+	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes, on: tcp},
 	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
-	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism},
+	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism,
+		on: tcp},
+	{name: "behind a Dual whose IPv6 is a BlackHole", fixture: fixtures.Echo{}, holds: usual.fallsBack, on: []string{"tcp"}},
 }

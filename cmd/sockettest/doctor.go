@@ -19,6 +19,7 @@ import (
 type check struct {
 	name    string // what is special about it, beside its type; may be empty
 	fixture fixtures.Fixture
+	on      []string // networks; nil means families
 
 	// holds is an error if the running fixture does not behave, and else may note what is worth knowing.
 	holds func(ctx context.Context, ep *fixtures.Endpoint) (note string, err error)
@@ -28,7 +29,7 @@ type check struct {
 }
 
 // families are the networks on which each fixture is tried.
-var families = []string{"tcp4", "tcp6"}
+var families = []string{"tcp4", "tcp6", "unix"}
 
 // patience is how long a probe may take in all.
 const patience = 15 * time.Second
@@ -52,15 +53,22 @@ type finding struct {
 // doctor prints the table, and returns 1 if a fixture does not behave.
 func doctor(ctx context.Context, out io.Writer, checks []check) int {
 	fmt.Fprintf(out, "sockettest doctor on %s\n\n", machine())
-	findings := make([]finding, 0, len(checks)*len(families))
+	findings := make([]finding, 0, len(families)*len(checks))
 	for _, c := range checks { // one after the other: what is measured is not to wait for a neighbour
-		for _, family := range families {
+		for _, family := range c.networks() {
 			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c.fixture, family)}
 			f.look(ctx, c)
 			findings = append(findings, f)
 		}
 	}
 	return conclude(out, findings)
+}
+
+func (c check) networks() []string {
+	if c.on != nil {
+		return c.on
+	}
+	return families
 }
 
 // String names the check by its fixture's type.
