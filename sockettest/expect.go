@@ -96,21 +96,28 @@ func testDeadline(t testing.TB) time.Time {
 
 // await waits for the operation, up to the end of patience; then it releases it.
 func (r *run) await(w Want, ep *fixtures.Endpoint, end time.Time) Result {
-	patience := time.NewTimer(w.patience(r.start, end))
-	defer patience.Stop()
-	select {
-	case e := <-r.done:
-		return r.result(e)
-	case <-patience.C:
-	}
-	select {
-	case e := <-r.done: // both were ready
-		return r.result(e)
-	default:
+	for patience := w.patience(r.start, end); ; {
+		limit := time.NewTimer(time.Until(r.start.Add(patience)))
+		select {
+		case e := <-r.done:
+			limit.Stop()
+			return r.result(e)
+		case <-limit.C:
+		}
+		select {
+		case e := <-r.done: // both were ready
+			return r.result(e)
+		default:
+		}
+		more := w.patience(r.start, end) + r.ref.lost(time.Since(r.start))
+		if w.outcome == Blocked || more <= patience || !end.IsZero() && r.start.Add(more).After(end) {
+			break // else the machine was late meanwhile, and so may the operation be
+		}
+		patience = more
 	}
 	elapsed := time.Since(r.start)
 	stack, id := r.stack()
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.ref.lost(elapsed), stack: stack}
 	res.ends = endsOf(ep) // before the release, which ends them
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}

@@ -3,16 +3,13 @@ package sockettest
 import (
 	"context"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 )
 
 // A run is one operation that goes on in a goroutine of its own, beside its reference timer.
 type run struct {
 	start  time.Time
-	at     time.Duration // when the reference timer is to fire
-	ref    *time.Timer
-	fired  atomic.Int64 // when it did, since start; 0 if it has not
+	ref    reference
 	cancel context.CancelFunc
 	done   chan ending // of capacity 1: the operation's goroutine never waits
 }
@@ -20,16 +17,18 @@ type run struct {
 // An ending is what the operation's goroutine has to say.
 type ending struct {
 	elapsed time.Duration
+	late    time.Duration // what the reference had lost by then
 	err     error
 }
 
 // start takes the time before anything that could start the other side's clock.
 func start(ctx context.Context, w Want, op func(context.Context) error) *run {
-	r := &run{done: make(chan ending, 1), at: w.max}
+	r := &run{done: make(chan ending, 1)}
 	ctx, r.cancel = context.WithCancel(ctx)
 	r.start = time.Now()
 	if w.bounded {
-		r.ref = time.AfterFunc(r.at, func() { r.fired.Store(int64(time.Since(r.start))) })
+		slack, _ := w.allowed()
+		r.ref.begin(r.start, w.max, slack)
 	}
 	go r.call(ctx, op)
 	return r
@@ -45,6 +44,7 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 		if end.elapsed == 0 {
 			end.elapsed = time.Since(r.start)
 		}
+		end.late = r.ref.lost(end.elapsed)
 		r.done <- end
 	}()
 	err := op(ctx)
@@ -55,27 +55,12 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 // end frees what the run holds.
 func (r *run) end() {
 	r.cancel()
-	if r.ref != nil {
-		r.ref.Stop()
-	}
+	r.ref.end()
 }
 
 // result classifies the ending.
 func (r *run) result(e ending) Result {
-	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: r.late(e.elapsed)}
+	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late}
 	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
 	return res
-}
-
-// late is what the reference timer lost. If it has not fired though its time had passed when the operation returned, it
-// has lost at least as much as the operation.
-func (r *run) late(elapsed time.Duration) time.Duration {
-	if r.ref == nil || elapsed <= r.at {
-		return 0
-	}
-	fired := time.Duration(r.fired.Load())
-	if fired == 0 {
-		fired = elapsed
-	}
-	return max(0, fired-r.at)
 }

@@ -15,10 +15,12 @@ type Option func(*fixtures.Where)
 // On puts the fixture on another network than the kernel's loopback. Nil means the kernel's loopback.
 func On(s network.Stack) Option { return func(w *fixtures.Where) { w.Stack = s } }
 
-// Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not.
+// Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
+// address is the path of a socket. For [StartUDP] it is "udp4", "udp6" or "udp".
 func Network(name string) Option { return func(w *fixtures.Where) { w.Network = name } }
 
-// Address asks for one address, such as "127.0.0.1:1717", on loopback. By default any free port will do.
+// Address asks for one address, such as "127.0.0.1:1717", on loopback; on the network "unix", for a path. By default any free
+// port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
 
 // Start runs a fixture until the test ends. What is wrong with the fixture or its address is fatal; a fixture that this

@@ -34,6 +34,9 @@ func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, err
 
 // BindPacket takes a loopback address and holds it; see [network.Stack].
 func (Loopback) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	tcp, ok := map[string]string{"udp": "tcp", "udp4": "tcp4", "udp6": "tcp6"}[nw]
 	if !ok {
 		return nil, fmt.Errorf("network is %q; want udp, udp4 or udp6: %w", nw, net.UnknownNetworkError(nw))

@@ -27,6 +27,7 @@ type unixPort struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond
+	taking  sync.RWMutex      // held for reading in accept(2)
 	fd      int               // the bound socket, until it is ln
 	ln      *net.UnixListener // the same socket, from when it first listened
 	state   network.State
@@ -62,6 +63,9 @@ func (p *unixPort) bind(path string) error {
 		return fmt.Errorf("path is %q, which is in the abstract namespace; want a path in the file system", path)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if noDescriptors(err) {
+		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
+	}
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
@@ -91,6 +95,8 @@ func (p *unixPort) Become(s network.State) error {
 	}
 	p.gen++
 	p.wake()
+	p.taking.Lock() // none is inside accept(2) now, and none can get there before its deadline is cleared
+	defer p.taking.Unlock()
 	err := p.answer(s)
 	if err == nil {
 		p.state = s

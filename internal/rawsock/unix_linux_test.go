@@ -117,6 +117,27 @@ func TestUnixChangesAtOneInstant(t *testing.T) {
 	dialing.Wait()
 }
 
+// What connects after a change is not taken by an Accept that began before it.
+func TestUnixAcceptHeedsEachChange(t *testing.T) {
+	t.Parallel()
+	p := bindFresh(t)
+	got := make(chan error, 1)
+	go func() {
+		_, err := p.Accept()
+		got <- err
+	}()
+	for range 500 {
+		require.NoError(t, p.Become(serve))
+		require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: network.Forever}))
+		c, err := dialUnix(t, p)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, p.Become(refuse)) // and what is queued is gone
+	}
+	require.NoError(t, p.Close())
+	require.ErrorIs(t, <-got, net.ErrClosed)
+}
+
 func TestUnixResetsWhatNobodyAccepted(t *testing.T) {
 	t.Parallel()
 	for _, next := range []network.State{refuse, {Answer: network.Absent}} {

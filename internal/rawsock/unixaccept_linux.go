@@ -19,7 +19,9 @@ func (p *unixPort) Accept() (network.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.taking.RLock()
 		c, err := p.ln.AcceptUnix()
+		p.taking.RUnlock()
 		if err == nil {
 			return &unixConn{c}, nil
 		}

@@ -1,0 +1,81 @@
+package sockettest
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+func TestStartUDPEndsWithTheTest(t *testing.T) {
+	t.Parallel()
+	var ep *udp.Endpoint
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		NoLeaks(tb)
+		ep = StartUDP(tb, udp.Late{Delay: time.Hour}, Network("udp6"))
+		assert.True(t, strings.HasPrefix(ep.Addr(), "[::1]:"))
+		c, err := ep.DialContext(t.Context(), "", "")
+		assert.NoError(t, err)
+		defer c.Close()
+		_, err = c.Write([]byte("hello"))
+		assert.NoError(t, err)
+		assert.NoError(t, ep.Await(t.Context(), fixtures.Received, 1))
+	})
+	require.False(t, tb.Failed(), tb.Text())
+	require.ErrorIs(t, ep.Become(udp.Echo{}), net.ErrClosed)
+	assert.Empty(t, StartUDP(nil, udp.Echo{}).Addr())
+}
+
+func TestStartUDPIsFatal(t *testing.T) {
+	t.Parallel()
+	taken := StartUDP(t, udp.Refused{})
+	for _, tt := range []struct {
+		name    string
+		fixture udp.Fixture
+		opt     Option
+		want    string
+	}{
+		{"nil fixture", nil, Network("udp"), "bad argument: sockettest.StartUDP: fixture is nil; want one such as"},
+		{"nil option", udp.Echo{}, nil, "bad argument: sockettest.StartUDP: an option is nil"},
+		{"bad field", udp.Late{Delay: -1}, Network("udp"), "bad argument: sockettest.StartUDP: udp.Late{Delay: -1ns}: Late.Delay is -1ns"},
+		{"a stream's network", udp.Echo{}, Network("tcp"), `udp.Echo{}: network is "tcp"; want udp, udp4 or udp6`},
+		{"port in use", udp.Echo{}, Address(taken.Addr()), "is in use; choose another port"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				StartUDP(tb, tt.fixture, tt.opt)
+				t.Error("StartUDP returned")
+			})
+			require.True(t, tb.Died())
+			assert.Contains(t, tb.Text(), tt.want)
+		})
+	}
+}
+
+// What a client of UDP meets has the same outcomes.
+func TestClassifyRealDatagrams(t *testing.T) {
+	t.Parallel()
+	ep := StartUDP(t, udp.Refused{})
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Write([]byte("hello"))
+	require.NoError(t, err)
+	_, err = c.Read(make([]byte, 1))
+	require.Equal(t, []Class{{Rejected, "read", ""}}, Classify(err), "%v", err)
+
+	require.NoError(t, ep.Become(udp.Silent{}))
+	_, err = c.Write([]byte("hello"))
+	require.NoError(t, err)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	_, err = c.Read(make([]byte, 1))
+	require.Equal(t, []Class{{TimedOut, "read", "deadline"}}, Classify(err), "%v", err)
+}
