@@ -159,6 +159,7 @@ func TestDialerIsFatal(t *testing.T) {
 	}{
 		{"it serves", fixtures.Echo{}},
 		{"it answers in the end", fixtures.SlowHandshake{}},
+		{"no TCP", fixtures.NoSocket{}},
 		{"bad field", fixtures.SlowAccept{Delay: -1}},
 		{"nil fixture", nil},
 		{"nil pointer", (*fixtures.BlackHole)(nil)},

@@ -19,6 +19,7 @@ var checks = []check{
 	{fixture: fixtures.Refused{}, holds: refuses},
 	{fixture: fixtures.BoundOnly{}, holds: answersAsPlatform},
 	{fixture: fixtures.BlackHole{}, holds: usual.answersNoSYN},
+	{fixture: fixtures.NoSocket{}, holds: findsNoFile, on: []string{"unix"}},
 	{fixture: fixtures.SlowHandshake{Delay: usual.delay}, holds: usual.connectsLate},
 	{fixture: fixtures.FullBacklog{}, holds: usual.admitsOne},
 	{fixture: fixtures.NeverAccept{}, holds: usual.saysNothing},

@@ -51,6 +51,7 @@ func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 		{check{fixture: fixtures.Echo{}, holds: p.answersNoSYN}, "a connect was to hang, and returned no error"},
 		{check{fixture: fixtures.Refused{}, holds: p.answersNoSYN}, "connection refused"},
 		{check{fixture: fixtures.Echo{}, holds: answersAsPlatform}, "a connect succeeded"},
+		{check{fixture: fixtures.Echo{}, holds: findsNoFile}, "a connect was to find no file, and returned no error"},
 		{check{fixture: fixtures.Echo{}, holds: p.connectsLate}, "a connect took"},
 		{check{fixture: fixtures.NeverAccept{}, holds: p.admitsOne}, "a connect was to hang"},
 		{check{fixture: fixtures.Echo{}, holds: p.saysNothing}, "a read was to wait, and returned 1, no error"},

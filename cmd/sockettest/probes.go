@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"syscall"
@@ -111,6 +112,13 @@ func refuses(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		return "", fmt.Errorf("a connect was to be refused, and returned %w", orNil(err))
 	}
 	return fmt.Sprintf("after %v", time.Since(begin).Round(10*time.Microsecond)), nil
+}
+
+func findsNoFile(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	if _, err := dialFor(ctx, ep, patience); !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("a connect was to find no file, and returned %w", orNil(err))
+	}
+	return "", nil
 }
 
 func (p pace) answersNoSYN(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
