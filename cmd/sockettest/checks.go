@@ -5,6 +5,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
@@ -39,4 +40,14 @@ var checks = []check{
 	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism,
 		on: tcp},
 	{name: "behind a Dual whose IPv6 is a BlackHole", fixture: fixtures.Echo{}, holds: usual.fallsBack, on: []string{"tcp"}},
+
+	{datagrams: udp.Refused{}, exchanges: refusesDatagrams},
+	{datagrams: udp.Silent{}, exchanges: usual.datagrams("a", "")},
+	{datagrams: udp.Echo{}, exchanges: usual.datagrams("a b", "a b")},
+	{datagrams: udp.Late{Delay: usual.delay}, exchanges: usual.answersDatagramLate},
+	{datagrams: udp.Drop{}, exchanges: usual.datagrams("a b c", "b c")},
+	{datagrams: udp.Duplicate{}, exchanges: usual.datagrams("a b", "a a b")},
+	{datagrams: udp.Reorder{}, exchanges: usual.datagrams("a b", "b a")},
+	{datagrams: udp.Truncate{To: 2}, exchanges: usual.datagrams("hello", "he")},
+	{datagrams: udp.Reply(func([]byte) []byte { return []byte("no") }), exchanges: usual.datagrams("a", "no")},
 }

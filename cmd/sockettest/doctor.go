@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 )
 
 // A check is one fixture and what it must do.
@@ -24,8 +25,36 @@ type check struct {
 	// holds is an error if the running fixture does not behave, and else may note what is worth knowing.
 	holds func(ctx context.Context, ep *fixtures.Endpoint) (note string, err error)
 
+	// datagrams is a fixture of UDP, instead, and exchanges what it must do.
+	datagrams udp.Fixture
+	exchanges func(ctx context.Context, ep *udp.Endpoint) (note string, err error)
+
 	// by is the mechanism, if it is not the port's.
 	by string
+}
+
+// start runs the fixture.
+func (c check) start(ctx context.Context, w fixtures.Where) (io.Closer, error) {
+	if c.datagrams != nil {
+		return udp.Start(ctx, c.datagrams, w)
+	}
+	return fixtures.Start(ctx, c.fixture, w)
+}
+
+// probe is holds or exchanges.
+func (c check) probe(ctx context.Context, ep io.Closer) (string, error) {
+	if ep, ok := ep.(*udp.Endpoint); ok {
+		return c.exchanges(ctx, ep)
+	}
+	return c.holds(ctx, ep.(*fixtures.Endpoint))
+}
+
+// mechanism names what makes an endpoint answer, if that is told.
+func mechanism(ep io.Closer) string {
+	if m, ok := ep.(interface{ Mechanism() string }); ok {
+		return m.Mechanism()
+	}
+	return ""
 }
 
 // families are the networks on which each fixture is tried.
@@ -56,7 +85,7 @@ func doctor(ctx context.Context, out io.Writer, checks []check) int {
 	findings := make([]finding, 0, len(families)*len(checks))
 	for _, c := range checks { // one after the other: what is measured is not to wait for a neighbour
 		for _, family := range c.networks() {
-			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c.fixture, family)}
+			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c, family)}
 			f.look(ctx, c)
 			findings = append(findings, f)
 		}
@@ -65,8 +94,11 @@ func doctor(ctx context.Context, out io.Writer, checks []check) int {
 }
 
 func (c check) networks() []string {
-	if c.on != nil {
+	switch {
+	case c.on != nil:
 		return c.on
+	case c.datagrams != nil:
+		return []string{"udp4", "udp6"}
 	}
 	return families
 }
@@ -75,6 +107,9 @@ func (c check) networks() []string {
 func (c check) String() string {
 	name := fmt.Sprintf("%T", c.fixture)
 	name = name[strings.LastIndexByte(name, '.')+1:]
+	if c.datagrams != nil {
+		name = fmt.Sprintf("%T", c.datagrams) // with its package: there are more of the same name
+	}
 	if c.name != "" {
 		name += ", " + c.name
 	}
@@ -82,11 +117,11 @@ func (c check) String() string {
 }
 
 // cost is the least of a few starts with a close: what it takes when nothing else happens. 0 is that it did not start.
-func cost(ctx context.Context, f fixtures.Fixture, family string) time.Duration {
+func cost(ctx context.Context, c check, family string) time.Duration {
 	var least time.Duration
 	for range 5 {
 		begin := time.Now()
-		ep, err := fixtures.Start(ctx, f, fixtures.Where{Network: family})
+		ep, err := c.start(ctx, fixtures.Where{Network: family})
 		if err != nil {
 			return 0
 		}
@@ -104,16 +139,16 @@ func (f *finding) look(ctx context.Context, c check) {
 	defer cancel()
 	var mu sync.Mutex
 	var faults []error
-	ep, err := fixtures.Start(ctx, c.fixture, fixtures.Where{Network: f.family, Fail: func(err error) {
+	ep, err := c.start(ctx, fixtures.Where{Network: f.family, Fail: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		faults = append(faults, err)
 	}})
 	if err == nil {
 		if f.by = c.by; f.by == "" {
-			f.by = ep.Mechanism()
+			f.by = mechanism(ep)
 		}
-		f.note, err = c.holds(ctx, ep)
+		f.note, err = c.probe(ctx, ep)
 		closed := ep.Close()
 		mu.Lock()
 		if len(faults) > 0 {
