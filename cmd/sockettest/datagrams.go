@@ -46,7 +46,7 @@ func (p pace) datagrams(send, want string) func(context.Context, *udp.Endpoint) 
 			return "", err
 		}
 		defer c.Close()
-		for _, w := range strings.Fields(want) {
+		for w := range strings.FieldsSeq(want) {
 			if got, err := c.answer(); got != w || err != nil {
 				return "", fmt.Errorf("read %q, %w, want %q of %q", got, orNil(err), w, want)
 			}
