@@ -38,7 +38,7 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 		return &net.Dialer{ControlContext: failing{err: errNoTest}.connect}
 	}
 	t.Helper()
-	how, err := failsAt(f)
+	how, err := failureOfDial(f)
 	if err != nil {
 		t.Fatalf("bad argument: sockettest.Dialer: %v", err)
 	}
@@ -57,8 +57,8 @@ type failing struct {
 	over <-chan struct{} // closed when the test is
 }
 
-// failsAt tells how a connect to the fixture fails.
-func failsAt(f fixtures.Fixture) (failing, error) {
+// failureOfDial tells how a connect to the fixture fails.
+func failureOfDial(f fixtures.Fixture) (failing, error) {
 	if v := reflect.ValueOf(f); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return failing{}, errors.New("the fixture is nil; want one such as fixtures.BlackHole{}")
 	}
@@ -99,7 +99,7 @@ func (f failing) connect(ctx context.Context, nw, _ string, _ syscall.RawConn) e
 	defer patience.Stop()
 	select {
 	case <-ctx.Done(): // the dialer's Timeout and Deadline are in it
-		return endOf(ctx)
+		return endOfDial(ctx)
 	case <-patience.C:
 		return rawsock.ConnectError(rawsock.KernelTimeout)
 	case <-f.over:
@@ -107,9 +107,9 @@ func (f failing) connect(ctx context.Context, nw, _ string, _ syscall.RawConn) e
 	}
 }
 
-// endOf returns package net's own error for a dial whose context has ended. It has no name, but a dial that is over before
+// endOfDial returns package net's own error for a dial whose context has ended. It has no name, but a dial that is over before
 // it begins returns it, and opens no socket.
-func endOf(ctx context.Context) error {
+func endOfDial(ctx context.Context) error {
 	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

@@ -6,8 +6,6 @@ import (
 	"os"
 	"testing"
 	"time"
-
-	"example.com/go-sockettest/fixtures"
 )
 
 const (
@@ -17,7 +15,7 @@ const (
 	contextGrace = 250 * time.Millisecond
 )
 
-// Expect runs op against the endpoint and judges how and when it ended. If that is not what is wanted it fails the test
+// Expect runs op against the fixture that Start has returned, of either side, and judges how and when it ended. If that is not what is wanted it fails the test
 // with a report and goes on. It may be called from any goroutine, and returns what it measured.
 //
 // An operation that does not return in time is released: its context is cancelled and, if that is not enough, the
@@ -28,7 +26,7 @@ const (
 //	  got      rejected in connect, after 170µs
 //	  error    *net.OpError  dial tcp 127.0.0.1:37461: connect: connection refused
 //	  ...
-func Expect[F Operation](t testing.TB, ep *fixtures.Endpoint, want Want, op F) Result {
+func Expect[F Operation](t testing.TB, ep running, want Want, op F) Result {
 	if isNil(t) {
 		return refuse(errNilTB("Expect"))
 	}
@@ -46,7 +44,7 @@ func Expect[F Operation](t testing.TB, ep *fixtures.Endpoint, want Want, op F) R
 	res := r.await(want, ep, testDeadline(t))
 	res, _ = want.choose(res)
 	if err := want.Check(res); err != nil {
-		t.Errorf("%s", reportOf(t, err, want, res.withEnds(ep), ep, r.start))
+		t.Errorf("%s", reportOf(t, err, want, res, ep, r.start))
 	}
 	return res
 }
@@ -64,9 +62,9 @@ func errNilTB(verb string) error {
 }
 
 // expectable finds the arguments with which there is nothing to judge, and settles what the environment says of slack.
-func expectable(t testing.TB, ep *fixtures.Endpoint, want Want) (Want, error) {
-	if ep == nil {
-		return want, errors.New("ep is nil; want the Endpoint that Start returned")
+func expectable(t testing.TB, ep running, want Want) (Want, error) {
+	if isNil(ep) {
+		return want, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
 	}
 	if err := want.check(); err != nil {
 		return want, err
@@ -95,7 +93,7 @@ func testDeadline(t testing.TB) time.Time {
 }
 
 // await waits for the operation, up to the end of patience; then it releases it.
-func (r *run) await(w Want, ep *fixtures.Endpoint, end time.Time) Result {
+func (r *run) await(w Want, ep running, end time.Time) Result {
 	for patience := w.patience(r.start, end); ; {
 		limit := time.NewTimer(time.Until(r.start.Add(patience)))
 		select {
@@ -145,7 +143,7 @@ func (w Want) patience(start, end time.Time) time.Duration {
 
 // release makes the operation return: by its context, then by closing the fixture. A dialer that heeds no context is
 // refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting.
-func (r *run) release(ep *fixtures.Endpoint, elapsed time.Duration) bool {
+func (r *run) release(ep running, elapsed time.Duration) bool {
 	r.cancel()
 	if r.returns(contextGrace) {
 		return true

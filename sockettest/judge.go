@@ -27,7 +27,19 @@ type Result struct {
 	stack     []string        // where the operation was blocked
 	ends      []fixtures.Ends // of its endpoint's connections at that moment
 	unblocked bool            // after it was given up, the operation returned
+	conn      int             // of ExpectEnd: the number of the connection; else 0
 }
+
+// subject is what ended, or has not.
+func (r Result) subject() string {
+	if r.conn > 0 {
+		return fmt.Sprintf("connection #%d", r.conn)
+	}
+	return r.Phase
+}
+
+// ending is how it did.
+func (r Result) ending() string { return r.Outcome.of(r.conn > 0) }
 
 // errExited is the Result.Err of an operation that called runtime.Goexit.
 var errExited = errors.New("the operation ended by runtime.Goexit (a t.FailNow or t.Fatal inside it)")
@@ -82,13 +94,13 @@ func (w Want) Check(r Result) error {
 	slack, _ := w.allowed()
 	switch latest := w.max + r.late + slack; {
 	case !ok:
-		return fmt.Errorf("%s: %s, want %s", r.Phase, r.Outcome, w.what())
+		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
 	case w.phase != "" && r.Phase != w.phase:
 		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.Outcome, w.phase)
 	case r.Elapsed < w.min:
-		return fmt.Errorf("%s: %s %s too early", r.Phase, r.Outcome, digits(w.min-r.Elapsed))
+		return fmt.Errorf("%s: %s %s too early", r.subject(), r.ending(), digits(w.min-r.Elapsed))
 	case w.bounded && r.Elapsed > latest:
-		return fmt.Errorf("%s: %s %s too late", r.Phase, r.Outcome, digits(r.Elapsed-latest))
+		return fmt.Errorf("%s: %s %s too late", r.subject(), r.ending(), digits(r.Elapsed-latest))
 	}
 	return nil
 }
@@ -96,7 +108,7 @@ func (w Want) Check(r Result) error {
 func (w Want) checkBlocked(r Result) error {
 	switch {
 	case r.Elapsed < w.min:
-		return fmt.Errorf("%s: %s after %s, want it still blocked after %s", r.Phase, r.Outcome, digits(r.Elapsed), digits(w.min))
+		return fmt.Errorf("%s: %s after %s, want it %s after %s", r.subject(), r.ending(), digits(r.Elapsed), w.what(), digits(w.min))
 	case r.Outcome == Blocked && !r.unblocked:
 		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
 	}

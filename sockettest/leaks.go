@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
@@ -42,8 +43,8 @@ var (
 	serial  atomic.Int64
 )
 
-// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its endpoints that the code
-// under test never closed. Call it first in the test, so that it looks last. It is safe in parallel tests: goroutines
+// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its fixtures that the code
+// under test never closed: as a client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it looks last. It is safe in parallel tests: goroutines
 // are told apart by a profiler label that they inherit from the test's goroutine, so a neighbour's are never blamed.
 //
 // It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
@@ -92,27 +93,30 @@ func watched(t testing.TB) *watch {
 	return w.(*watch)
 }
 
-// inspect notes, before an endpoint closes, which of its connections the other side has not ended. Those may still be
+// inspect notes, before a fixture closes, which of its connections the other side has not ended. Those may still be
 // closed by a cleanup that has yet to run, so where the system tells which sockets the process has open, the verdict
 // asks again.
-func (w *watch) inspect(ep *fixtures.Endpoint) {
-	var open []*fixtures.Conn
-	for _, c := range ep.Conns() {
-		if end, _ := c.End(); end == fixtures.Open {
-			open = append(open, c)
-		}
-	}
+func (w *watch) inspect(f connected) {
+	open := openConns(f.Conns())
 	if len(open) == 0 {
 		return
 	}
-	ours, err := rawsock.SocketsTo(ep.NetAddr())
-	if err != nil {
+	sockets, of, theirs := rawsock.SocketsTo, open[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
+	_, attack := f.(*hostile.Attack)
+	if attack { // the server under test has the other end, at its own address
+		sockets, of, theirs = rawsock.SocketsAt, open[0].RemoteAddr(), (*fixtures.Conn).LocalAddr
+	}
+	found, err := sockets(of)
+	switch {
+	case err != nil && attack:
+		return // a server need not end what its client is about to
+	case err != nil:
 		open = awaitEnds(open)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range open {
-		inode, here := ours[c.RemoteAddr().String()]
+		inode, here := found[theirs(c).String()]
 		if here || err != nil {
 			w.conns = append(w.conns, suspect{text: c.String() + otherEnd(c), inode: inode})
 		}
@@ -129,10 +133,15 @@ func otherEnd(c *fixtures.Conn) string {
 	return fmt.Sprintf(" (%s, %d B unread)", info.Other.State, info.Other.Unread)
 }
 
+// openConns returns the connections that the other side has not ended.
+func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
+	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool { end, _ := c.End(); return end != fixtures.Open })
+}
+
 // awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
 func awaitEnds(open []*fixtures.Conn) []*fixtures.Conn {
 	poll(func() bool {
-		open = slices.DeleteFunc(open, func(c *fixtures.Conn) bool { end, _ := c.End(); return end != fixtures.Open })
+		open = openConns(open)
 		return len(open) == 0
 	})
 	return open

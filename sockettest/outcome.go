@@ -38,6 +38,14 @@ func (o Outcome) String() string {
 	return "no outcome"
 }
 
+// of names the outcome of an operation, or of a connection.
+func (o Outcome) of(conn bool) string {
+	if conn && o == Blocked {
+		return "still open"
+	}
+	return o.String()
+}
+
 // After wants the outcome not before d, and no later than d plus [Want.Slack].
 func (o Outcome) After(d time.Duration) Want { return Want{outcome: o}.After(d) }
 
@@ -45,7 +53,8 @@ func (o Outcome) After(d time.Duration) Want { return Want{outcome: o}.After(d) 
 func (o Outcome) Before(d time.Duration) Want { return Want{outcome: o}.Before(d) }
 
 // For wants the operation still blocked after d; it goes with [Blocked] only. The harness then releases the operation:
-// it cancels its context and, if that is not enough, closes the fixture, and waits for it to return.
+// it cancels its context and, if that is not enough, closes the fixture, and waits for it to return. To [ExpectEnd] it is
+// a connection that is still open after d, and stays so.
 func (o Outcome) For(d time.Duration) Want { return Want{outcome: o}.blockedFor(d) }
 
 // covers tells whether an operation that ended in got satisfies one that wants o.

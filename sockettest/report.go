@@ -24,16 +24,29 @@ type failure struct {
 	result   Result
 	rule     string
 	fixture  string
+	conns    string        // of ExpectEnd, if one of several: how many failed
 	from     time.Duration // the operation's start, since the endpoint's
 	events   []fixtures.Event
 }
 
-func reportOf(t testing.TB, err error, w Want, r Result, ep *fixtures.Endpoint, start time.Time) string {
+func reportOf(t testing.TB, err error, w Want, r Result, ep running, start time.Time) string {
+	return failureOf(err, w, r, ep, start.Sub(ep.Started())).report(t)
+}
+
+func failureOf(err error, w Want, r Result, ep running, from time.Duration) failure {
 	slack, _ := w.allowed()
 	f := failure{
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
-		from: start.Sub(ep.Started()), events: ep.Events(),
+		from: from, events: ep.Events(),
 	}
+	if r.ends == nil {
+		f.result.ends = endsOf(ep)
+	}
+	return f
+}
+
+// report writes the failure, and keeps what it leaves out.
+func (f failure) report(t testing.TB) string {
 	if len(f.events) > 2*keepEvents {
 		f.saveEvents(t.ArtifactDir())
 	}
@@ -54,7 +67,7 @@ func (f failure) String() string {
 	var b strings.Builder
 	b.WriteString(f.headline)
 	f.line(&b, "want", f.wanted())
-	f.line(&b, "got", fmt.Sprintf("%s, after %s", inPhase(f.result.Outcome, f.result.Phase), digits(f.result.Elapsed)))
+	f.line(&b, "got", fmt.Sprintf("%s, after %s", f.result.inPhase(), digits(f.result.Elapsed)))
 	for _, c := range f.others() {
 		f.line(&b, "", "and "+inPhase(c.Outcome, c.Phase))
 	}
@@ -65,6 +78,7 @@ func (f failure) String() string {
 	for i, l := range f.blocked() {
 		f.line(&b, label("blocked", i), l)
 	}
+	f.line(&b, "conns", f.conns)
 	f.line(&b, "rule", f.rule)
 	f.line(&b, "fixture", f.fixture)
 	for _, l := range f.timeline() {
@@ -156,6 +170,9 @@ func chain(err error, depth int) []string {
 
 // blocked shows the ends of the stack: what it waits for, and who called.
 func (f failure) blocked() []string {
+	if f.result.conn > 0 {
+		return nil
+	}
 	s := f.result.stack
 	if len(s) > 4 {
 		s = []string{s[0], s[1], "...", s[len(s)-1]}
@@ -180,6 +197,14 @@ func (f failure) timeline() []string {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", ms, e.Kind, e.Note), " "))
 	}
 	return lines
+}
+
+// inPhase is how it ended, and in which phase.
+func (r Result) inPhase() string {
+	if r.conn > 0 {
+		return r.ending()
+	}
+	return inPhase(r.Outcome, r.Phase)
 }
 
 // inPhase names the phase, if it is known.

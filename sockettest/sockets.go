@@ -17,14 +17,6 @@ func endsOf(ep any) []fixtures.Ends {
 	return nil
 }
 
-// withEnds adds how the endpoint's connections stand, unless that was noted when it mattered.
-func (r Result) withEnds(ep any) Result {
-	if r.ends == nil {
-		r.ends = endsOf(ep)
-	}
-	return r
-}
-
 // sockets writes both ends of each connection, like a small ss(8).
 func (f failure) sockets() []string {
 	var lines []string

@@ -1,9 +1,11 @@
 package sockettest
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/network"
@@ -23,18 +25,46 @@ func Network(name string) Option { return func(w *fixtures.Where) { w.Network = 
 // port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
 
-// Start runs a fixture until the test ends. What is wrong with the fixture or its address is fatal; a fixture that this
-// platform cannot give skips the test, with the reason.
-func Start(t testing.TB, f fixtures.Fixture, opts ...Option) *fixtures.Endpoint {
+// A starter is a plan of either side: [fixtures.Plan], which an Endpoint E runs, or [hostile.Plan], which an Attack does.
+type starter[P, E any] interface {
+	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (*E, error)
+}
+
+// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack], a [*udp.Endpoint].
+type running interface {
+	Started() time.Time
+	Events() []fixtures.Event
+	Rule() string
+	String() string
+	Close() error
+}
+
+// connected is one with connections.
+type connected interface {
+	running
+	Conns() []*fixtures.Conn
+	Failures() []error
+}
+
+// Start runs a fixture until the test ends: a server or an address that misbehaves, of package fixtures, or a client that
+// does, of package hostile. It returns the *fixtures.Endpoint or the *hostile.Attack.
+//
+//	ep := sockettest.Start(t, fixtures.BlackHole{})
+//	loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Addr()})
+//
+// What is wrong with the fixture or its address is fatal; a fixture that this platform cannot give skips the test, with
+// the reason.
+func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) }, opts ...Option) *E {
 	if isNil(t) {
 		_ = errNilTB("Start")
-		return &fixtures.Endpoint{} // acts as a closed one
+		return new(E) // acts as a closed one
 	}
 	t.Helper()
-	ep, err := fixtures.Start(t.Context(), f, where(t, "Start", opts))
+	var p P
+	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
 	started(t, "Start", err)
-	t.Cleanup(func() { stop(t, ep) })
-	return ep
+	t.Cleanup(func() { stop(t, any(e).(connected)) })
+	return e
 }
 
 // where settles the options.
@@ -70,22 +100,22 @@ func fault(t testing.TB, err error) {
 	t.Errorf("sockettest: %v", err)
 }
 
-// stop closes the endpoint, after NoLeaks has had a look at its connections.
-func stop(t testing.TB, ep *fixtures.Endpoint) {
+// stop closes the fixture, after NoLeaks has had a look at its connections.
+func stop(t testing.TB, f connected) {
 	t.Helper()
 	if w := watched(t); w != nil {
-		w.inspect(ep)
+		w.inspect(f)
 	}
-	if err := ep.Close(); err != nil {
+	if err := f.Close(); err != nil {
 		t.Errorf("sockettest: %v", err)
 	}
-	for _, err := range ep.Failures() {
-		t.Errorf("sockettest: %v: %v", ep, err)
+	for _, err := range f.Failures() {
+		t.Errorf("sockettest: %v: %v", f, err)
 	}
 }
 
-// isNil finds a nil interface, and a nil *testing.T inside one.
-func isNil(t testing.TB) bool {
-	v := reflect.ValueOf(t)
+// isNil finds a nil interface, and a nil pointer inside one, such as a nil *testing.T.
+func isNil(i any) bool {
+	v := reflect.ValueOf(i)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }

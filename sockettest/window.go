@@ -23,6 +23,7 @@ type Want struct {
 	bounded bool          // a method has set max
 	slack   time.Duration // negative: the default
 	slackOK bool          // Slack was called
+	conn    bool          // it is about a connection: ExpectEnd
 	bad     error         // the first argument that cannot be
 }
 
@@ -144,5 +145,5 @@ func (w Want) what() string {
 	if w.target != nil {
 		return fmt.Sprintf("error %q", w.target)
 	}
-	return w.outcome.String()
+	return w.outcome.of(w.conn)
 }

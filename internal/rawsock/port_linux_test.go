@@ -105,8 +105,14 @@ func requireServed(t *testing.T, p network.Port) (client net.Conn, server networ
 	client, err := dial(t, p, 10*time.Second)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	server, err = p.Accept()
-	require.NoError(t, err)
+	for {
+		server, err = p.Accept()
+		require.NoError(t, err)
+		if server.RemoteAddr().String() == client.LocalAddr().String() {
+			break
+		}
+		_ = server.Close() // a stranger that still had somebody else's port in mind
+	}
 	t.Cleanup(func() { _ = server.Close() })
 	requirePasses(t, client, server)
 	return client, server

@@ -14,14 +14,28 @@ import (
 // SocketsTo returns this process's sockets whose other end is addr: the inode by local address. Inodes name sockets, as
 // descriptors do not: they are not used again soon.
 func SocketsTo(addr net.Addr) (map[string]uint64, error) {
+	return socketsBy(func(local, peer string) (string, bool) { return local, peer == addr.String() })
+}
+
+// SocketsAt returns this process's connected sockets whose own end is addr: the inode by the other end's address.
+func SocketsAt(addr net.Addr) (map[string]uint64, error) {
+	return socketsBy(func(local, peer string) (string, bool) { return peer, local == addr.String() })
+}
+
+// socketsBy returns the inodes of the process's connected sockets that key takes, by key.
+func socketsBy(key func(local, peer string) (string, bool)) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	err := eachSocket(func(fd int, inode uint64) {
 		peer, err := unix.Getpeername(fd)
-		if err != nil || addrPort(peer).String() != addr.String() {
+		if err != nil {
 			return
 		}
-		if local, err := unix.Getsockname(fd); err == nil {
-			found[addrPort(local).String()] = inode
+		local, err := unix.Getsockname(fd)
+		if err != nil {
+			return
+		}
+		if k, ok := key(addrPort(local).String(), addrPort(peer).String()); ok {
+			found[k] = inode
 		}
 	})
 	return found, err

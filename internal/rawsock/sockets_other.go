@@ -18,5 +18,8 @@ func Sockets() ([]Socket, error) { return nil, errNoList }
 // SocketsTo needs one, too.
 func SocketsTo(net.Addr) (map[string]uint64, error) { return nil, errNoList }
 
+// SocketsAt needs it as well.
+func SocketsAt(net.Addr) (map[string]uint64, error) { return nil, errNoList }
+
 // HasSocket knows nothing here.
 func HasSocket(uint64) bool { return false }

@@ -34,6 +34,7 @@ var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 // A Log is the list of events. Its methods may be called from any goroutine.
 type Log struct {
 	start time.Time
+	ended error
 
 	mu      sync.Mutex
 	events  []Event
@@ -41,8 +42,8 @@ type Log struct {
 	stopped bool
 }
 
-// New returns an empty list, whose times count from now.
-func New() *Log { return &Log{start: time.Now()} }
+// New returns an empty list, whose times count from now. Those who wait when it is stopped get ended.
+func New(ended error) *Log { return &Log{start: time.Now(), ended: ended} }
 
 // Start returns the moment from which the events are timed.
 func (l *Log) Start() time.Time { return l.start }
@@ -93,7 +94,7 @@ func (l *Log) Await(ctx context.Context, k Kind, n int) error {
 			return nil
 		}
 		if stopped {
-			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, ErrEnded)
+			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, l.ended)
 		}
 		select {
 		case <-next:
@@ -101,6 +102,12 @@ func (l *Log) Await(ctx context.Context, k Kind, n int) error {
 			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, context.Cause(ctx))
 		}
 	}
+}
+
+// Changed returns a channel that is closed at the next event.
+func (l *Log) Changed() <-chan struct{} {
+	_, next, _ := l.seen("")
+	return next
 }
 
 // seen counts the events of kind k, and returns a channel that is closed at the next event of any kind.

@@ -14,7 +14,7 @@ import (
 
 func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 	t.Parallel()
-	l := timeline.New()
+	l := timeline.New(timeline.ErrEnded)
 	l.Add("a", 1, "first")
 	var wg sync.WaitGroup
 	wg.Go(func() { assert.NoError(t, l.Await(t.Context(), "a", 3)) })
@@ -32,7 +32,7 @@ func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 
 func TestAwaitSaysWhatItSaw(t *testing.T) {
 	t.Parallel()
-	l := timeline.New()
+	l := timeline.New(timeline.ErrEnded)
 	l.Add("a", 0, "")
 	over := errors.New("over")
 	ctx, cancel := context.WithCancelCause(t.Context())

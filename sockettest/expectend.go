@@ -1,0 +1,180 @@
+package sockettest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
+)
+
+// ExpectEnd judges how and when the server under test ended the connections of an attack: [Closed] by FIN, [Reset] by RST,
+// [Dropped] by either, or not at all for a time, [Blocked].For(d). All must meet it, each in a window that begins with its
+// own start, before it was dialled. If one does not it fails the test with a report and goes on. It may be called from any
+// goroutine, and returns what it measured: of the connection that fails worst or, if none does, that ended last. Its
+// Err is nil then, and Classes has one entry.
+//
+// It waits for what is yet to come, and not for what has been. Late is judged by a reference timer that was started with
+// the attack, as in [Expect]. A failure reads:
+//
+//	connection #1: still open, want dropped
+//	  want     dropped after 300ms, no later than 550ms
+//	  got      still open, after 1.55s
+//	  ...
+func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
+	if isNil(t) {
+		return refuse(errNilTB("ExpectEnd"))
+	}
+	t.Helper()
+	want.conn = true
+	err := errors.New("attack is nil; want the Attack that Start returned")
+	if a != nil {
+		want, err = endable(t, a, want)
+	}
+	if err != nil {
+		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
+		return refuse(err)
+	}
+	awaitVerdict(t.Context(), a, want, testDeadline(t))
+	v := verdictOf(a, want)
+	if v.err != nil {
+		t.Errorf("%s", v.failure(a, want).report(t))
+	}
+	return v.result
+}
+
+// endable finds the wants that no end of a connection can meet, and the attacks that have none.
+func endable(t testing.TB, a *hostile.Attack, want Want) (Want, error) {
+	want, err := expectable(t, a, want)
+	switch {
+	case err != nil:
+		return want, err
+	case want.target != nil:
+		return want, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, Reset, Dropped or Blocked.For(d)", want)
+	case want.phase != "":
+		return want, fmt.Errorf("want is %q: a connection ends in no phase; want it without In", want)
+	case want.outcome != Blocked && !Dropped.covers(want.outcome):
+		return want, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, Reset, Dropped or Blocked.For(d)", want)
+	}
+	conns := a.Conns()
+	if len(conns) == 0 {
+		return want, fmt.Errorf("%v has no connections; want an attack that Start has begun", a)
+	}
+	for _, e := range a.Events() {
+		if c := e.Conn; e.Kind == fixtures.Ended && open(conns[c-1]) {
+			return want, fmt.Errorf("%v has ended connection #%d itself; only an attack that leaves that to the server can be judged", a, c)
+		}
+	}
+	return want, nil
+}
+
+func open(c *fixtures.Conn) bool {
+	end, _ := c.End()
+	return end == fixtures.Open
+}
+
+// awaitVerdict waits until all connections have ended, or none can meet the want any more; but never beyond end.
+func awaitVerdict(ctx context.Context, a *hostile.Attack, w Want, end time.Time) {
+	for {
+		until := time.Time{}
+		for _, c := range a.Conns() {
+			opened := a.Started().Add(c.Opened())
+			last := opened.Add(w.patience(opened, end) + a.Late(c.Opened()+w.max))
+			if last.After(until) {
+				until = last
+			}
+		}
+		if !end.IsZero() && until.After(end) {
+			until = end
+		}
+		if !time.Now().Before(until) || ctx.Err() != nil { // else the machine was late meanwhile, and so may the server be
+			return
+		}
+		limited, cancel := context.WithDeadline(ctx, until)
+		err := a.AwaitEnds(limited)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+}
+
+// A verdict is what an attack's connections came to.
+type verdict struct {
+	result Result // of the worst of those that fail, or else of the last to end
+	err    error
+	opened time.Duration // of that connection
+	failed int
+	all    int
+}
+
+func verdictOf(a *hostile.Attack, w Want) verdict {
+	var v verdict
+	rank := 0
+	for _, c := range a.Conns() {
+		r := endOf(a, c, w)
+		err := w.Check(r)
+		v.all++
+		if err != nil {
+			v.failed++
+		}
+		if n := w.badness(r, err); v.all == 1 || n > rank || n == rank && w.distance(r) > w.distance(v.result) {
+			v.result, v.err, v.opened, rank = r, err, c.Opened(), n
+		}
+	}
+	return v
+}
+
+// endOf measures one connection from its own start.
+func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
+	now := time.Since(a.Started())
+	end, at := c.End()
+	r := Result{Outcome: Blocked, Phase: "close", conn: c.ID(), unblocked: true}
+	switch end {
+	case fixtures.FIN:
+		r.Outcome = Closed
+	case fixtures.RST:
+		r.Outcome = Reset
+	default:
+		at = now
+	}
+	r.Elapsed = at - c.Opened()
+	if r.Elapsed > w.max {
+		r.late = a.Late(c.Opened() + w.max)
+	}
+	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
+	return r
+}
+
+// badness orders what can be wrong: nothing, the time, the end, no end at all.
+func (w Want) badness(r Result, err error) int {
+	_, right := w.choose(r)
+	switch {
+	case err == nil:
+		return 0
+	case right || w.outcome == Blocked:
+		return 1
+	case r.Outcome != Blocked:
+		return 2
+	}
+	return 3
+}
+
+// distance is how far a time lies outside the window or, inside it, how late it is.
+func (w Want) distance(r Result) time.Duration {
+	if r.Elapsed < w.min {
+		return w.min - r.Elapsed
+	}
+	return r.Elapsed - w.min
+}
+
+func (v verdict) failure(a *hostile.Attack, w Want) failure {
+	f := failureOf(v.err, w, v.result, a, v.opened)
+	if v.all > 1 {
+		f.conns = fmt.Sprintf("%d of %d fail; #%d is the worst", v.failed, v.all, v.result.conn)
+	}
+	return f
+}
