@@ -79,6 +79,9 @@ func failureOfDial(f fixtures.Fixture) (failing, error) {
 	case network.Drop:
 		return failing{}, nil
 	}
+	if answer != network.Listen {
+		return failing{}, fmt.Errorf("%T answers no SYN, since it is no TCP address; want a fixture that is one, such as fixtures.Refused{}", f)
+	}
 	return failing{}, fmt.Errorf("%T accepts connections, and a net.Dialer cannot be led to them; want sockettest.Start,"+
 		" and its Endpoint's Addr or DialContext", f)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/network"
 )
@@ -78,6 +79,20 @@ func TestExpectShowsSockets(t *testing.T) {
 			golden(t, socketsOnly(steady(tb.Text())))
 		})
 	}
+}
+
+// The same for a client that misbehaves: its peer is the server under test.
+func TestExpectEndShowsSockets(t *testing.T) {
+	t.Parallel()
+	needInfo(t)
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		a := Start(tb, hostile.ConnectOnly{Target: ln.Addr().String()})
+		ExpectEnd(tb, a, Dropped.Before(limit).Slack(0))
+	})
+	golden(t, socketsOnly(steady(tb.Text())))
 }
 
 // needInfo skips where the system does not show both ends of a connection.

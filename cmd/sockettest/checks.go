@@ -5,19 +5,22 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
 // usual: short, and still longer than anything that is not slow.
 var usual = pace{quiet: 50 * time.Millisecond, delay: 100 * time.Millisecond}
 
-var unix = []string{"unix"}
+// tcp is for what unix sockets do not know: RST.
+var tcp = []string{"tcp4", "tcp6"}
 
 // checks are all fixtures, in the order of README.md.
 var checks = []check{
 	{fixture: fixtures.Refused{}, holds: refuses},
 	{fixture: fixtures.BoundOnly{}, holds: answersAsPlatform},
 	{fixture: fixtures.BlackHole{}, holds: usual.answersNoSYN},
+	{fixture: fixtures.NoSocket{}, holds: findsNoFile, on: []string{"unix"}},
 	{fixture: fixtures.SlowHandshake{Delay: usual.delay}, holds: usual.connectsLate},
 	{fixture: fixtures.FullBacklog{}, holds: usual.admitsOne},
 	{fixture: fixtures.NeverAccept{}, holds: usual.saysNothing},
@@ -31,10 +34,20 @@ var checks = []check{
 	{fixture: fixtures.Truncate{After: 3}, holds: answers("hel")},
 	{fixture: fixtures.HalfClose{Reply: "hello"}, holds: answers("hello")},
 	{fixture: fixtures.Close{}, holds: answers("")},
-	{fixture: fixtures.Reset{}, holds: resets},
-	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes},
+	{fixture: fixtures.Reset{}, holds: resets, on: tcp},
+	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes, on: tcp},
 	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
-	{fixture: fixtures.NoSocket{}, holds: isAbsent, on: unix},
-	{name: "stale file", fixture: fixtures.Refused{}, holds: refuses, on: unix},
-	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism},
+	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism,
+		on: tcp},
+	{name: "behind a Dual whose IPv6 is a BlackHole", fixture: fixtures.Echo{}, holds: usual.fallsBack, on: []string{"tcp"}},
+
+	{datagrams: udp.Refused{}, exchanges: refusesDatagrams},
+	{datagrams: udp.Silent{}, exchanges: usual.datagrams("a", "")},
+	{datagrams: udp.Echo{}, exchanges: usual.datagrams("a b", "a b")},
+	{datagrams: udp.Late{Delay: usual.delay}, exchanges: usual.answersDatagramLate},
+	{datagrams: udp.Drop{}, exchanges: usual.datagrams("a b c", "b c")},
+	{datagrams: udp.Duplicate{}, exchanges: usual.datagrams("a b", "a a b")},
+	{datagrams: udp.Reorder{}, exchanges: usual.datagrams("a b", "b a")},
+	{datagrams: udp.Truncate{To: 2}, exchanges: usual.datagrams("hello", "he")},
+	{datagrams: udp.Reply(func([]byte) []byte { return []byte("no") }), exchanges: usual.datagrams("a", "no")},
 }

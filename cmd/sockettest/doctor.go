@@ -13,32 +13,52 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 )
 
 // A check is one fixture and what it must do.
 type check struct {
 	name    string // what is special about it, beside its type; may be empty
 	fixture fixtures.Fixture
+	on      []string // networks; nil means families
 
 	// holds is an error if the running fixture does not behave, and else may note what is worth knowing.
 	holds func(ctx context.Context, ep *fixtures.Endpoint) (note string, err error)
 
+	// datagrams is a fixture of UDP, instead, and exchanges what it must do.
+	datagrams udp.Fixture
+	exchanges func(ctx context.Context, ep *udp.Endpoint) (note string, err error)
+
 	// by is the mechanism, if it is not the port's.
 	by string
-
-	// on are the networks to try it on, if not families.
-	on []string
 }
 
-func (c check) networks() []string {
-	if c.on != nil {
-		return c.on
+// start runs the fixture.
+func (c check) start(ctx context.Context, w fixtures.Where) (io.Closer, error) {
+	if c.datagrams != nil {
+		return udp.Start(ctx, c.datagrams, w)
 	}
-	return families
+	return fixtures.Start(ctx, c.fixture, w)
+}
+
+// probe is holds or exchanges.
+func (c check) probe(ctx context.Context, ep io.Closer) (string, error) {
+	if ep, ok := ep.(*udp.Endpoint); ok {
+		return c.exchanges(ctx, ep)
+	}
+	return c.holds(ctx, ep.(*fixtures.Endpoint))
+}
+
+// mechanism names what makes an endpoint answer, if that is told.
+func mechanism(ep io.Closer) string {
+	if m, ok := ep.(interface{ Mechanism() string }); ok {
+		return m.Mechanism()
+	}
+	return ""
 }
 
 // families are the networks on which each fixture is tried.
-var families = []string{"tcp4", "tcp6"}
+var families = []string{"tcp4", "tcp6", "unix"}
 
 // patience is how long a probe may take in all.
 const patience = 15 * time.Second
@@ -62,10 +82,10 @@ type finding struct {
 // doctor prints the table, and returns 1 if a fixture does not behave.
 func doctor(ctx context.Context, out io.Writer, checks []check) int {
 	fmt.Fprintf(out, "sockettest doctor on %s\n\n", machine())
-	findings := make([]finding, 0, len(checks)*len(families))
+	findings := make([]finding, 0, len(families)*len(checks))
 	for _, c := range checks { // one after the other: what is measured is not to wait for a neighbour
 		for _, family := range c.networks() {
-			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c.fixture, family)}
+			f := finding{fixture: c.String(), family: family, cost: cost(ctx, c, family)}
 			f.look(ctx, c)
 			findings = append(findings, f)
 		}
@@ -73,10 +93,23 @@ func doctor(ctx context.Context, out io.Writer, checks []check) int {
 	return conclude(out, findings)
 }
 
+func (c check) networks() []string {
+	switch {
+	case c.on != nil:
+		return c.on
+	case c.datagrams != nil:
+		return []string{"udp4", "udp6"}
+	}
+	return families
+}
+
 // String names the check by its fixture's type.
 func (c check) String() string {
 	name := fmt.Sprintf("%T", c.fixture)
 	name = name[strings.LastIndexByte(name, '.')+1:]
+	if c.datagrams != nil {
+		name = fmt.Sprintf("%T", c.datagrams) // with its package: there are more of the same name
+	}
 	if c.name != "" {
 		name += ", " + c.name
 	}
@@ -84,11 +117,11 @@ func (c check) String() string {
 }
 
 // cost is the least of a few starts with a close: what it takes when nothing else happens. 0 is that it did not start.
-func cost(ctx context.Context, f fixtures.Fixture, family string) time.Duration {
+func cost(ctx context.Context, c check, family string) time.Duration {
 	var least time.Duration
 	for range 5 {
 		begin := time.Now()
-		ep, err := fixtures.Start(ctx, f, fixtures.Where{Network: family})
+		ep, err := c.start(ctx, fixtures.Where{Network: family})
 		if err != nil {
 			return 0
 		}
@@ -106,16 +139,16 @@ func (f *finding) look(ctx context.Context, c check) {
 	defer cancel()
 	var mu sync.Mutex
 	var faults []error
-	ep, err := fixtures.Start(ctx, c.fixture, fixtures.Where{Network: f.family, Fail: func(err error) {
+	ep, err := c.start(ctx, fixtures.Where{Network: f.family, Fail: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		faults = append(faults, err)
 	}})
 	if err == nil {
 		if f.by = c.by; f.by == "" {
-			f.by = ep.Mechanism()
+			f.by = mechanism(ep)
 		}
-		f.note, err = c.holds(ctx, ep)
+		f.note, err = c.probe(ctx, ep)
 		closed := ep.Close()
 		mu.Lock()
 		if len(faults) > 0 {

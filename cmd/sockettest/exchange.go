@@ -67,7 +67,7 @@ func (p pace) closesAfterUs(ctx context.Context, ep *fixtures.Endpoint) (string,
 		}
 		end, _ := ctx.Deadline()
 		_ = c.SetReadDeadline(end)
-		if err := c.CloseWrite(); err != nil {
+		if err := c.closeWrite(); err != nil {
 			return "", err
 		}
 		if n, err := c.Read(make([]byte, 1)); err != io.EOF {
@@ -130,4 +130,26 @@ func (p pace) healsWithoutLoss(ctx context.Context, ep *fixtures.Endpoint) (stri
 		err := c.expect("hello")
 		return fmt.Sprintf("felt %v after healing", time.Since(begin).Round(time.Millisecond)), err
 	})
+}
+
+// fallsBack dials a name whose IPv6 is silent: after the fallback delay IPv4 must answer (RFC 8305).
+func (p pace) fallsBack(ctx context.Context, _ *fixtures.Endpoint) (string, error) {
+	ep, err := fixtures.StartDual(ctx, fixtures.Dual{IPv6: fixtures.BlackHole{}}, fixtures.Where{})
+	if err != nil {
+		return "", err
+	}
+	defer ep.Close()
+	d := ep.Dialer()
+	d.FallbackDelay = p.quiet
+	begin := time.Now()
+	c, err := d.DialContext(ctx, "tcp", ep.HostPort())
+	if err != nil {
+		return "", fmt.Errorf("a connect was to fall back to IPv4, and returned %w", err)
+	}
+	conn{c}.abort()
+	took := time.Since(begin)
+	if took < p.quiet {
+		return "", fmt.Errorf("a connect took %v, want %v or more: IPv6 has answered", took, p.quiet)
+	}
+	return fmt.Sprintf("after %v, of which the fallback delay is %v", took.Round(100*time.Microsecond), p.quiet), nil
 }

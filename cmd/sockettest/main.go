@@ -2,7 +2,7 @@
 //
 //	go run example.com/go-sockettest/cmd/sockettest doctor
 //
-// starts each fixture on the live kernel, over IPv4 and IPv6, looks whether it behaves as its name says, and prints a
+// starts each fixture on the live kernel, over IPv4, IPv6 and unix sockets, looks whether it behaves as its name says, and prints a
 // table: by which mechanism, what a start and a close cost, and what is skipped and why. The exit status is 1 if a fixture
 // that should work here does not, and 2 if the command was called in a way that cannot work.
 //

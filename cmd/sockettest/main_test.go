@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 )
 
 func TestDoctorFindsThisMachineWell(t *testing.T) {
@@ -51,6 +52,7 @@ func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 		{check{fixture: fixtures.Echo{}, holds: p.answersNoSYN}, "a connect was to hang, and returned no error"},
 		{check{fixture: fixtures.Refused{}, holds: p.answersNoSYN}, "connection refused"},
 		{check{fixture: fixtures.Echo{}, holds: answersAsPlatform}, "a connect succeeded"},
+		{check{fixture: fixtures.Echo{}, holds: findsNoFile}, "a connect was to find no file, and returned no error"},
 		{check{fixture: fixtures.Echo{}, holds: p.connectsLate}, "a connect took"},
 		{check{fixture: fixtures.NeverAccept{}, holds: p.admitsOne}, "a connect was to hang"},
 		{check{fixture: fixtures.Echo{}, holds: p.saysNothing}, "a read was to wait, and returned 1, no error"},
@@ -64,13 +66,21 @@ func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 		{check{fixture: fixtures.Echo{}, holds: p.closesAfterUs}, "a read was to wait"},
 		{check{fixture: fixtures.Silent{}, holds: p.blocksWrites}, "a write was to block within 64 KiB"},
 		{check{fixture: fixtures.Refused{}, holds: echoes}, "a connect failed"},
+		{check{datagrams: udp.Echo{}, exchanges: refusesDatagrams}, `a read was to be refused, and returned "a", no error`},
+		{check{datagrams: udp.Echo{}, exchanges: p.answersDatagramLate}, "an answer took"},
+		{check{datagrams: udp.Echo{}, exchanges: p.datagrams("a", "")}, `after "" a read was to wait, and returned "a", no error`},
+		{check{datagrams: udp.Echo{}, exchanges: p.datagrams("a b", "b a")}, `read "a", no error, want "b" of "b a"`},
+		{check{datagrams: udp.Refused{}, exchanges: p.datagrams("a", "a")}, "connection refused"},
 		{check{fixture: fixtures.Echo{}, holds: faulty}, "hold of #1: use of closed network connection"},
 	} {
 		t.Run(tt.note, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
+			if tt.on = tcp; tt.datagrams != nil {
+				tt.on = nil
+			}
 			assert.Equal(t, 1, doctor(t.Context(), &out, []check{tt.check}), out.String())
-			assert.Regexp(t, `(?m)^`+tt.String()+` +tcp4 +NO `, out.String())
+			assert.Regexp(t, `(?m)^`+tt.String()+` +(tcp|udp)4 +NO `, out.String())
 			assert.Contains(t, out.String(), tt.note)
 		})
 	}
@@ -102,7 +112,7 @@ func TestDoctorSkipsWhatCannotBe(t *testing.T) {
 	var out strings.Builder
 	assert.Zero(t, doctor(t.Context(), &out, []check{{fixture: absent{}, holds: echoes}}))
 	assert.Regexp(t, `(?m)^absent +tcp6 +skipped +main.absent\{\}: plan9: not here`, out.String())
-	assert.Contains(t, out.String(), "0 work, 2 skipped, 0 do not behave")
+	assert.Contains(t, out.String(), "0 work, 3 skipped, 0 do not behave")
 }
 
 func TestUsage(t *testing.T) {
@@ -120,10 +130,14 @@ func TestDoctorKnowsEveryFixture(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
 	for _, c := range checks {
-		known[strings.TrimPrefix(fmt.Sprintf("%T", c.fixture), "fixtures.")] = true
+		known[fmt.Sprintf("%T", c.fixture)] = true
+		known[fmt.Sprintf("%T", c.datagrams)] = true
 	}
 	files, err := filepath.Glob("../../fixtures/*.go")
 	require.NoError(t, err)
+	more, err := filepath.Glob("../../fixtures/udp/*.go")
+	require.NoError(t, err)
+	files = append(files, more...)
 	seen := 0
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
@@ -138,7 +152,7 @@ func TestDoctorKnowsEveryFixture(t *testing.T) {
 			}
 			if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.IsExported() {
 				seen++
-				assert.True(t, known[of.Name], "%s: %s has no row in cmd/sockettest/checks.go", name, of.Name)
+				assert.True(t, known[file.Name.Name+"."+of.Name], "%s: %s has no row in cmd/sockettest/checks.go", name, of.Name)
 			}
 		}
 	}

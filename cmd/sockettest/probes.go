@@ -22,7 +22,7 @@ type pace struct {
 }
 
 // A conn is a client's connection, with a limit on all that happens on it.
-type conn struct{ *net.TCPConn }
+type conn struct{ net.Conn }
 
 func connect(ctx context.Context, ep *fixtures.Endpoint) (conn, error) {
 	c, err := ep.DialContext(ctx, "", "")
@@ -32,14 +32,19 @@ func connect(ctx context.Context, ep *fixtures.Endpoint) (conn, error) {
 	if end, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(end)
 	}
-	return conn{c.(*net.TCPConn)}, nil
+	return conn{c}, nil
 }
 
-// abort closes with RST: no TIME_WAIT is left behind.
+// abort closes, TCP with RST: no TIME_WAIT is left behind.
 func (c conn) abort() {
-	_ = c.SetLinger(0)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.Close()
 }
+
+// closeWrite sends FIN, or what unix sockets have instead.
+func (c conn) closeWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // ask sends five bytes.
 func (c conn) ask() error {
@@ -92,11 +97,12 @@ func dialFor(ctx context.Context, ep *fixtures.Endpoint, d time.Duration) (hung 
 	defer cancel()
 	c, err := ep.DialContext(ctx, "", "")
 	if err == nil {
-		conn{c.(*net.TCPConn)}.abort()
+		conn{c}.abort()
 		return false, nil
 	}
 	ne, ok := errors.AsType[net.Error](err)
-	return ok && ne.Timeout() && faultOf(err) != rawsock.KernelTimeout, err
+	_, errno := errors.AsType[syscall.Errno](err) // ETIMEDOUT and EAGAIN say Timeout, too
+	return ok && ne.Timeout() && !errno, err
 }
 
 func refuses(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
@@ -108,7 +114,7 @@ func refuses(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return fmt.Sprintf("after %v", time.Since(begin).Round(10*time.Microsecond)), nil
 }
 
-func isAbsent(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+func findsNoFile(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	if _, err := dialFor(ctx, ep, patience); !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("a connect was to find no file, and returned %w", orNil(err))
 	}
@@ -159,12 +165,18 @@ func (p pace) connectsLate(ctx context.Context, ep *fixtures.Endpoint) (string, 
 	return fmt.Sprintf("%v asked for, and it took %v", p.delay, took.Round(100*time.Microsecond)), c.expect("hello")
 }
 
-// admitsOne: the first connect succeeds, the next hangs.
+// admitsOne: the first connect succeeds, the next hangs; on a unix socket it fails at once.
 func (p pace) admitsOne(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	c, err := connect(ctx, ep)
 	if err != nil {
 		return "", err
 	}
 	defer c.abort()
-	return p.answersNoSYN(ctx, ep)
+	if ep.NetAddr().Network() != "unix" {
+		return p.answersNoSYN(ctx, ep)
+	}
+	if _, err := dialFor(ctx, ep, p.quiet); faultOf(err) != rawsock.Exhausted {
+		return "", fmt.Errorf("a connect was to find the queue full, and returned %w", orNil(err))
+	}
+	return "the next fails at once", nil
 }

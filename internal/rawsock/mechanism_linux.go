@@ -40,3 +40,19 @@ func (p *port) dropMechanism() string {
 	}
 	return "IP_MINTTL"
 }
+
+// Mechanism names what makes the path answer as it does now, for reports about a platform.
+func (p *unixPort) Mechanism() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch s := p.state; {
+	case s.Answer == network.Absent:
+		return "no file"
+	case s.Answer != network.Listen:
+		return "a file that no socket listens at"
+	case s.Backlog > 0:
+		return fmt.Sprintf("listen(fd, %d)%s", s.Backlog-1, held(s))
+	default:
+		return "listening" + held(s)
+	}
+}
