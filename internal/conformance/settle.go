@@ -26,17 +26,28 @@ func (r *run) settle(f func(*call)) error {
 		r.reap(f)
 		return nil
 	}
-	for begin := time.Now(); ; runtime.Gosched() {
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	for {
 		r.reap(f)
-		why, err := r.moving()
+		why, due, err := r.moving()
 		if err != nil || why == "" {
 			return err
 		}
-		if time.Since(begin) > patience {
+		if due == nil {
+			due = yielded
+			runtime.Gosched()
+		}
+		select {
+		case <-due:
+		case <-enough.C:
 			return fmt.Errorf("not at rest after %v: %s", patience, why)
 		}
 	}
 }
+
+// yielded is closed: who has no call to wait for looks again at once.
+var yielded = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // reap takes the calls that have returned off the list, a Connect before an Accept that returned with it: whose
 // connection it is, is known from the client's address.
@@ -55,38 +66,35 @@ func (r *run) reap(f func(*call)) {
 	}
 }
 
-// moving says what is still on its way, if anything is.
-func (r *run) moving() (string, error) {
+// moving says what is still on its way, if anything is, and, if that is a call, what is closed when it returns.
+func (r *run) moving() (why string, due <-chan struct{}, err error) {
 	for _, c := range r.pending {
-		if c.step.Op != Read && c.step.Op != Accept { // nothing else can wait
-			return c.step.Go() + " has not returned", nil
+		if !c.canWait() {
+			return c.step.Go() + " has not returned", c.done, nil
 		}
 	}
-	var seen [len(r.ends)]view
 	for i, e := range r.ends {
-		if e == nil {
-			continue
+		r.seen[i] = view{}
+		if e != nil {
+			if r.seen[i], err = look(e); err != nil {
+				return "", nil, err
+			}
 		}
-		v, err := look(e)
-		if err != nil {
-			return "", err
-		}
-		seen[i] = v
 	}
 	for i, e := range r.ends {
-		if e == nil || !seen[i].visible {
+		if e == nil || !r.seen[i].visible {
 			continue
 		}
-		if why := e.moving(seen[i].EndInfo, seen[i^1]); why != "" {
-			return fmt.Sprintf("%s: %s (%v)", endName(i), why, seen[i].EndInfo), nil
+		if why := e.moving(r.seen[i].EndInfo, r.seen[i^1]); why != "" {
+			return fmt.Sprintf("%s: %s (%v)", endName(i), why, r.seen[i].EndInfo), nil, nil
 		}
 	}
 	for _, c := range r.pending {
-		if r.due(c, seen) {
-			return c.step.Go() + " has not returned", nil
+		if r.due(c) {
+			return c.step.Go() + " has not returned", c.done, nil
 		}
 	}
-	return "", nil
+	return "", nil, nil
 }
 
 // A view is what an end looks like from outside.
@@ -157,13 +165,16 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 	return ""
 }
 
-// due says whether a call that has not returned will do so by itself.
-func (r *run) due(c *call, seen [2 * maxConnections]view) bool {
+// canWait: with buffers that never fill, no other call does.
+func (c *call) canWait() bool { return c.step.Op == Read || c.step.Op == Accept }
+
+// due says whether a call returns by itself, with all as it was last seen.
+func (r *run) due(c *call) bool {
 	switch c.step.Op {
 	case Accept:
 		return r.closed || len(r.queue) > 0
 	case Read:
-		e, i := c.end, seen[c.step.End]
+		e, i := c.end, r.seen[c.step.End]
 		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.EndInfo)
 	}
 	return true
