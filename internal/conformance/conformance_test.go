@@ -40,3 +40,5 @@ func TestTheKernelIsDeterministic(t *testing.T) {
 		}
 	}
 }
+
+func TestTruth(t *testing.T) { conformance.Truth(t, kernel(t)) }
