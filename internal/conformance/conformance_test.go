@@ -1,8 +1,10 @@
 package conformance_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -14,6 +16,15 @@ import (
 
 var programs = flag.Int("programs", 300, "how many random programs the differential tests run")
 
+// loopback can listen as package net does. Plain TCP: MPTCP, which package net would listen with, is another truth.
+type loopback struct{ rawsock.Loopback }
+
+func (loopback) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(ctx, nw, address)
+}
+
 // kernel is the truth. Its address is this process's own, so that nobody else's connections are among ours.
 func kernel(t *testing.T) conformance.World {
 	t.Helper()
@@ -23,7 +34,7 @@ func kernel(t *testing.T) conformance.World {
 	pid := os.Getpid()
 	return conformance.World{
 		Name: "kernel",
-		New:  func(*testing.T) network.Stack { return rawsock.Loopback{} },
+		New:  func(*testing.T) network.Stack { return loopback{} },
 		Host: fmt.Sprintf("127.%d.%d.%d", 64+pid>>16%128, pid>>8%256, 1+pid%254),
 	}
 }
@@ -42,3 +53,5 @@ func TestTheKernelIsDeterministic(t *testing.T) {
 }
 
 func TestTruth(t *testing.T) { conformance.Truth(t, kernel(t)) }
+
+func TestListeners(t *testing.T) { conformance.Listeners(t, kernel(t)) }

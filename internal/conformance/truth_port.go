@@ -84,7 +84,7 @@ var portLines = []line{
 			t.Skip("the stack has no Listen")
 		}
 		_, err = ln.Listen(t.Context(), "tcp", p.Addr().String())
-		require.Equal(t, &net.OpError{Op: "listen", Net: "tcp", Addr: p.Addr(), Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, err)
+		require.Equal(t, &net.OpError{Op: "listen", Net: "tcp", Addr: parsed(p.Addr()), Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, err)
 	}},
 	{"an address of another machine cannot be bound", func(t *testing.T, l lab) {
 		ln, ok := l.stack.(Listener)
