@@ -11,9 +11,10 @@ func (q *buffer) len() int { return len(q.b) - q.head }
 // bytes are those in the queue, until the next put.
 func (q *buffer) bytes() []byte { return q.b[q.head:] }
 
-// put copies p to the end. Room is made by moving what is there to the front, before memory is asked for.
+// put copies p to the end. Room is made by moving what is there to the front, if that is less than what was taken since:
+// so no byte is moved more than once.
 func (q *buffer) put(p []byte) {
-	if q.head > 0 && len(q.b)+len(p) > cap(q.b) {
+	if len(q.b)+len(p) > cap(q.b) && q.head >= q.len() {
 		q.b = q.b[:copy(q.b, q.b[q.head:])]
 		q.head = 0
 	}
