@@ -116,7 +116,7 @@ func (r *run) result(c *call) string {
 		return fmt.Sprintf("%d %q, %s", c.n, c.data[:max(0, min(c.n, len(c.data)))], err)
 	case Write:
 		return fmt.Sprintf("%d, %s", c.n, err)
-	case Refuse, Listen, ClosePort:
+	case Reset, Refuse, Listen, ClosePort:
 		if errors.Is(c.err, net.ErrClosed) {
 			return "net.ErrClosed" // the seam asks for no more
 		}

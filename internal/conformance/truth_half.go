@@ -91,8 +91,6 @@ var halfLines = []line{
 // A tcpConn has what of *net.TCPConn's methods needs no file descriptor.
 type tcpConn interface {
 	net.Conn
-	io.ReaderFrom
-	io.WriterTo
 	CloseRead() error
 	CloseWrite() error
 	SetLinger(sec int) error
