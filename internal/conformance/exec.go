@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -20,20 +21,22 @@ type Trace struct {
 
 // A run is a program that is being executed.
 type run struct {
-	ctx     context.Context
-	world   World
-	stack   network.Stack
-	port    network.Port
-	address string
-	names   []string // pairs of an address and its name, for strings.NewReplacer
-	ends    [2 * maxConnections]*end
-	queue   []int // connections that nobody has accepted, oldest first
-	refused bool  // the port does not listen
-	closed  bool  // the port is closed
-	begun   int
-	pending []*call
-	seen    [2 * maxConnections]view // how the kernel's ends looked when all was last at rest
-	calls   sync.WaitGroup
+	ctx      context.Context
+	world    World
+	stack    network.Stack
+	port     network.Port
+	address  string
+	names    []string // pairs of an address and its name, for strings.NewReplacer
+	ends     [2 * maxConnections]*end
+	cancel   func() // ends the Connect that waits
+	dropping bool   // the port answers no SYN
+	queue    []int  // connections that nobody has accepted, oldest first
+	refused  bool   // the port does not listen
+	closed   bool   // the port is closed
+	begun    int
+	pending  []*call
+	seen     [2 * maxConnections]view // how the kernel's ends looked when all was last at rest
+	calls    sync.WaitGroup
 }
 
 // An end is one end of a connection, and what the program has done to it: facts that tell when the kernel has finished.
@@ -44,12 +47,18 @@ type end struct {
 	sent     int  // bytes that Write took
 	received int  // bytes that Read gave
 	lost     bool // bytes were written to a peer that was closed: RST is the answer
+	half     bool // CloseWrite was called
 	fin      bool // FIN was sent
 	rst      bool // RST was sent
 	closed   bool
 	shut     bool // CloseRead
 	past     bool // the read deadline has expired
+	pastW    bool // the write deadline has
+	abrupt   bool // SetLinger(0)
 	reading  bool // a Read waits
+	filling  bool // a Fill waits
+	full     bool // Fill was called: more is written than arrives before the other side reads for long
+	broken   bool // Fill was ended by an error of the connection
 }
 
 // A call is one that was begun.
@@ -58,11 +67,14 @@ type call struct {
 	number int // in order of their beginning
 	end    *end
 	rst    bool // a Close that will send RST
+	full   bool // a Fill on an end that had been filled before
 	mute   bool // a Close that will send nothing
 	done   chan struct{}
 	n      int
 	data   []byte
 	conn   network.Conn
+	peer   network.PeerState
+	ctx    context.Context
 	err    error
 }
 
@@ -106,6 +118,7 @@ func (r *run) end() {
 			_ = e.conn.Reset()
 		}
 	}
+	r.cancelConnect()
 	_ = r.port.Close()
 	r.calls.Wait()
 	for _, c := range r.pending {
@@ -147,34 +160,6 @@ func (r *run) text(c *call, back []*call) string {
 	return text
 }
 
-// useless says why a step is not done: there is no such end, or a call that would only queue up behind another in
-// package net's own lock.
-func (r *run) useless(s Step) string {
-	switch s.Op {
-	case Connect:
-		if r.ends[s.End] != nil {
-			return "there is this connection"
-		}
-		return ""
-	case Accept:
-		for _, c := range r.pending {
-			if c.step.Op == Accept {
-				return "an Accept waits"
-			}
-		}
-		return ""
-	case Refuse, Listen, ClosePort:
-		return ""
-	}
-	switch e := r.ends[s.End]; {
-	case e == nil || e.conn == nil:
-		return "there is no such end"
-	case s.Op == Read && e.reading:
-		return "a Read waits"
-	}
-	return ""
-}
-
 // begin starts the call. One that may wait has a goroutine of its own, and so has each in virtual time, where a stack that
 // is wrong about it is to be told from one that is not.
 func (r *run) begin(s Step) *call {
@@ -182,10 +167,19 @@ func (r *run) begin(s Step) *call {
 	c := &call{step: s, number: r.begun, end: r.ends[s.End], done: make(chan struct{})}
 	if s.Op == Close {
 		i := r.seen[s.End]
-		c.rst, c.mute = i.Unread > 0, dead(i.EndInfo)
+		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.EndInfo)
+	}
+	if s.Op == Fill {
+		c.full = c.end.full
+		c.end.full, c.end.filling = true, true
 	}
 	if s.Op == Read {
 		c.end.reading = true
+	}
+	if s.Op == Connect {
+		var ctx context.Context
+		ctx, r.cancel = context.WithCancel(r.ctx)
+		c.ctx = ctx
 	}
 	do := func() {
 		defer close(c.done) // each waits for this, nothing is sent
@@ -211,9 +205,13 @@ func (c *call) returned() bool {
 func (c *call) do(r *run) {
 	switch s := c.step; s.Op {
 	case Connect:
-		c.conn, c.err = r.stack.Connect(r.ctx, "tcp", r.address, network.ConnectOptions{})
+		c.conn, c.err = r.stack.Connect(c.ctx, "tcp", r.address, network.ConnectOptions{})
 	case Accept:
 		c.conn, c.err = r.port.Accept()
+	case Cancel:
+		r.cancelConnect()
+	case Drop:
+		c.err = r.port.Become(network.State{Answer: network.Drop})
 	case Refuse:
 		c.err = r.port.Become(network.State{Answer: network.Refuse})
 	case Listen:
@@ -233,6 +231,12 @@ func (c *call) doConn(conn network.Conn) {
 	case Write:
 		c.data = pattern(c.end.sent, s.N)
 		c.n, c.err = conn.Write(c.data)
+	case Fill:
+		c.n, c.err = conn.Write(plenty)
+	case Linger:
+		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(-s.N)
+	case Peer:
+		c.peer, c.err = conn.Peer()
 	case CloseRead:
 		c.err = conn.CloseRead()
 	case CloseWrite:
@@ -249,6 +253,15 @@ func (c *call) doConn(conn network.Conn) {
 		c.err = conn.SetDeadline(instant(s.N))
 	}
 }
+
+func (r *run) cancelConnect() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+}
+
+// plenty is what Fill writes: the kernel's buffers take 3.9 MB, and all that a program reads is little beside it.
+var plenty = bytes.Repeat([]byte("z"), 8<<20)
 
 // instant is one that is long past, or none.
 func instant(n int) time.Time {

@@ -1,9 +1,7 @@
 package conformance
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"strings"
 )
 
 // An Op is one call of a [Program].
@@ -19,10 +17,15 @@ const (
 	CloseWrite              //
 	Close                   //
 	Reset                   // SetLinger(0) and Close
+	Fill                    // writes more than the buffers take
+	Linger                  // SetLinger(0) if N is 0, else SetLinger(-1)
+	Peer                    // asks what is known of the other end, and how much is unread
 	ReadDeadline            // in the past if N is 0, else none
 	WriteDeadline           // the same
 	Deadline                // the same
+	Cancel                  // ends the context of a Connect that waits
 	Refuse                  // the port stops listening
+	Drop                    // the port answers no SYN
 	Listen                  // the port listens again
 	ClosePort               //
 	ops
@@ -45,13 +48,13 @@ const (
 	maxConnections = 4
 )
 
-// sizes are those of reads and writes. Nothing comes near the size of a buffer: when one is full the kernel decides by
-// its own memory.
+// sizes are those of reads and writes. Nothing comes near the size of a buffer; only Fill does.
 var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 
 // weights say how often each call is chosen; reads and writes are what makes the others visible.
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
+	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
 	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1,
 }
 
@@ -69,11 +72,11 @@ func Decode(b []byte) Program {
 			}
 			s.End = 2 * connections
 			connections++
-		case Accept, Refuse, Listen, ClosePort:
+		case Accept, Cancel, Refuse, Drop, Listen, ClosePort:
 			s.End = 0
 		case Read, Write:
 			s.N = sizes[int(b[2])%len(sizes)]
-		case ReadDeadline, WriteDeadline, Deadline:
+		case ReadDeadline, WriteDeadline, Deadline, Linger:
 			s.N = int(b[2]) % 2
 		}
 		p = append(p, s)
@@ -98,66 +101,4 @@ func Bytes(seed uint64) []byte {
 		b[i] = byte(r.Uint32())
 	}
 	return b
-}
-
-// Go writes the step as the call that it is.
-func (s Step) Go() string {
-	e := endName(s.End)
-	switch s.Op {
-	case Connect:
-		return e + ", err := stack.Connect(ctx, \"tcp\", port.Addr().String(), network.ConnectOptions{})"
-	case Accept:
-		return "conn, err := port.Accept()"
-	case Read:
-		return fmt.Sprintf("%s.Read(make([]byte, %d))", e, s.N)
-	case Write:
-		return fmt.Sprintf("%s.Write(make([]byte, %d))", e, s.N)
-	case CloseRead:
-		return e + ".CloseRead()"
-	case CloseWrite:
-		return e + ".CloseWrite()"
-	case Close:
-		return e + ".Close()"
-	case Reset:
-		return e + ".Reset()"
-	case ReadDeadline:
-		return e + ".SetReadDeadline(" + deadline(s.N) + ")"
-	case WriteDeadline:
-		return e + ".SetWriteDeadline(" + deadline(s.N) + ")"
-	case Deadline:
-		return e + ".SetDeadline(" + deadline(s.N) + ")"
-	case Refuse:
-		return "port.Become(network.State{Answer: network.Refuse})"
-	case Listen:
-		return "port.Become(network.State{Answer: network.Listen})"
-	case ClosePort:
-		return "port.Close()"
-	}
-	return fmt.Sprintf("op %d", s.Op)
-}
-
-func deadline(n int) string {
-	if n == 0 {
-		return "time.Unix(1, 0)"
-	}
-	return "time.Time{}"
-}
-
-// endName is c0 for the client's end of connection 0, s0 for the accepted one.
-func endName(end int) string { return string("cs"[end%2]) + fmt.Sprint(end/2) }
-
-// Go writes the program as the statements that it is, with what each gave in the traces as comments: one line where all
-// agree, else one for each.
-func (p Program) Go(traces ...Trace) string {
-	var b strings.Builder
-	b.WriteString("port, _ := stack.Bind(ctx, \"tcp\", \"\")\nport.Become(network.State{Answer: network.Listen})\n")
-	for i, s := range p {
-		fmt.Fprintln(&b, s.Go())
-		for j, t := range traces {
-			if i < len(t.Steps) && (j == 0 || t.Steps[i] != traces[0].Steps[i]) {
-				fmt.Fprintf(&b, "\t// %s: %s\n", t.World, strings.ReplaceAll(t.Steps[i], "\n", "\n\t//\t"))
-			}
-		}
-	}
-	return b.String()
 }

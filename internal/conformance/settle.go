@@ -26,8 +26,8 @@ func (r *run) settle(f func(*call)) error {
 		r.reap(f)
 		return nil
 	}
-	enough := time.NewTimer(patience)
-	defer enough.Stop()
+	over := time.NewTimer(patience)
+	defer over.Stop()
 	for {
 		r.reap(f)
 		why, due, err := r.moving()
@@ -40,7 +40,7 @@ func (r *run) settle(f func(*call)) error {
 		}
 		select {
 		case <-due:
-		case <-enough.C:
+		case <-over.C:
 			return fmt.Errorf("not at rest after %v: %s", patience, why)
 		}
 	}
@@ -56,7 +56,7 @@ func (r *run) reap(f func(*call)) {
 	for _, connects := range []bool{true, false} {
 		r.pending = slices.DeleteFunc(r.pending, func(c *call) bool {
 			if connects != (c.step.Op == Connect) || !c.returned() || connecting && c.step.Op == Accept {
-				connecting = connecting || c.step.Op == Connect
+				connecting = connecting || c.step.Op == Connect && !r.dropping
 				return false
 			}
 			r.note(c)
@@ -69,7 +69,7 @@ func (r *run) reap(f func(*call)) {
 // moving says what is still on its way, if anything is, and, if that is a call, what is closed when it returns.
 func (r *run) moving() (why string, due <-chan struct{}, err error) {
 	for _, c := range r.pending {
-		if !c.canWait() {
+		if !r.canWait(c) {
 			return c.step.Go() + " has not returned", c.done, nil
 		}
 	}
@@ -141,6 +141,9 @@ func ended(i network.EndInfo) bool {
 	return dead(i) || i.State == "CLOSE-WAIT" || i.State == "LAST-ACK" || i.State == "CLOSING"
 }
 
+// enough has arrived when buffers are full: more than a program can read, and less than any buffer has room for.
+const enough = maxSteps * 64
+
 // moving says what this end, which looks like i, has still to receive, or to get an answer to.
 func (e *end) moving(i network.EndInfo, peer view) string {
 	p := e.peer
@@ -151,28 +154,38 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 		return "its handshake is not over"
 	case p.rst:
 		return "the other end's RST has not arrived"
-	case p.fin && !ended(i):
+	case p.fin && !p.full && !ended(i):
 		return "the other end's FIN has not arrived"
 	case p.closed && e.lost:
 		return "the RST for what it wrote to a closed end has not arrived"
-	case e.fin && p.fin:
+	case e.fin && p.fin && !e.full && !p.full:
 		return "both FINs are sent, and it is not closed yet"
 	case peer.visible && dead(peer.EndInfo):
 		return "the other end is dead, and it is not"
+	case peer.visible && e.full:
+		if peer.Unread+p.received < enough {
+			return "what it filled the buffers with has not arrived"
+		}
 	case peer.visible && e.sent != p.received+peer.Unread:
 		return fmt.Sprintf("of the %d bytes that it wrote, %d were read and %d are unread", e.sent, p.received, peer.Unread)
 	}
 	return ""
 }
 
-// canWait: with buffers that never fill, no other call does.
-func (c *call) canWait() bool { return c.step.Op == Read || c.step.Op == Accept }
+func (r *run) canWait(c *call) bool {
+	return c.step.Op == Read || c.step.Op == Accept || c.step.Op == Fill || c.step.Op == Connect && r.dropping
+}
 
 // due says whether a call returns by itself, with all as it was last seen.
 func (r *run) due(c *call) bool {
 	switch c.step.Op {
 	case Accept:
 		return r.closed || len(r.queue) > 0
+	case Connect:
+		return !r.dropping || c.ctx != nil && c.ctx.Err() != nil
+	case Fill:
+		e := c.end
+		return e.closed || e.pastW || e.fin || dead(r.seen[c.step.End].EndInfo)
 	case Read:
 		e, i := c.end, r.seen[c.step.End]
 		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.EndInfo)
