@@ -95,7 +95,7 @@ func (n *Network) listen(ctx context.Context, nw, address string) (*Listener, er
 	if err != nil {
 		return nil, err
 	}
-	failed := &net.OpError{Op: "listen", Net: nw, Addr: net.TCPAddrFromAddrPort(addrs[0])}
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: asked(addrs[0])}
 	if failed.Err = endOf(ctx); failed.Err != nil {
 		return nil, failed
 	}
