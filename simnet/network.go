@@ -24,6 +24,7 @@ type TB interface {
 type Network struct {
 	mu     sync.Mutex
 	agenda agenda
+	spares spares
 	bound  map[uint16][]*port     // by port number
 	conns  map[*Conn]struct{}     // sockets that are not over
 	dials  map[*dial]struct{}     // connects that wait
