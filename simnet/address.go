@@ -121,3 +121,9 @@ func lookup(op, nw, host string) ([]netip.Addr, error) {
 	}
 	return some, nil
 }
+
+// asked is an address as package net has it in the error of a dial or a listen: resolved, in 16 bytes. That of a socket has 4.
+func asked(a netip.AddrPort) *net.TCPAddr {
+	ip := a.Addr().As16()
+	return &net.TCPAddr{IP: ip[:], Port: int(a.Port())}
+}

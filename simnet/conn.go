@@ -62,17 +62,17 @@ const (
 
 // pair makes the two ends of a connection. The caller holds mu.
 func (n *Network) pair(clientNet, serverNet string, client, server netip.AddrPort) (c, s *Conn) {
-	c = n.newConn(clientNet, client, server)
-	s = n.newConn(serverNet, server, client)
+	ours, theirs := net.TCPAddrFromAddrPort(client), net.TCPAddrFromAddrPort(server)
+	c = n.newConn(clientNet, ours, theirs)
+	s = n.newConn(serverNet, theirs, ours)
 	c.local = client
 	c.peer, s.peer = s, c
 	return c, s
 }
 
-func (n *Network) newConn(nw string, local, remote netip.AddrPort) *Conn {
+func (n *Network) newConn(nw string, local, remote *net.TCPAddr) *Conn {
 	n.ids++
-	c := &Conn{mu: &n.mu, n: n, id: n.ids, net: nw, la: net.TCPAddrFromAddrPort(local), ra: net.TCPAddrFromAddrPort(remote),
-		rcvMax: defaultReceive, sndMax: defaultSend}
+	c := &Conn{mu: &n.mu, n: n, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
 	c.readable.L, c.writable.L = &n.mu, &n.mu
 	n.conns[c] = struct{}{}
 	return c
@@ -120,8 +120,7 @@ func (c *Conn) take(b []byte) (int, error) {
 	case c.readDeadline.expired:
 		return 0, c.opError("read", errDeadline)
 	case c.rcv.len() > 0:
-		n := copy(b, c.rcv.bytes())
-		c.rcv.take(n)
+		n := c.rcv.read(&c.n.spares, b)
 		c.peer.windowOpened()
 		return n, nil
 	case c.fin:
@@ -199,7 +198,7 @@ func (c *Conn) put(b []byte) int {
 	}
 	if room := c.sndMax - c.snd.len() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)
-		c.snd.put(b[n : n+k])
+		c.snd.put(&c.n.spares, b[n:n+k])
 		n += k
 	}
 	c.await()

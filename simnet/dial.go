@@ -45,7 +45,7 @@ func (n *Network) dial(ctx context.Context, nw, address string, small bool) (*Co
 		if err == nil {
 			return c, nil
 		}
-		failed := &net.OpError{Op: "dial", Net: nw, Addr: net.TCPAddrFromAddrPort(a), Err: err}
+		failed := &net.OpError{Op: "dial", Net: nw, Addr: asked(a), Err: err}
 		if first == nil {
 			first = failed
 		}

@@ -133,3 +133,29 @@ func (n *Network) Sockets() []string {
 	slices.Sort(lines)
 	return lines
 }
+
+// SocketsTo returns the sockets whose other end is addr, and which their owner has not closed: the number of each by its
+// own address. A number is never used again. The error is nil.
+func (n *Network) SocketsTo(addr net.Addr) (map[string]uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := map[string]uint64{}
+	for c := range n.conns {
+		if !c.closed && c.ra.String() == addr.String() {
+			found[c.la.String()] = c.id
+		}
+	}
+	return found, nil
+}
+
+// HasSocket tells whether the socket of that number is still open.
+func (n *Network) HasSocket(number uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.id == number {
+			return !c.closed
+		}
+	}
+	return false
+}

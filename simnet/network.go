@@ -24,6 +24,7 @@ type TB interface {
 type Network struct {
 	mu     sync.Mutex
 	agenda agenda
+	spares spares
 	bound  map[uint16][]*port     // by port number
 	conns  map[*Conn]struct{}     // sockets that are not over
 	dials  map[*dial]struct{}     // connects that wait
@@ -95,7 +96,7 @@ func (n *Network) listen(ctx context.Context, nw, address string) (*Listener, er
 	if err != nil {
 		return nil, err
 	}
-	failed := &net.OpError{Op: "listen", Net: nw, Addr: net.TCPAddrFromAddrPort(addrs[0])}
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: asked(addrs[0])}
 	if failed.Err = endOf(ctx); failed.Err != nil {
 		return nil, failed
 	}

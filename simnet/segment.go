@@ -38,7 +38,7 @@ func (c *Conn) deliver(b []byte) int {
 	if k <= 0 {
 		return 0
 	}
-	p.rcv.put(b[:k])
+	p.rcv.put(&c.n.spares, b[:k])
 	p.readable.Broadcast()
 	p.alive.heard()
 	if c.resend.cut {
@@ -56,8 +56,12 @@ func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rsh
 
 // flush sends what is in the send buffer, then FIN.
 func (c *Conn) flush() {
-	if k := c.deliver(c.snd.bytes()); k > 0 && !c.dead {
-		c.snd.take(k)
+	for {
+		k := c.deliver(c.snd.next())
+		if k == 0 || c.dead {
+			break
+		}
+		c.snd.skip(&c.n.spares, k)
 		if !c.resend.cut {
 			c.progress()
 		}
@@ -133,7 +137,7 @@ func (c *Conn) end(e syscall.Errno) {
 
 // over frees what a connection that has ended needs no more.
 func (c *Conn) over() {
-	c.snd.drop()
+	c.snd.drop(&c.n.spares)
 	c.n.drop(&c.resend.event)
 	c.alive.update(c)
 	c.forget()
@@ -162,7 +166,7 @@ func (c *Conn) abort() {
 
 // shut ends what only an open socket has.
 func (c *Conn) shut() {
-	c.rcv.drop()
+	c.rcv.drop(&c.n.spares)
 	c.n.drop(&c.readDeadline.event)
 	c.n.drop(&c.writeDeadline.event)
 	c.wake()

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/internal/rawsock"
 )
 
 // settle is how long what a test started may take to end once the test is over. A dialer that hung in a black hole needs
@@ -35,6 +34,7 @@ type watch struct {
 type suspect struct {
 	text  string
 	inode uint64 // of the other side's socket in this process; 0 if that cannot be told here
+	table socketTable
 }
 
 var (
@@ -105,7 +105,8 @@ func (w *watch) inspect(ep *fixtures.Endpoint) {
 	if len(open) == 0 {
 		return
 	}
-	ours, err := rawsock.SocketsTo(ep.NetAddr())
+	table := tableOf(ep)
+	ours, err := table.SocketsTo(ep.NetAddr())
 	if err != nil {
 		open = awaitEnds(open)
 	}
@@ -114,7 +115,7 @@ func (w *watch) inspect(ep *fixtures.Endpoint) {
 	for _, c := range open {
 		inode, here := ours[c.RemoteAddr().String()]
 		if here || err != nil {
-			w.conns = append(w.conns, suspect{text: c.String() + otherEnd(c), inode: inode})
+			w.conns = append(w.conns, suspect{c.String() + otherEnd(c), inode, table})
 		}
 	}
 }
@@ -175,7 +176,7 @@ func (w *watch) open() []string {
 	defer w.mu.Unlock()
 	var left []string
 	for _, s := range w.conns {
-		if s.inode == 0 || rawsock.HasSocket(s.inode) {
+		if s.inode == 0 || s.table.HasSocket(s.inode) {
 			left = append(left, s.text)
 		}
 	}
