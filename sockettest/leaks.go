@@ -36,6 +36,7 @@ type watch struct {
 type suspect struct {
 	text  string
 	inode uint64 // of the other side's socket in this process; 0 if that cannot be told here
+	table socketTable
 }
 
 var (
@@ -101,7 +102,8 @@ func (w *watch) inspect(f connected) {
 	if len(open) == 0 {
 		return
 	}
-	sockets, of, theirs := rawsock.SocketsTo, open[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
+	table := tableOf(f)
+	sockets, of, theirs := table.SocketsTo, open[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
 	_, attack := f.(*hostile.Attack)
 	if attack { // the server under test has the other end, at its own address
 		sockets, of, theirs = rawsock.SocketsAt, open[0].RemoteAddr(), (*fixtures.Conn).LocalAddr
@@ -118,7 +120,7 @@ func (w *watch) inspect(f connected) {
 	for _, c := range open {
 		inode, here := found[theirs(c).String()]
 		if here || err != nil {
-			w.conns = append(w.conns, suspect{text: c.String() + otherEnd(c), inode: inode})
+			w.conns = append(w.conns, suspect{c.String() + otherEnd(c), inode, table})
 		}
 	}
 }
@@ -184,7 +186,7 @@ func (w *watch) open() []string {
 	defer w.mu.Unlock()
 	var left []string
 	for _, s := range w.conns {
-		if s.inode == 0 || rawsock.HasSocket(s.inode) {
+		if s.inode == 0 || s.table.HasSocket(s.inode) {
 			left = append(left, s.text)
 		}
 	}

@@ -52,6 +52,9 @@ func (o Outcome) After(d time.Duration) Want { return Want{outcome: o}.After(d) 
 // Before wants the outcome no later than d plus [Want.Slack].
 func (o Outcome) Before(d time.Duration) Want { return Want{outcome: o}.Before(d) }
 
+// At wants the outcome at d exactly, in virtual time; see [Want.At].
+func (o Outcome) At(d time.Duration) Want { return Want{outcome: o}.At(d) }
+
 // For wants the operation still blocked after d; it goes with [Blocked] only. The harness then releases the operation:
 // it cancels its context and, if that is not enough, closes the fixture, and waits for it to return. To [ExpectEnd] it is
 // a connection that is still open after d, and stays so.

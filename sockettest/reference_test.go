@@ -80,7 +80,7 @@ func TestReferenceExcusesNoOperationThatIsLateByItself(t *testing.T) {
 		{limit + time.Minute, "call: accepted 59.8s too late"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			want := Accepted.After(limit)
+			want := Accepted.After(limit).Slack(defaultSlack) // in a bubble there is none otherwise
 			r := start(t.Context(), want, func(context.Context) error { time.Sleep(tt.takes); return nil })
 			defer r.end()
 			err := want.Check(r.result(<-r.done))

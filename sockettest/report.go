@@ -107,7 +107,7 @@ func label(s string, i int) string {
 
 func (f failure) wanted() string {
 	s := f.want.String()
-	if !f.want.bounded || f.want.outcome == Blocked {
+	if !f.want.bounded || f.want.exact || f.want.outcome == Blocked {
 		return s
 	}
 	s += ", no later than " + digits(f.latest())

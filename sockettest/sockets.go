@@ -2,9 +2,39 @@ package sockettest
 
 import (
 	"fmt"
+	"net"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
 )
+
+// A socketTable knows which sockets the code under test has open. A network that is not the kernel's has its own.
+type socketTable interface {
+	SocketsTo(addr net.Addr) (map[string]uint64, error) // the numbers of those connected to it, by their own address
+	HasSocket(number uint64) bool
+}
+
+// tableOf returns that of the running fixture's network.
+func tableOf(f any) socketTable {
+	if on, ok := f.(interface{ Stack() network.Stack }); ok {
+		if t, ok := on.Stack().(socketTable); ok {
+			return t
+		}
+	}
+	return kernelTable{}
+}
+
+// kernelTable is the process's own sockets.
+type kernelTable struct{}
+
+// SocketsTo asks the kernel.
+func (kernelTable) SocketsTo(addr net.Addr) (map[string]uint64, error) {
+	return rawsock.SocketsTo(addr)
+}
+
+// HasSocket asks the kernel.
+func (kernelTable) HasSocket(inode uint64) bool { return rawsock.HasSocket(inode) }
 
 // keepSockets is how many connections a report shows the sockets of.
 const keepSockets = 5

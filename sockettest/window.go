@@ -24,6 +24,7 @@ type Want struct {
 	slack   time.Duration // negative: the default
 	slackOK bool          // Slack was called
 	conn    bool          // it is about a connection: ExpectEnd
+	exact   bool          // At was called
 	bad     error         // the first argument that cannot be
 }
 
@@ -59,6 +60,15 @@ func (w Want) Before(d time.Duration) Want {
 	return w
 }
 
+// At wants it at d exactly, after which there is no slack. Only virtual time is exact, that of a testing/synctest bubble:
+// elsewhere it is a bad argument. The operation must run on a network that goes by the same clock, such as simnet's.
+func (w Want) At(d time.Duration) Want {
+	w.refuseNegative("At", d)
+	w.min, w.max, w.bounded, w.exact = d, d, true, true
+	w.slack, w.slackOK = 0, true
+	return w
+}
+
 // In wants it to happen in that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or "close".
 func (w Want) In(phase string) Want {
 	if !validPhase(phase) && w.bad == nil {
@@ -69,7 +79,7 @@ func (w Want) In(phase string) Want {
 }
 
 // Slack sets how much later than the window the operation may return, beyond what the reference timer lost. The default
-// is 250 ms, or the duration in the environment variable SOCKETTEST_SLACK.
+// is 250 ms, or the duration in the environment variable SOCKETTEST_SLACK; in a testing/synctest bubble it is 0.
 func (w Want) Slack(d time.Duration) Want {
 	w.refuseNegative("Slack", d)
 	w.slack, w.slackOK = d, true
@@ -96,6 +106,9 @@ func (w Want) allowed() (time.Duration, error) {
 	if w.slackOK {
 		return w.slack, nil
 	}
+	if virtual() {
+		return 0, nil
+	}
 	env := os.Getenv(slackEnv)
 	if env == "" {
 		return defaultSlack, nil
@@ -118,8 +131,17 @@ func (w Want) check() error {
 	if w.outcome == Blocked && w.min == 0 {
 		return errors.New("want is Blocked without a time; want Blocked.For(d) with d more than 0")
 	}
+	if w.exact && !virtual() {
+		return fmt.Errorf("At(%v): real time is never exact; want After(%v), or a testing/synctest bubble", w.max, w.max)
+	}
 	_, err := w.allowed()
 	return err
+}
+
+// virtual tells whether the caller is in a testing/synctest bubble: the clock there has no monotonic reading.
+func virtual() bool {
+	now := time.Now()
+	return now == now.Round(0)
 }
 
 // String says what is wanted, as failure reports do.
@@ -131,6 +153,8 @@ func (w Want) String() string {
 	switch {
 	case w.outcome == Blocked:
 		return s + " after " + digits(w.min)
+	case w.exact:
+		return s + " at " + w.max.String() + " exactly"
 	case !w.bounded:
 		return s
 	case w.min == 0:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,15 +47,16 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	return info, nil
 }
 
-// diagAnswers tells whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question.
-func diagAnswers() error {
+// diagAnswers tells whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question. It
+// is asked once per process: the answer goes through all sockets of the machine.
+var diagAnswers = sync.OnceValue(func() error {
 	r := newDiagRequest(false)
 	r.states = 1 << tcpSynSent
 	if _, err := diag(r, unix.NLM_F_DUMP); err != nil {
 		return unsupported("the other end of a connection is not shown", err)
 	}
 	return nil
-}
+})
 
 func unsupported(what string, err error) error {
 	return fmt.Errorf("linux: %s (%w): %w", what, err, errors.ErrUnsupported)

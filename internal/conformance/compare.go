@@ -1,0 +1,52 @@
+package conformance
+
+import (
+	"slices"
+	"testing"
+)
+
+// Compare executes the program on both worlds. If their traces differ it makes the program as small as it can be with
+// the traces still different, and fails with it and what each step gave on either side.
+func Compare(t *testing.T, p Program, a, b World) {
+	t.Helper()
+	var last string // what differed when it last did
+	differ := func(p Program) bool {
+		if t.Failed() {
+			return false // a stack has not come to rest, and would not, again and again
+		}
+		ta, tb := p.Execute(t, a), p.Execute(t, b)
+		if slices.Equal(ta.Steps, tb.Steps) {
+			return false
+		}
+		last = p.Go(ta, tb)
+		return true
+	}
+	if differ(p) && !t.Failed() {
+		p.Shrink(differ)
+		t.Errorf("%s and %s differ:\n%s", a.Name, b.Name, last)
+	}
+}
+
+// Shrink takes out steps and makes numbers smaller, for as long as bad says that the program is still bad.
+func (p Program) Shrink(bad func(Program) bool) Program {
+	for n := len(p) / 2; n > 0; n /= 2 {
+		for i := 0; i+n <= len(p); {
+			if q := slices.Delete(slices.Clone(p), i, i+n); bad(q) {
+				p = q
+			} else {
+				i += n
+			}
+		}
+	}
+	for i := range p {
+		for _, n := range []int{0, 1} {
+			q := slices.Clone(p)
+			q[i].N = n
+			if n < p[i].N && (p[i].Op == Read || p[i].Op == Write) && bad(q) {
+				p = q
+				break
+			}
+		}
+	}
+	return p
+}

@@ -1,0 +1,57 @@
+package conformance_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+
+	"example.com/go-sockettest/internal/conformance"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
+)
+
+var programs = flag.Int("programs", 300, "how many random programs the differential tests run")
+
+// loopback can listen as package net does. Plain TCP: MPTCP, which package net would listen with, is another truth.
+type loopback struct{ rawsock.Loopback }
+
+func (loopback) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(ctx, nw, address)
+}
+
+// kernel is the truth. Its address is this process's own, so that nobody else's connections are among ours.
+func kernel(t *testing.T) conformance.World {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skipf("%s: the truth that these tests state is Linux's", runtime.GOOS)
+	}
+	pid := os.Getpid()
+	return conformance.World{
+		Name: "kernel",
+		New:  func(*testing.T) network.Stack { return loopback{} },
+		Host: fmt.Sprintf("127.%d.%d.%d", 64+pid>>16%128, pid>>8%256, 1+pid%254),
+	}
+}
+
+// A program must observe the same whenever it is run: else nothing can be compared with it.
+func TestTheKernelIsDeterministic(t *testing.T) {
+	a := kernel(t)
+	b := a
+	b.Name = "kernel again"
+	for seed := range uint64(*programs) {
+		conformance.Compare(t, conformance.Decode(conformance.Bytes(seed)), a, b)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func TestTruth(t *testing.T) { conformance.Truth(t, kernel(t)) }
+
+func TestListeners(t *testing.T) { conformance.Listeners(t, kernel(t)) }

@@ -1,0 +1,281 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// A Trace is what a program observed, a step's own result and those of earlier calls that it let return. Addresses are
+// replaced by names, so that the traces of two stacks can be compared.
+type Trace struct {
+	World string
+	Steps []string
+}
+
+// A run is a program that is being executed.
+type run struct {
+	ctx      context.Context
+	world    World
+	stack    network.Stack
+	port     network.Port
+	address  string
+	names    []string // pairs of an address and its name, for strings.NewReplacer
+	ends     [2 * maxConnections]*end
+	cancel   func() // ends the Connect that waits
+	dropping bool   // the port answers no SYN
+	queue    []int  // connections that nobody has accepted, oldest first
+	refused  bool   // the port does not listen
+	closed   bool   // the port is closed
+	begun    int
+	pending  []*call
+	seen     [2 * maxConnections]view // how the kernel's ends looked when all was last at rest
+	calls    sync.WaitGroup
+}
+
+// An end is one end of a connection, and what the program has done to it: facts that tell when the kernel has finished.
+type end struct {
+	conn     network.Conn // nil until it is accepted
+	address  string
+	peer     *end
+	sent     int  // bytes that Write took
+	received int  // bytes that Read gave
+	lost     bool // bytes were written to a peer that was closed: RST is the answer
+	half     bool // CloseWrite was called
+	fin      bool // FIN was sent
+	rst      bool // RST was sent
+	closed   bool
+	shut     bool // CloseRead
+	past     bool // the read deadline has expired
+	pastW    bool // the write deadline has
+	abrupt   bool // SetLinger(0)
+	reading  bool // a Read waits
+	filling  bool // a Fill waits
+	full     bool // Fill was called: more is written than arrives before the other side reads for long
+	broken   bool // Fill was ended by an error of the connection
+}
+
+// A call is one that was begun.
+type call struct {
+	step   Step
+	number int // in order of their beginning
+	end    *end
+	rst    bool // a Close that will send RST
+	full   bool // a Fill on an end that had been filled before
+	mute   bool // a Close that will send nothing
+	done   chan struct{}
+	n      int
+	data   []byte
+	conn   network.Conn
+	peer   network.PeerState
+	ctx    context.Context
+	err    error
+}
+
+// Execute runs the program on the world's stack, each step until nothing moves any more.
+func (p Program) Execute(t *testing.T, w World) Trace {
+	t.Helper()
+	trace := Trace{World: w.Name}
+	w.run(t, func(t *testing.T, s network.Stack) {
+		r := &run{ctx: t.Context(), world: w, stack: s}
+		r.bind(t)
+		defer r.end()
+		for i, step := range p {
+			text, err := r.step(step)
+			if err != nil {
+				trace.Steps = append(trace.Steps, text+"\n"+err.Error())
+				t.Errorf("step %d of\n%s%v", i, p.Go(trace), err)
+				return
+			}
+			trace.Steps = append(trace.Steps, text)
+		}
+	})
+	return trace
+}
+
+func (r *run) bind(t *testing.T) {
+	port, err := r.stack.Bind(r.ctx, "tcp", r.world.anyPort())
+	if err != nil {
+		t.Fatalf("bind: %v", err)
+	}
+	if err := port.Become(network.State{Answer: network.Listen}); err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	r.port, r.address = port, port.Addr().String()
+	r.names = []string{r.address, "port"}
+}
+
+// end resets all that is open: RST leaves no TIME-WAIT behind.
+func (r *run) end() {
+	for _, e := range r.ends {
+		if e != nil && e.conn != nil {
+			_ = e.conn.Reset()
+		}
+	}
+	r.cancelConnect()
+	_ = r.port.Close()
+	r.calls.Wait()
+	for _, c := range r.pending {
+		if c.conn != nil {
+			_ = c.conn.Reset()
+		}
+	}
+}
+
+// step makes one call, waits until nothing moves, and tells what came of it.
+func (r *run) step(s Step) (string, error) {
+	for _, c := range r.pending {
+		if c.returned() {
+			return "", fmt.Errorf("%s returned although nothing had happened since it was seen to wait: %s", c.step.Go(), r.result(c))
+		}
+	}
+	if why := r.useless(s); why != "" {
+		return "left out: " + why, nil
+	}
+	c := r.begin(s)
+	r.pending = append(r.pending, c)
+	var back []*call
+	err := r.settle(func(done *call) { back = append(back, done) })
+	return r.text(c, back), err
+}
+
+// text is what came of a call: its own result, and those of earlier ones that have waited for it, in the order in which
+// they were begun.
+func (r *run) text(c *call, back []*call) string {
+	slices.SortFunc(back, func(a, b *call) int { return a.number - b.number })
+	text := "waits"
+	if i := slices.Index(back, c); i >= 0 {
+		text = r.result(c)
+		back = slices.Delete(back, i, i+1)
+	}
+	for _, done := range back {
+		text += "\n" + done.step.Go() + " gives " + r.result(done)
+	}
+	return text
+}
+
+// begin starts the call. One that may wait has a goroutine of its own, and so has each in virtual time, where a stack that
+// is wrong about it is to be told from one that is not.
+func (r *run) begin(s Step) *call {
+	r.begun++
+	c := &call{step: s, number: r.begun, end: r.ends[s.End], done: make(chan struct{})}
+	if s.Op == Close {
+		i := r.seen[s.End]
+		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.EndInfo)
+	}
+	if s.Op == Fill {
+		c.full = c.end.full
+		c.end.full, c.end.filling = true, true
+	}
+	if s.Op == Read {
+		c.end.reading = true
+	}
+	if s.Op == Connect {
+		var ctx context.Context
+		ctx, r.cancel = context.WithCancel(r.ctx)
+		c.ctx = ctx
+	}
+	do := func() {
+		defer close(c.done) // each waits for this, nothing is sent
+		c.do(r)
+	}
+	if r.world.Virtual || !r.due(c) {
+		r.calls.Go(do)
+	} else {
+		do()
+	}
+	return c
+}
+
+func (c *call) returned() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *call) do(r *run) {
+	switch s := c.step; s.Op {
+	case Connect:
+		c.conn, c.err = r.stack.Connect(c.ctx, "tcp", r.address, network.ConnectOptions{})
+	case Accept:
+		c.conn, c.err = r.port.Accept()
+	case Cancel:
+		r.cancelConnect()
+	case Drop:
+		c.err = r.port.Become(network.State{Answer: network.Drop})
+	case Refuse:
+		c.err = r.port.Become(network.State{Answer: network.Refuse})
+	case Listen:
+		c.err = r.port.Become(network.State{Answer: network.Listen})
+	case ClosePort:
+		c.err = r.port.Close()
+	default:
+		c.doConn(c.end.conn)
+	}
+}
+
+func (c *call) doConn(conn network.Conn) {
+	switch s := c.step; s.Op {
+	case Read:
+		c.data = make([]byte, s.N)
+		c.n, c.err = conn.Read(c.data)
+	case Write:
+		c.data = pattern(c.end.sent, s.N)
+		c.n, c.err = conn.Write(c.data)
+	case Fill:
+		c.n, c.err = conn.Write(plenty)
+	case Linger:
+		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(-s.N)
+	case Peer:
+		c.peer, c.err = conn.Peer()
+	case CloseRead:
+		c.err = conn.CloseRead()
+	case CloseWrite:
+		c.err = conn.CloseWrite()
+	case Close:
+		c.err = conn.Close()
+	case Reset:
+		c.err = conn.Reset()
+	case ReadDeadline:
+		c.err = conn.SetReadDeadline(instant(s.N))
+	case WriteDeadline:
+		c.err = conn.SetWriteDeadline(instant(s.N))
+	case Deadline:
+		c.err = conn.SetDeadline(instant(s.N))
+	}
+}
+
+func (r *run) cancelConnect() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+}
+
+// plenty is what Fill writes: the kernel's buffers take 3.9 MB, and all that a program reads is little beside it.
+var plenty = bytes.Repeat([]byte("z"), 8<<20)
+
+// instant is one that is long past, or none.
+func instant(n int) time.Time {
+	if n == 0 {
+		return time.Unix(1, 0)
+	}
+	return time.Time{}
+}
+
+// pattern is what a stream carries from its byte number from on: a byte too many, too few or from elsewhere shows.
+func pattern(from, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('a' + (from+i)%26)
+	}
+	return b
+}

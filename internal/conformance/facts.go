@@ -1,0 +1,112 @@
+package conformance
+
+import (
+	"errors"
+	"os"
+	"slices"
+)
+
+// note keeps what a call that has returned has changed.
+func (r *run) note(c *call) {
+	e := c.end
+	switch c.step.Op {
+	case Connect:
+		r.noteConnect(c)
+	case Accept:
+		r.noteAccept(c)
+	case Refuse, ClosePort:
+		r.notePort(c)
+	case Drop, Listen:
+		if c.err == nil {
+			r.refused, r.dropping = false, c.step.Op == Drop
+		}
+	case Read:
+		e.reading = false
+		e.received += c.n
+	case Write:
+		e.sent += c.n
+		e.lost = e.lost || c.n > 0 && e.peer.closed
+	case Fill:
+		e.filling = false
+		e.full = c.full || c.n > 0
+		e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
+	case Linger:
+		if c.err == nil {
+			e.abrupt = c.step.N == 0
+		}
+	case CloseRead:
+		e.shut = e.shut || c.err == nil
+	case CloseWrite:
+		e.half = e.half || c.err == nil
+		e.fin = e.fin || e.half
+	case Close, Reset:
+		e.noteClose(c)
+	case ReadDeadline, WriteDeadline, Deadline:
+		e.noteDeadline(c)
+	}
+}
+
+func (r *run) noteConnect(c *call) {
+	if c.err != nil {
+		return
+	}
+	client := &end{conn: c.conn, address: c.conn.LocalAddr().String()}
+	client.peer = &end{peer: client}
+	r.ends[c.step.End], r.ends[c.step.End+1] = client, client.peer
+	r.names = append(r.names, client.address, endName(c.step.End))
+	r.queue = append(r.queue, c.step.End/2)
+}
+
+// noteAccept finds which connection it is by the client's address.
+func (r *run) noteAccept(c *call) {
+	if c.err != nil {
+		return
+	}
+	from := c.conn.RemoteAddr().String()
+	i := slices.IndexFunc(r.queue, func(i int) bool { return r.ends[2*i].address == from })
+	if i < 0 {
+		return // result says so
+	}
+	c.end = r.ends[2*r.queue[i]+1]
+	c.end.conn = c.conn
+	r.queue = slices.Delete(r.queue, i, i+1)
+}
+
+// notePort: who stops listening resets what is queued.
+func (r *run) notePort(c *call) {
+	if c.err != nil {
+		return
+	}
+	r.refused, r.dropping = true, false
+	r.closed = r.closed || c.step.Op == ClosePort
+	for _, i := range r.queue {
+		r.ends[2*i+1].closed, r.ends[2*i+1].rst = true, true
+	}
+	r.queue = nil
+}
+
+func (e *end) noteDeadline(c *call) {
+	if c.err != nil {
+		return
+	}
+	if c.step.Op != WriteDeadline {
+		e.past = c.step.N == 0
+	}
+	if c.step.Op != ReadDeadline {
+		e.pastW = c.step.N == 0
+	}
+}
+
+func (e *end) noteClose(c *call) {
+	if c.err != nil {
+		return
+	}
+	e.closed = true
+	switch {
+	case c.mute:
+	case c.rst || c.step.Op == Reset:
+		e.rst = true
+	default:
+		e.fin = true
+	}
+}

@@ -1,0 +1,104 @@
+package conformance
+
+import (
+	"math/rand/v2"
+)
+
+// An Op is one call of a [Program].
+type Op uint8
+
+// The calls. A program begins with a port that listens and has no connection.
+const (
+	Connect       Op = iota // a client connects to the port
+	Accept                  // the port accepts
+	Read                    // of up to N bytes
+	Write                   // of N bytes
+	CloseRead               //
+	CloseWrite              //
+	Close                   //
+	Reset                   // SetLinger(0) and Close
+	Fill                    // writes more than the buffers take
+	Linger                  // SetLinger(0) if N is 0, else SetLinger(-1)
+	Peer                    // asks what is known of the other end, and how much is unread
+	ReadDeadline            // in the past if N is 0, else none
+	WriteDeadline           // the same
+	Deadline                // the same
+	Cancel                  // ends the context of a Connect that waits
+	Refuse                  // the port stops listening
+	Drop                    // the port answers no SYN
+	Listen                  // the port listens again
+	ClosePort               //
+	ops
+)
+
+// A Step is one call. End is the number of the end that it is made on: 2*i is the client's end of connection i, 2*i+1 the
+// end that the port accepts. A call on an end that is not there is left out.
+type Step struct {
+	Op  Op
+	End int
+	N   int
+}
+
+// A Program is a sequence of calls, each of which is made when all before it have returned or wait for something that
+// only a later call can bring.
+type Program []Step
+
+const (
+	maxSteps       = 40
+	maxConnections = 4
+)
+
+// sizes are those of reads and writes. Nothing comes near the size of a buffer; only Fill does.
+var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
+
+// weights say how often each call is chosen; reads and writes are what makes the others visible.
+var weights = [ops]int{
+	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
+	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
+	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1,
+}
+
+// Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others.
+func Decode(b []byte) Program {
+	table := weighted()
+	p := Program{{Op: Connect}}
+	connections := 1
+	for ; len(b) >= 3 && len(p) < maxSteps; b = b[3:] {
+		s := Step{Op: table[int(b[0])%len(table)], End: int(b[1]) % (2 * connections)}
+		switch s.Op {
+		case Connect:
+			if connections == maxConnections {
+				continue
+			}
+			s.End = 2 * connections
+			connections++
+		case Accept, Cancel, Refuse, Drop, Listen, ClosePort:
+			s.End = 0
+		case Read, Write:
+			s.N = sizes[int(b[2])%len(sizes)]
+		case ReadDeadline, WriteDeadline, Deadline, Linger:
+			s.N = int(b[2]) % 2
+		}
+		p = append(p, s)
+	}
+	return p
+}
+
+func weighted() (table []Op) {
+	for op, n := range weights {
+		for range n {
+			table = append(table, Op(op))
+		}
+	}
+	return table
+}
+
+// Bytes are what [Decode] makes a random program of; the same seed gives the same ones for ever.
+func Bytes(seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 0x5eed))
+	b := make([]byte, 3*(4+r.IntN(maxSteps-4)))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}

@@ -1,0 +1,55 @@
+package conformance
+
+// What the kernel does not decide alike each time, or not at once, and so no program does:
+//
+//   - a second Read or Accept beside one that waits: which of them gets what comes is package net's affair;
+//   - after Fill, another write on the same end: whether it fits is a matter of the kernel's memory (autotuning);
+//   - Fill towards an end that is closed, or has called both CloseRead and CloseWrite, and the reverse: how much is
+//     written before the RST comes is a race, and when it comes can depend on a timer (the zero-window probe's);
+//   - a Read that waits beside a Fill that does: which of the two gets the one error of a RST;
+//   - Fill towards an end before it was accepted: its buffers grow when it is;
+//   - a port that changes its answer while a Connect waits: the client notices when it next retransmits its SYN, after
+//     a second or more.
+
+// useless says why a step is not done. It must rest on what the trace shows alone, so that all stacks do the same.
+func (r *run) useless(s Step) string {
+	switch s.Op {
+	case Connect:
+		if r.ends[s.End] != nil {
+			return "there is this connection"
+		}
+		return r.waits(Connect)
+	case Accept:
+		return r.waits(Accept)
+	case Cancel:
+		return ""
+	case Refuse, Drop, Listen, ClosePort:
+		return r.waits(Connect)
+	}
+	e := r.ends[s.End]
+	switch {
+	case e == nil || e.conn == nil:
+		return "there is no such end"
+	case (s.Op == Read || s.Op == Fill) && e.reading:
+		return "a Read waits"
+	case s.Op == Read && e.filling:
+		return "a Fill waits"
+	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
+		return "its buffers are full"
+	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
+		return "the other end does not take it"
+	case s.Op == CloseRead && e.half && e.peer.full, s.Op == CloseWrite && e.shut && e.peer.full:
+		return "the other end has filled the buffers"
+	}
+	return ""
+}
+
+// waits says that such a call waits, if one does.
+func (r *run) waits(op Op) string {
+	for _, c := range r.pending {
+		if c.step.Op == op {
+			return c.step.Go() + " waits"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,152 @@
+package simnet_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
+)
+
+// ends makes the two ends of a connection, as a user would who has no network of this kind.
+var ends = map[string]func(tb testing.TB) (c, s net.Conn){
+	"simnet": func(tb testing.TB) (c, s net.Conn) {
+		tb.Helper()
+		nw := simnet.New(tb)
+		ln, err := nw.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(tb, err)
+		c, err = nw.Dial("tcp", ln.Addr().String())
+		require.NoError(tb, err)
+		s, err = ln.Accept()
+		require.NoError(tb, err)
+		return c, s
+	},
+	"net.Pipe": func(testing.TB) (c, s net.Conn) { return net.Pipe() },
+}
+
+func eachEnds(b *testing.B, f func(b *testing.B, c, s net.Conn)) {
+	b.Helper()
+	for name, pair := range ends {
+		b.Run(name, func(b *testing.B) {
+			c, s := pair(b)
+			defer s.Close()
+			defer c.Close()
+			b.ReportAllocs()
+			f(b, c, s)
+		})
+	}
+}
+
+func BenchmarkPingPong(b *testing.B) {
+	eachEnds(b, func(b *testing.B, c, s net.Conn) {
+		b.Helper()
+		go func() { _, _ = io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{s}, make([]byte, 1)) }()
+		one := make([]byte, 1)
+		for b.Loop() {
+			_, _ = c.Write(one)
+			_, _ = c.Read(one)
+		}
+		_ = c.Close()
+	})
+}
+
+func BenchmarkStream(b *testing.B) {
+	eachEnds(b, func(b *testing.B, c, s net.Conn) {
+		b.Helper()
+		go func() {
+			_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+		}()
+		chunk := make([]byte, 64<<10)
+		b.SetBytes(int64(len(chunk)))
+		for b.Loop() {
+			_, _ = c.Write(chunk)
+		}
+		_ = c.Close()
+	})
+}
+
+// A bubble needs a *testing.T, so this one is a test, and prints what a benchmark would.
+func TestBubbleFigures(t *testing.T) {
+	if os.Getenv("SIMNET_FIGURES") == "" {
+		t.Skip("prints figures; set SIMNET_FIGURES=1")
+	}
+	for name, f := range map[string]func(t *testing.T){"net.Pipe": pipeTimesOut, "Dial": dialTimesOut, "BlackHole": blackHoleTimesOut} {
+		const rounds = 2000
+		begin := time.Now()
+		for range rounds {
+			synctest.Test(t, f)
+		}
+		fmt.Printf("%-10s %v per bubble\n", name, time.Since(begin)/rounds)
+	}
+}
+
+func pipeTimesOut(t *testing.T) {
+	t.Helper()
+	c, s := net.Pipe()
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = readErr(c)
+	_, _ = c.Close(), s.Close()
+}
+
+func dialTimesOut(t *testing.T) {
+	t.Helper()
+	nw := simnet.New(t)
+	p, _ := nw.Bind(t.Context(), "tcp", "")
+	_ = p.Become(network.State{Answer: network.Drop})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	_, _ = nw.DialContext(ctx, "tcp", p.Addr().String())
+	cancel()
+	_ = p.Close()
+}
+
+func blackHoleTimesOut(t *testing.T) {
+	t.Helper()
+	nw := simnet.New(t)
+	ep, _ := fixtures.Start(t.Context(), fixtures.BlackHole{}, fixtures.Where{Stack: nw})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	_, _ = ep.DialContext(ctx, "", "")
+	cancel()
+	_ = ep.Close()
+}
+
+// An idle connection costs little, and no goroutine.
+func TestIdleConnectionsAreCheap(t *testing.T) {
+	const count = 10_000
+	nw := simnet.New(t)
+	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	goroutines := runtime.NumGoroutine()
+	before := inUse()
+	all := make([]net.Conn, 0, 2*count)
+	for range count {
+		c, err := nw.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		s, err := ln.Accept()
+		require.NoError(t, err)
+		all = append(all, c, s)
+	}
+	each := (inUse() - before) / count
+	require.Less(t, each, uint64(2<<10), "B for each connection, both ends")
+	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+10) // of tests beside this one
+	t.Logf("%d B for each connection", each)
+	for _, c := range all {
+		require.NoError(t, c.Close())
+	}
+}
+
+func inUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}

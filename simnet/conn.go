@@ -1,0 +1,251 @@
+package simnet
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+var errDeadline = os.ErrDeadlineExceeded
+
+// A Conn is one end of a connection: a [net.Conn] with what [*net.TCPConn] has beyond that, and with the faults of
+// [network.Conn]. Its methods may be called from any goroutine.
+type Conn struct {
+	mu     *sync.Mutex // the network's; it guards all that follows
+	n      *Network
+	peer   *Conn
+	id     uint64
+	net    string
+	la, ra *net.TCPAddr
+	local  netip.AddrPort // to give back when it is over; zero at a server's end
+
+	rcv    buffer // what has arrived
+	rcvMax int
+	snd    buffer // what has not
+	sndMax int
+
+	fin      bool          // the other end's FIN has arrived
+	finSent  finState      // ours
+	rshut    bool          // CloseRead
+	wshut    bool          // CloseWrite, or Close
+	dead     bool          // CLOSED, in RFC 9293's words: there is no connection any more
+	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
+	soErr    syscall.Errno // told once
+	closed   bool          // by us
+	abortive bool          // SO_LINGER with 0
+	queuedAt time.Time     // in the accept queue
+
+	reading, writing   bool // a call is in progress
+	readable, writable sync.Cond
+	readDeadline       deadline
+	writeDeadline      deadline
+	resend             resend
+	alive              keepAlive
+}
+
+var _ network.Conn = (*Conn)(nil)
+
+// Linux's buffers, as far as they grow on loopback: together they are what a write takes before it blocks, 3.9 MB.
+const (
+	defaultSend    = 2565 << 10
+	defaultReceive = 1300 << 10
+	smallSend      = 28 << 10 // of one whose other end has a small window: Linux lets it grow with what is acknowledged only
+	smallReceive   = 2304     // the smallest SO_RCVBUF
+)
+
+// pair makes the two ends of a connection. The caller holds mu.
+func (n *Network) pair(clientNet, serverNet string, client, server netip.AddrPort) (c, s *Conn) {
+	ours, theirs := net.TCPAddrFromAddrPort(client), net.TCPAddrFromAddrPort(server)
+	c = n.newConn(clientNet, ours, theirs)
+	s = n.newConn(serverNet, theirs, ours)
+	c.local = client
+	c.peer, s.peer = s, c
+	return c, s
+}
+
+func (n *Network) newConn(nw string, local, remote *net.TCPAddr) *Conn {
+	n.ids++
+	c := &Conn{mu: &n.mu, n: n, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
+	c.readable.L, c.writable.L = &n.mu, &n.mu
+	n.conns[c] = struct{}{}
+	return c
+}
+
+// shrink makes c's window small, and with it what the other end keeps.
+func shrink(c, other *Conn) { c.rcvMax, other.sndMax = smallReceive, smallSend }
+
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.net, Source: c.la, Addr: c.ra, Err: err}
+}
+
+// takeError returns the error that the connection has to tell, and forgets it.
+func (c *Conn) takeError(op string) error {
+	e := c.soErr
+	c.soErr = 0
+	return c.opError(op, sys(op, e))
+}
+
+// Read reads what has arrived, and waits for something if there is nothing.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.beginRead() {
+		return 0, c.opError("read", net.ErrClosed)
+	}
+	defer c.endRead()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	for {
+		n, err := c.take(b)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		c.readable.Wait()
+	}
+}
+
+// take is one attempt to read. What has arrived comes before everything but a deadline, FIN before an error.
+func (c *Conn) take(b []byte) (int, error) {
+	switch {
+	case c.closed:
+		return 0, c.opError("read", net.ErrClosed)
+	case c.readDeadline.expired:
+		return 0, c.opError("read", errDeadline)
+	case c.rcv.len() > 0:
+		n := c.rcv.read(&c.n.spares, b)
+		c.peer.windowOpened()
+		return n, nil
+	case c.fin:
+		return 0, io.EOF
+	case c.soErr != 0:
+		return 0, c.takeError("read")
+	case c.rshut || c.dead:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+// beginRead waits for its turn: reads do not overlap. It fails once the connection is closed.
+func (c *Conn) beginRead() bool {
+	for c.reading && !c.closed {
+		c.readable.Wait()
+	}
+	if c.closed {
+		return false
+	}
+	c.reading = true
+	return true
+}
+
+func (c *Conn) endRead() {
+	c.reading = false
+	c.readable.Broadcast()
+}
+
+// Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.writing && !c.closed {
+		c.writable.Wait()
+	}
+	if c.closed {
+		return 0, c.opError("write", net.ErrClosed)
+	}
+	c.writing = true
+	defer func() { c.writing = false; c.writable.Broadcast() }()
+	for n := 0; ; {
+		if err := c.mayWrite(); err != nil {
+			return n, err
+		}
+		k := c.put(b[n:])
+		if n += k; n == len(b) {
+			return n, nil
+		}
+		if k == 0 {
+			c.writable.Wait()
+		}
+	}
+}
+
+func (c *Conn) mayWrite() error {
+	switch {
+	case c.closed:
+		return c.opError("write", net.ErrClosed)
+	case c.writeDeadline.expired:
+		return c.opError("write", errDeadline)
+	case c.soErr != 0:
+		return c.takeError("write")
+	case c.dead || c.wshut:
+		return c.opError("write", sys("write", syscall.EPIPE))
+	}
+	return nil
+}
+
+// put sends what it can and keeps the rest, as far as there is room. It returns how many bytes it took.
+func (c *Conn) put(b []byte) int {
+	n := 0
+	if c.snd.len() == 0 {
+		n = c.deliver(b)
+	}
+	if room := c.sndMax - c.snd.len() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
+		k := min(room, len(b)-n)
+		c.snd.put(&c.n.spares, b[n:n+k])
+		n += k
+	}
+	c.await()
+	return n
+}
+
+// SetDeadline is that of [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadlines(t, true, true) }
+
+// SetReadDeadline is that of [net.Conn].
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, true, false) }
+
+// SetWriteDeadline is that of [net.Conn].
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, false, true) }
+
+func (c *Conn) setDeadlines(t time.Time, read, write bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
+	}
+	if read {
+		c.readDeadline.set(c.n, t, c.readable.Broadcast)
+	}
+	if write {
+		c.writeDeadline.set(c.n, t, c.writable.Broadcast)
+	}
+	return nil
+}
+
+// LocalAddr returns a [*net.TCPAddr].
+func (c *Conn) LocalAddr() net.Addr { return c.la }
+
+// RemoteAddr returns a [*net.TCPAddr].
+func (c *Conn) RemoteAddr() net.Addr { return c.ra }
+
+// SleepUntil waits; see [network.Conn].
+func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,211 @@
+package simnet_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
+)
+
+// forever is what no test waits for in real time.
+const forever = time.Hour
+
+// bubble runs f in virtual time.
+func bubble(t *testing.T, f func(t *testing.T, nw *simnet.Network)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, simnet.New(t)) })
+}
+
+// pair returns the two ends of a connection, closed with the test.
+func pair(t *testing.T, nw *simnet.Network) (client, server *simnet.Conn) {
+	t.Helper()
+	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := nw.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = c.Close(), s.Close() })
+	return c.(*simnet.Conn), s.(*simnet.Conn)
+}
+
+func write(t *testing.T, c net.Conn, data string) {
+	t.Helper()
+	n, err := io.WriteString(c, data)
+	require.NoError(t, err)
+	require.Equal(t, len(data), n)
+}
+
+func read(t *testing.T, c net.Conn, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	_, err := io.ReadFull(c, b)
+	require.NoError(t, err)
+	require.Equal(t, want, string(b))
+}
+
+func readErr(c net.Conn) error {
+	_, err := c.Read(make([]byte, 1))
+	return err
+}
+
+func writeErr(c net.Conn) error {
+	_, err := c.Write([]byte{1})
+	return err
+}
+
+func TestBytesGoBothWays(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		assert.Equal(t, c.LocalAddr(), s.RemoteAddr())
+		assert.Equal(t, s.LocalAddr(), c.RemoteAddr())
+		write(t, c, "ping")
+		read(t, s, "ping")
+		write(t, s, "pong")
+		read(t, c, "pong")
+	})
+}
+
+func TestCloseIsFIN(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		write(t, s, "bye")
+		require.NoError(t, s.Close())
+		read(t, c, "bye")
+		require.Equal(t, io.EOF, readErr(c))
+		require.NoError(t, writeErr(c))
+		require.ErrorIs(t, writeErr(c), syscall.EPIPE)
+		require.Equal(t, io.EOF, readErr(c))
+		require.ErrorIs(t, s.Close(), net.ErrClosed)
+	})
+}
+
+func TestCloseWithUnreadDataIsRST(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		write(t, s, "abc")
+		write(t, c, "unread")
+		require.NoError(t, s.Close())
+		read(t, c, "abc")
+		err := readErr(c)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		assert.Equal(t, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(),
+			Err: os.NewSyscallError("read", syscall.ECONNRESET)}, err)
+		require.Equal(t, io.EOF, readErr(c))
+		require.ErrorIs(t, writeErr(c), syscall.EPIPE)
+	})
+}
+
+func TestDialIsRefused(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		_, err := nw.Dial("tcp", "127.0.0.1:80")
+		require.EqualError(t, err, "dial tcp 127.0.0.1:80: connect: connection refused")
+	})
+}
+
+// A black hole holds a dial up to its context's end, or the kernel's patience.
+func TestDialHangs(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		p, err := nw.Bind(t.Context(), "tcp", "")
+		require.NoError(t, err)
+		require.NoError(t, p.Become(network.State{Answer: network.Drop}))
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err = nw.DialContext(ctx, "tcp", p.Addr().String())
+		require.EqualError(t, err, "dial tcp "+p.Addr().String()+": i/o timeout")
+		assert.Equal(t, 30*time.Second, time.Since(begin))
+		n, err := p.Dropped()
+		require.NoError(t, err)
+		assert.Equal(t, 9, n) // at 0, 1, 2, 3, 4, 5, 7, 11 and 19 s
+
+		begin = time.Now()
+		_, err = nw.Dial("tcp", p.Addr().String())
+		require.ErrorIs(t, err, syscall.ETIMEDOUT)
+		assert.Equal(t, 131*time.Second, time.Since(begin))
+	})
+}
+
+func TestWriteBlocksAtTheZeroWindow(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		begin := time.Now()
+		require.NoError(t, c.SetWriteDeadline(begin.Add(forever)))
+		n, err := c.Write(make([]byte, 16<<20))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		assert.Equal(t, forever, time.Since(begin))
+		require.NoError(t, c.CloseWrite())
+		got, err := io.Copy(io.Discard, s)
+		require.NoError(t, err)
+		assert.EqualValues(t, n, got)
+	})
+}
+
+// What is sent into a partition arrives with the retransmission after it ends: 0.2, 0.6, 1.4, 3, 6.2, 12.6 s.
+func TestHealDeliversWithTheNextRetransmission(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		require.NoError(t, s.Partition())
+		begin := time.Now()
+		write(t, c, "late")
+		require.NoError(t, c.CloseWrite())
+		time.Sleep(10 * time.Second)
+		require.NoError(t, s.Heal())
+		read(t, s, "late")
+		assert.Equal(t, 12600*time.Millisecond, time.Since(begin))
+		require.Equal(t, io.EOF, readErr(s))
+	})
+}
+
+func TestPartitionEndsInTimeouts(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		setUp func(c *simnet.Conn) error
+		want  time.Duration
+	}{
+		"keep-alive": {func(*simnet.Conn) error { return nil }, 150 * time.Second},
+		"keep-alive of Linux": {func(c *simnet.Conn) error {
+			return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 2 * time.Hour, Interval: 75 * time.Second})
+		}, 2*time.Hour + 9*75*time.Second},
+		"retransmission":       {func(c *simnet.Conn) error { return writeErr(c) }, 924600 * time.Millisecond},
+		"TCP_USER_TIMEOUT":     {func(c *simnet.Conn) error { _ = c.SetUserTimeout(7 * time.Second); return writeErr(c) }, 7 * time.Second},
+		"its acknowledgements": {func(c *simnet.Conn) error { return writeErr(c) }, 924600 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, nw *simnet.Network) {
+				c, s := pair(t, nw)
+				cut := s
+				if name == "its acknowledgements" {
+					cut = c
+				}
+				require.NoError(t, s.SetKeepAlive(false)) // it would give up as well, and its RST arrive
+				require.NoError(t, cut.Partition())
+				begin := time.Now()
+				require.NoError(t, tt.setUp(c))
+				require.ErrorIs(t, readErr(c), syscall.ETIMEDOUT)
+				assert.Equal(t, tt.want, time.Since(begin))
+				require.Equal(t, io.EOF, readErr(c))
+				require.ErrorIs(t, writeErr(c), syscall.EPIPE)
+			})
+		})
+	}
+}

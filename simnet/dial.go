@@ -1,0 +1,184 @@
+package simnet
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// synWaits are the pauses after each SYN: Linux 6.5 and later send four more after 1 s each, before they double the
+// pause (tcp(7), tcp_syn_retries and tcp_syn_linear_timeouts, which are 6 and 4). After the last, the connect fails.
+var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Second, time.Second, 2 * time.Second,
+	4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, 64 * time.Second}
+
+// A dial is a socket in SYN-SENT. The network's lock guards it.
+type dial struct {
+	n       *Network
+	net     string
+	la, ra  netip.AddrPort
+	small   bool
+	first   time.Time // of its SYNs
+	syns    int
+	again   event // the next SYN
+	due     event // the answer to a SYN that has arrived
+	slow    *port // that is about to answer
+	changed sync.Cond
+	over    bool
+	conn    *Conn // if it has succeeded
+	errno   syscall.Errno
+}
+
+// dial connects to the first address that answers.
+func (n *Network) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
+	addrs, err := resolve("dial", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	var first error
+	for _, a := range addrs {
+		c, err := n.connect(ctx, nw, a, small)
+		if err == nil {
+			return c, nil
+		}
+		failed := &net.OpError{Op: "dial", Net: nw, Addr: asked(a), Err: err}
+		if first == nil {
+			first = failed
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
+func (n *Network) connect(ctx context.Context, nw string, a netip.AddrPort, small bool) (*Conn, error) {
+	if err := endOf(ctx); err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d, errno := n.newDial(nw, a, small)
+	if errno != 0 {
+		return nil, sys("connect", errno)
+	}
+	d.send()
+	if !d.over && ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			d.changed.Broadcast()
+		})
+		defer stop()
+	}
+	for !d.over && ctx.Err() == nil {
+		d.changed.Wait()
+	}
+	switch {
+	case !d.over:
+		d.finish(nil, syscall.EINTR) // which nobody sees
+		return nil, endOf(ctx)
+	case d.errno != 0:
+		return nil, sys("connect", d.errno)
+	}
+	return d.conn, nil
+}
+
+// newDial gives it a local address. The caller holds mu.
+func (n *Network) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.Errno) {
+	own, ip := loopback4, a.Addr()
+	if ip.Is6() {
+		own = loopback6
+	}
+	if ip.IsUnspecified() {
+		ip = own // as connect(2) does
+	}
+	if !ip.IsLoopback() {
+		return nil, syscall.ENETUNREACH
+	}
+	free := n.ephemeral(own)
+	if free == 0 {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	d := &dial{n: n, net: nw, la: netip.AddrPortFrom(own, free), ra: netip.AddrPortFrom(ip, a.Port()), small: small, first: time.Now()}
+	d.changed.L = &n.mu
+	d.again.do = d.send
+	d.due.do = func() { d.establish(d.slow) }
+	n.used[d.la]++
+	n.dials[d] = struct{}{}
+	return d, 0
+}
+
+// send sends a SYN, and sets the time for the next one.
+func (d *dial) send() {
+	if d.syns == len(synWaits) {
+		d.finish(nil, syscall.ETIMEDOUT)
+		return
+	}
+	d.syns++
+	d.arrive(d.n.at(d.ra))
+	if !d.over {
+		d.n.schedule(&d.again, time.Now().Add(synWaits[d.syns-1]))
+	}
+}
+
+// arrive is what a SYN meets at a port.
+func (d *dial) arrive(p *port) {
+	switch {
+	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
+		d.finish(nil, syscall.ECONNREFUSED)
+	case p.state.Answer == network.Drop:
+		p.dropped++
+	case d.slow != nil: // the answer is on its way
+	case d.first.Add(p.state.Handshake).After(time.Now()):
+		d.slow = p
+		d.n.schedule(&d.due, d.first.Add(p.state.Handshake))
+	default:
+		d.establish(p)
+	}
+}
+
+// establish completes the handshake, if the accept queue has room for it.
+func (d *dial) establish(p *port) {
+	d.slow = nil
+	if len(p.queue) >= p.room() {
+		p.dropped++
+		return
+	}
+	client, server := d.n.pair(d.net, p.net, d.la, d.ra)
+	if d.small {
+		shrink(client, server)
+	}
+	if p.state.SmallWindow {
+		shrink(server, client)
+	}
+	server.queuedAt = time.Now()
+	p.queue = append(p.queue, server)
+	p.arrived.Broadcast()
+	d.finish(client, 0)
+}
+
+// reconsider forgets an answer of p that has not been given: with its next SYN the dial meets what is there then.
+func (d *dial) reconsider(p *port) {
+	if d.slow == p {
+		d.slow = nil
+		d.n.drop(&d.due)
+	}
+}
+
+// finish wakes who waits for it. The local address is the connection's then, if there is one.
+func (d *dial) finish(c *Conn, e syscall.Errno) {
+	d.over, d.conn, d.errno = true, c, e
+	d.n.drop(&d.again)
+	d.n.drop(&d.due)
+	delete(d.n.dials, d)
+	if c == nil {
+		d.n.release(d.la)
+	}
+	d.changed.Broadcast()
+}

@@ -1,0 +1,92 @@
+package simnet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+// A test to paste: a client that is to give up after 30 s, in microseconds.
+func TestReadTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 30 * time.Second
+		sockettest.NoLeaks(t)
+		nw := simnet.New(t)
+		ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(nw))
+
+		sockettest.Expect(t, ep, sockettest.TimedOut.At(limit).In("read"), func(ctx context.Context) error { // the code under test
+			c, err := nw.DialContext(ctx, "tcp", ep.Addr())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_ = c.SetReadDeadline(time.Now().Add(limit))
+			_, err = c.Read(make([]byte, 1))
+			return err
+		})
+	})
+}
+
+// It is a network like any other in real time.
+func ExampleNetwork() {
+	nw := simnet.New(nil)
+	ln, err := nw.Listen(context.Background(), "tcp", "127.0.0.1:80") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	client, err := nw.Dial("tcp", "127.0.0.1:80")
+	if err != nil {
+		panic(err)
+	}
+	_, _ = client.Write([]byte("in the accept queue"))
+	server, err := ln.Accept()
+	if err != nil {
+		panic(err)
+	}
+	_ = server.Close() // with bytes unread, so it is RST
+	_, err = client.Read(make([]byte, 1))
+	fmt.Println(errors.Is(err, syscall.ECONNRESET))
+
+	_ = ln.Close()
+	_, err = nw.Dial("tcp", "127.0.0.1:80")
+	fmt.Println(err)
+	// Output:
+	// true
+	// dial tcp 127.0.0.1:80: connect: connection refused
+}
+
+// A cable that is pulled: the other end retransmits until it gives up, or the cable is back.
+func ExampleConn_Partition() {
+	nw := simnet.New(nil)
+	ln, err := nw.Listen(context.Background(), "tcp", "127.0.0.1:80") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	client, err := nw.Dial("tcp", "127.0.0.1:80")
+	if err != nil {
+		panic(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		panic(err)
+	}
+	_ = server.(*simnet.Conn).Partition()
+	_, err = client.Write([]byte("on its way"))
+	fmt.Println("written:", err)
+	_ = server.(*simnet.Conn).Heal()
+	b := make([]byte, 64)
+	n, err := server.Read(b) // after 200 ms, when the client retransmits
+	fmt.Println(string(b[:n]), err)
+	_ = client.Close()
+	// Output:
+	// written: <nil>
+	// on its way <nil>
+}

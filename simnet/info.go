@@ -1,0 +1,161 @@
+package simnet
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"example.com/go-sockettest/network"
+)
+
+// Peer tells what is known of the other end; see [network.Conn].
+func (c *Conn) Peer() (network.PeerState, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return network.PeerUnknown, c.opError("peer", net.ErrClosed)
+	}
+	return c.peerState(), nil
+}
+
+func (c *Conn) peerState() network.PeerState {
+	switch {
+	case c.dead:
+		return network.PeerRST
+	case c.fin:
+		return network.PeerFIN
+	}
+	return network.PeerOpen
+}
+
+// AwaitPeerEnd waits until the other end has sent FIN or RST; see [network.Conn].
+func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.beginRead() {
+		return network.PeerUnknown, c.opError("read", net.ErrClosed)
+	}
+	defer c.endRead()
+	for {
+		switch state := c.peerState(); {
+		case c.closed:
+			return network.PeerUnknown, c.opError("read", net.ErrClosed)
+		case c.readDeadline.expired:
+			return state, c.opError("read", errDeadline)
+		case state != network.PeerOpen:
+			return state, nil
+		}
+		c.readable.Wait()
+	}
+}
+
+// Info tells what is known of both ends; see [network.Conn].
+func (c *Conn) Info() (network.ConnInfo, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return network.ConnInfo{}, c.opError("info", net.ErrClosed)
+	}
+	info := network.ConnInfo{Own: c.endInfo()}
+	if !c.peer.dead {
+		other := c.peer.endInfo()
+		info.Other = &other
+	}
+	return info, nil
+}
+
+// end1 is the state of one end.
+func (c *Conn) endInfo() network.EndInfo {
+	return network.EndInfo{
+		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.resend.unacked, Retransmits: c.resend.total,
+		RTO: c.resend.rto(), SendWindow: max(0, c.peer.rcvMax-c.peer.rcv.len()), ReceiveWindow: max(0, c.rcvMax-c.rcv.len()),
+	}
+}
+
+// state is that of RFC 9293, section 3.3.2.
+func (c *Conn) state() string {
+	sent := c.finSent == finArrived && !c.resend.finUnacked
+	switch {
+	case c.dead:
+		return "CLOSED"
+	case c.finSent == finNone && !c.fin:
+		return "ESTABLISHED"
+	case c.finSent == finNone:
+		return "CLOSE-WAIT"
+	case c.fin:
+		return "LAST-ACK"
+	case sent:
+		return "FIN-WAIT-2"
+	}
+	return "FIN-WAIT-1"
+}
+
+// Clients returns the sockets that are connecting or connected to the port.
+func (b *boundPort) Clients() ([]network.Client, error) {
+	n := b.p.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var clients []network.Client
+	for d := range n.dials {
+		if n.at(d.ra) == b.p {
+			end := network.EndInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
+			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), End: end})
+		}
+	}
+	for c := range n.conns {
+		if c.local.IsValid() && c.ra.AddrPort() == b.p.addr && !c.dead {
+			clients = append(clients, network.Client{Addr: c.la, End: c.endInfo()})
+		}
+	}
+	slices.SortFunc(clients, func(a, b network.Client) int {
+		return a.Addr.(*net.TCPAddr).AddrPort().Compare(b.Addr.(*net.TCPAddr).AddrPort())
+	})
+	return clients, nil
+}
+
+// Sockets lists what is on the network, as ss(8) would, for a report: one line for each port, each connect that waits and
+// each end of a connection.
+func (n *Network) Sockets() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var lines []string
+	for _, same := range n.bound {
+		for _, p := range same {
+			lines = append(lines, fmt.Sprintf("%v  %v, %d queued, %d SYNs dropped", p.addr, p.state.Answer, len(p.queue), p.dropped))
+		}
+	}
+	for d := range n.dials {
+		lines = append(lines, fmt.Sprintf("%v -> %v  SYN-SENT, %d SYNs", d.la, d.ra, d.syns))
+	}
+	for c := range n.conns {
+		lines = append(lines, fmt.Sprintf("%v -> %v  %v", c.la, c.ra, c.endInfo()))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// SocketsTo returns the sockets whose other end is addr, and which their owner has not closed: the number of each by its
+// own address. A number is never used again. The error is nil.
+func (n *Network) SocketsTo(addr net.Addr) (map[string]uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := map[string]uint64{}
+	for c := range n.conns {
+		if !c.closed && c.ra.String() == addr.String() {
+			found[c.la.String()] = c.id
+		}
+	}
+	return found, nil
+}
+
+// HasSocket tells whether the socket of that number is still open.
+func (n *Network) HasSocket(number uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.id == number {
+			return !c.closed
+		}
+	}
+	return false
+}

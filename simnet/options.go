@@ -1,0 +1,98 @@
+package simnet
+
+import (
+	"net"
+	"time"
+)
+
+// set changes an option, unless the connection is closed.
+func (c *Conn) set(change func()) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.opError("set", net.ErrClosed)
+	}
+	change()
+	return nil
+}
+
+// SetLinger with 0 makes Close send RST and drop what was not sent; with any other number it sends that, and FIN, in the
+// background.
+func (c *Conn) SetLinger(sec int) error { return c.set(func() { c.abortive = sec == 0 }) }
+
+// SetNoDelay changes nothing: what is written is sent at once.
+func (c *Conn) SetNoDelay(bool) error { return c.set(func() {}) }
+
+// SetKeepAlive turns keep-alive on or off. It is on, as in package net, at what Listener.Accept and DialContext return.
+func (c *Conn) SetKeepAlive(on bool) error {
+	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: on, Idle: -1, Interval: -1, Count: -1})
+}
+
+// SetKeepAlivePeriod sets when the first probe is sent.
+func (c *Conn) SetKeepAlivePeriod(d time.Duration) error {
+	return c.set(func() {
+		k := c.alive.keepAliveConfig
+		k.idle = d
+		c.alive.set(c, k)
+	})
+}
+
+// SetKeepAliveConfig sets what zero fields say to package net's defaults, 15 s, 15 s and 9, and leaves what is negative.
+func (c *Conn) SetKeepAliveConfig(to net.KeepAliveConfig) error {
+	return c.set(func() {
+		k := c.alive.keepAliveConfig
+		if k.idle == 0 {
+			k = keepAliveConfig{idle: 2 * time.Hour, interval: 75 * time.Second, count: 9} // Linux's
+		}
+		k.on = to.Enable
+		k.idle = choose(to.Idle, defaultKeepAlive.idle, k.idle)
+		k.interval = choose(to.Interval, defaultKeepAlive.interval, k.interval)
+		k.count = choose(to.Count, defaultKeepAlive.count, k.count)
+		c.alive.set(c, k)
+	})
+}
+
+// choose returns v, or def for zero, or old for less.
+func choose[T int | time.Duration](v, def, old T) T {
+	switch {
+	case v == 0:
+		return def
+	case v < 0:
+		return old
+	}
+	return v
+}
+
+// SetUserTimeout sets TCP_USER_TIMEOUT: how long what was written may stay unacknowledged, or unsent because the other
+// end's window is closed, before the connection fails with ETIMEDOUT. 0 is the default: 924.6 s for the first, for ever for
+// the second. A [*net.TCPConn] has no such method, but the option.
+func (c *Conn) SetUserTimeout(d time.Duration) error {
+	return c.set(func() {
+		c.resend.userTimeout = d
+		c.n.drop(&c.resend.event)
+		c.await()
+	})
+}
+
+// SetReadBuffer sets SO_RCVBUF, of which Linux takes the double.
+func (c *Conn) SetReadBuffer(bytes int) error {
+	return c.setBuffer(func() { c.rcvMax = max(2*bytes, smallReceive) })
+}
+
+// SetWriteBuffer sets SO_SNDBUF, of which Linux takes the double, and fills it with whole segments, of up to 32 KiB.
+func (c *Conn) SetWriteBuffer(bytes int) error {
+	const least, segment = 4608, 32 << 10
+	return c.setBuffer(func() { c.sndMax = max(2*bytes, least) + segment })
+}
+
+func (c *Conn) setBuffer(change func()) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
+	}
+	change()
+	c.peer.windowOpened()
+	c.writable.Broadcast()
+	return nil
+}

@@ -1,0 +1,203 @@
+package simnet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// somaxconn is the largest backlog that Linux gives; its queue admits one more.
+const somaxconn = 4096
+
+// A port is a bound address. All but n, addr, net and dual is guarded by the network's lock.
+type port struct {
+	n    *Network
+	addr netip.AddrPort
+	tcp  *net.TCPAddr // the same
+	net  string       // as package net names it in errors
+	dual bool         // listens on ::, and for IPv4 as well
+
+	state    network.State
+	queue    []*Conn // not accepted yet
+	arrived  sync.Cond
+	due      event // when the head of the queue may be accepted, under Hold
+	deadline deadline
+	dropped  int
+	closed   bool
+}
+
+func newPort(n *Network, a netip.AddrPort, nw string, dual bool) *port {
+	p := &port{n: n, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
+	p.arrived.L = &n.mu
+	p.due.do = p.arrived.Broadcast
+	return p
+}
+
+// answers tells whether connects to an address meet this port.
+func (p *port) answers(ip netip.Addr) bool {
+	own := p.addr.Addr()
+	return own == ip || own.IsUnspecified() && (own.Is4() == ip.Is4() || p.dual)
+}
+
+// overlaps tells whether both cannot be bound at once.
+func (p *port) overlaps(q *port) bool {
+	a, b := p.addr.Addr(), q.addr.Addr()
+	switch {
+	case a.IsUnspecified() && (p.dual && a.Is6() || a.Is4() == b.Is4()):
+		return true
+	case b.IsUnspecified() && (q.dual && b.Is6() || a.Is4() == b.Is4()):
+		return true
+	}
+	return a == b
+}
+
+// become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
+func (p *port) become(s network.State) {
+	p.state = s
+	if s.Answer != network.Listen && s.Answer != network.Drop {
+		p.resetQueue()
+	}
+	p.arrived.Broadcast()
+	for d := range p.n.dials {
+		d.reconsider(p)
+	}
+}
+
+// resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
+func (p *port) resetQueue() {
+	for _, c := range p.queue {
+		c.abort()
+	}
+	p.queue = nil
+}
+
+// room is how many connections the accept queue takes.
+func (p *port) room() int {
+	if p.state.Backlog > 0 {
+		return p.state.Backlog
+	}
+	return somaxconn + 1
+}
+
+// accept waits for the next connection.
+func (p *port) accept() (*Conn, error) {
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	for {
+		switch c := p.next(); {
+		case p.closed:
+			return nil, p.opError("accept", net.ErrClosed)
+		case p.deadline.expired:
+			return nil, p.opError("accept", errDeadline)
+		case c != nil:
+			return c, nil
+		}
+		p.arrived.Wait()
+	}
+}
+
+// next takes the head of the queue, if it may be accepted by now. The caller holds mu.
+func (p *port) next() *Conn {
+	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever {
+		return nil
+	}
+	c := p.queue[0]
+	if due := c.queuedAt.Add(p.state.Hold); due.After(time.Now()) {
+		p.n.schedule(&p.due, due)
+		return nil
+	}
+	p.queue = slices.Delete(p.queue, 0, 1)
+	return c
+}
+
+// close gives the address back, and tells whether this was the first time.
+func (p *port) close() bool {
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.closed = true
+	same := p.n.bound[p.addr.Port()]
+	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
+		delete(p.n.bound, p.addr.Port())
+	} else {
+		p.n.bound[p.addr.Port()] = same
+	}
+	p.resetQueue()
+	p.n.drop(&p.due)
+	p.n.drop(&p.deadline.event)
+	p.arrived.Broadcast()
+	for d := range p.n.dials {
+		d.reconsider(p)
+	}
+	return true
+}
+
+func (p *port) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: p.net, Addr: p.tcp, Err: err}
+}
+
+// A boundPort is a port as fixtures see it.
+type boundPort struct{ p *port }
+
+// Addr returns the bound address.
+func (b *boundPort) Addr() net.Addr { return b.p.tcp }
+
+// Become changes how the port answers a connect; see [network.Port]. All states can be had, Handshake with any other.
+func (b *boundPort) Become(s network.State) error {
+	if err := checkState(s); err != nil {
+		return err
+	}
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	if b.p.closed {
+		return b.p.opError("become", net.ErrClosed)
+	}
+	b.p.become(s)
+	return nil
+}
+
+// Accept waits for the next connection; see [network.Port].
+func (b *boundPort) Accept() (network.Conn, error) {
+	c, err := b.p.accept()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Dropped counts SYNs that were dropped; see [network.Port].
+func (b *boundPort) Dropped() (int, error) {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	return b.p.dropped, nil
+}
+
+// Close gives the address back.
+func (b *boundPort) Close() error {
+	b.p.close()
+	return nil
+}
+
+// checkState finds the states that no network could give.
+func checkState(s network.State) error {
+	switch {
+	case s.Answer < network.Own || s.Answer > network.Absent:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Answer == network.Absent:
+		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
+	case s.Backlog < 0:
+		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
+	case s.Backlog > 0 && s.Answer != network.Listen:
+		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
+	case s.SmallWindow && s.Answer != network.Listen:
+		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
+	}
+	return nil
+}

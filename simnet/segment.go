@@ -1,0 +1,182 @@
+package simnet
+
+import (
+	"syscall"
+	"time"
+)
+
+// What one end sends reaches the other within the call that sends it, in this file. The caller of all of it holds mu.
+
+// A finState is how far a FIN of ours has come.
+type finState int
+
+const (
+	finNone  finState = iota
+	finWaits          // behind what is in the send buffer, or lost
+	finArrived
+)
+
+// deliver sends b, as far as the other end's window takes it, and returns how much it was.
+func (c *Conn) deliver(b []byte) int {
+	p := c.peer
+	switch {
+	case len(b) == 0 || c.dead || c.resend.lost:
+		return 0
+	case p.resend.cut || p.refuses() && c.resend.cut: // nothing comes back
+		c.resend.lost = true
+		return 0
+	case p.refuses():
+		p.end(syscall.ECONNRESET)
+		c.onRST()
+		return len(b)
+	}
+	k := min(len(b), p.rcvMax-p.rcv.len())
+	if c.resend.cut {
+		k = min(k, c.resend.window)
+		c.resend.lost = c.resend.lost || k < len(b)
+	}
+	if k <= 0 {
+		return 0
+	}
+	p.rcv.put(&c.n.spares, b[:k])
+	p.readable.Broadcast()
+	p.alive.heard()
+	if c.resend.cut {
+		c.resend.unacked += k
+		c.resend.window -= k
+	} else {
+		c.alive.heard()
+	}
+	return k
+}
+
+// refuses tells whether data that arrives now is answered with RST: nobody can read it any more (RFC 9293, section
+// 3.6.1). One that has only called CloseRead takes it still, as on Linux.
+func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rshut }
+
+// flush sends what is in the send buffer, then FIN.
+func (c *Conn) flush() {
+	for {
+		k := c.deliver(c.snd.next())
+		if k == 0 || c.dead {
+			break
+		}
+		c.snd.skip(&c.n.spares, k)
+		if !c.resend.cut {
+			c.progress()
+		}
+	}
+	c.sendFIN()
+	c.writable.Broadcast()
+	c.await()
+}
+
+// windowOpened: the other end has read.
+func (c *Conn) windowOpened() {
+	if c.snd.len() > 0 && !c.resend.cut && !c.resend.lost {
+		c.flush()
+	}
+}
+
+// sendFIN sends FIN if it is its turn.
+func (c *Conn) sendFIN() {
+	if c.finSent != finWaits || c.dead || c.snd.len() > 0 || c.resend.lost {
+		return
+	}
+	switch p := c.peer; {
+	case p.resend.cut || p.aborted && c.resend.cut:
+		c.resend.lost = true
+	case p.aborted:
+		c.onRST()
+	default:
+		c.finSent = finArrived
+		c.resend.finUnacked = c.resend.cut
+		p.onFIN()
+		c.settle()
+	}
+}
+
+// onFIN: the other end's FIN has arrived.
+func (c *Conn) onFIN() {
+	c.fin = true
+	c.alive.heard()
+	c.settle()
+	c.wake()
+}
+
+// settle ends a connection of which both FINs have arrived.
+func (c *Conn) settle() {
+	if c.fin && c.finSent == finArrived && !c.resend.finUnacked && c.resend.unacked == 0 && !c.dead {
+		c.dead = true
+		c.over()
+	}
+}
+
+// onRST: RST has arrived, unless the connection is cut. What arrived before can still be read.
+func (c *Conn) onRST() {
+	switch {
+	case c.resend.cut:
+		c.alive.update(c)
+	case c.fin && c.finSent == finNone: // CLOSE-WAIT, tcp_reset in Linux's tcp_input.c
+		c.end(syscall.EPIPE)
+	default:
+		c.end(syscall.ECONNRESET)
+	}
+}
+
+// end is the end of the connection by something else than FIN.
+func (c *Conn) end(e syscall.Errno) {
+	if c.dead {
+		return
+	}
+	c.dead, c.aborted, c.soErr = true, true, e
+	c.over()
+	c.wake()
+	c.peer.alive.update(c.peer)
+}
+
+// over frees what a connection that has ended needs no more.
+func (c *Conn) over() {
+	c.snd.drop(&c.n.spares)
+	c.n.drop(&c.resend.event)
+	c.alive.update(c)
+	c.forget()
+}
+
+// forget takes a socket off the network's list that is closed, and not needed for what is still to be sent.
+func (c *Conn) forget() {
+	if !c.dead || !c.closed {
+		return
+	}
+	if _, known := c.n.conns[c]; known && c.local.IsValid() {
+		c.n.release(c.local)
+	}
+	delete(c.n.conns, c)
+}
+
+// abort closes with RST.
+func (c *Conn) abort() {
+	c.closed = true
+	if !c.dead {
+		c.peer.onRST()
+		c.end(0)
+	}
+	c.shut()
+}
+
+// shut ends what only an open socket has.
+func (c *Conn) shut() {
+	c.rcv.drop(&c.n.spares)
+	c.n.drop(&c.readDeadline.event)
+	c.n.drop(&c.writeDeadline.event)
+	c.wake()
+	c.forget()
+}
+
+func (c *Conn) wake() {
+	c.readable.Broadcast()
+	c.writable.Broadcast()
+}
+
+// now is the time by which the network goes.
+func now() time.Time { return time.Now() }
