@@ -119,7 +119,6 @@ func TestDialerInABubble(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			begin := time.Now()
 			synctest.Test(t, func(t *testing.T) {
 				d := Dialer(t, tt.fixture)
 				d.Timeout = tt.timeout
@@ -130,7 +129,6 @@ func TestDialerInABubble(t *testing.T) {
 				require.NoError(t, tt.want.In("connect").Slack(0).Check(r))
 				assert.Equal(t, tt.source, r.Classes[0].Source)
 			})
-			assert.Less(t, time.Since(begin), 20*time.Second)
 		})
 	}
 }

@@ -30,7 +30,6 @@ func leaking(t *testing.T, f func(tb *faketb.TB)) *faketb.TB {
 
 func TestNoLeaksPassesACleanTest(t *testing.T) {
 	t.Parallel()
-	begin := time.Now()
 	tb := leaking(t, func(tb *faketb.TB) {
 		ep := Start(tb, fixtures.Echo{})
 		Expect(tb, ep, Accepted.Before(10*time.Second), dialing(ep, 0))
@@ -39,7 +38,6 @@ func TestNoLeaksPassesACleanTest(t *testing.T) {
 		tb.Cleanup(func() { close(quit) })
 	})
 	assert.Empty(t, tb.Text())
-	assert.Less(t, time.Since(begin), settle, "it waited though nothing leaked")
 }
 
 func TestNoLeaksNamesTheGoroutine(t *testing.T) {
