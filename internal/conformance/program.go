@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"math/rand/v2"
+	"slices"
 )
 
 // An Op is one call of a [Program].
@@ -82,6 +83,23 @@ func Decode(b []byte) Program {
 		p = append(p, s)
 	}
 	return p
+}
+
+// Encode is the reverse of [Decode], for what Decode can give: it begins with a Connect, and an end is named once there is
+// its connection.
+func (p Program) Encode() []byte {
+	table := weighted()
+	var b []byte
+	for i, s := range p {
+		if i > 0 || s.Op != Connect {
+			n := s.N
+			if s.Op == Read || s.Op == Write {
+				n = slices.Index(sizes[:], s.N)
+			}
+			b = append(b, byte(slices.Index(table, s.Op)), byte(s.End), byte(n))
+		}
+	}
+	return b
 }
 
 func weighted() (table []Op) {
