@@ -52,7 +52,8 @@ const (
 // sizes are those of reads and writes. Nothing comes near the size of a buffer; only Fill does.
 var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 
-// weights say how often each call is chosen; reads and writes are what makes the others visible.
+// weights say how often each call is chosen; reads and writes are what makes the others visible. A change makes other
+// programs of all seeds, and of the fuzz corpus.
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
