@@ -66,3 +66,5 @@ func compareMany(t *testing.T, n int, a, b conformance.World) {
 func TestTruth(t *testing.T) { conformance.Truth(t, kernel(t)) }
 
 func TestListeners(t *testing.T) { conformance.Listeners(t, kernel(t)) }
+
+func TestConns(t *testing.T) { conformance.Conns(t, kernel(t)) }

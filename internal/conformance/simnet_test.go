@@ -21,6 +21,8 @@ func TestTruthInMemory(t *testing.T) { conformance.Truth(t, memory()) }
 
 func TestListenersInMemory(t *testing.T) { conformance.Listeners(t, memory()) }
 
+func TestConnsInMemory(t *testing.T) { conformance.Conns(t, memory()) }
+
 // realTime is the same network outside a bubble, where its own account of both ends says when it is at rest.
 func realTime() conformance.World {
 	w := memory()
