@@ -6,7 +6,7 @@ import (
 	"example.com/go-sockettest/internal/conformance"
 )
 
-// Its corpus are the programs that once told the two apart, or that tell a broken rule of simnet from a whole one.
+// Each entry of its corpus is named for a rule of TCP, and tells a network that breaks it from the kernel.
 //
 //	go test -fuzz FuzzPrograms ./internal/conformance
 func FuzzPrograms(f *testing.F) {
