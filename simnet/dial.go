@@ -133,7 +133,7 @@ func (d *dial) arrive(p *port) {
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
 		d.finish(nil, syscall.ECONNREFUSED)
 	case p.state.Answer == network.Drop:
-		p.dropped++
+		p.drop()
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -147,7 +147,7 @@ func (d *dial) arrive(p *port) {
 func (d *dial) establish(p *port) {
 	d.slow = nil
 	if len(p.queue) >= p.room() {
-		p.dropped++
+		p.drop()
 		return
 	}
 	client, server := d.n.pair(d.net, p.net, d.la, d.ra)

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -177,6 +178,34 @@ func (b *boundPort) Dropped() (int, error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
 	return b.p.dropped, nil
+}
+
+// AwaitDropped waits until n SYNs were dropped in all, or ctx is done: then the error is its cause.
+func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
+	p := b.p
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	if p.dropped < n {
+		stop := context.AfterFunc(ctx, func() {
+			p.n.mu.Lock()
+			defer p.n.mu.Unlock()
+			p.arrived.Broadcast()
+		})
+		defer stop()
+	}
+	for p.dropped < n && ctx.Err() == nil {
+		p.arrived.Wait()
+	}
+	if p.dropped < n {
+		return p.dropped, context.Cause(ctx)
+	}
+	return p.dropped, nil
+}
+
+// drop leaves a SYN unanswered. The caller holds mu.
+func (p *port) drop() {
+	p.dropped++
+	p.arrived.Broadcast()
 }
 
 // Close gives the address back.
