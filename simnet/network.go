@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -25,6 +26,11 @@ type TB interface {
 type Network struct {
 	mu         sync.Mutex
 	agenda     agenda
+	latency    time.Duration
+	holds      int                // of Hold
+	held       []*event           // what is not part of a connection
+	cuts       int                // of Partition
+	flying     map[*Conn]struct{} // ends with something in the air
 	spares     spares
 	bound      map[uint16][]*port     // by port number
 	conns      map[*Conn]struct{}     // sockets that are not over
@@ -48,7 +54,8 @@ const (
 // sockets are logged at the end, as ss(8) would list them; t may be nil.
 func New(t TB) *Network {
 	n := &Network{bound: map[uint16][]*port{}, conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{},
-		used: map[netip.AddrPort]int{}, packets: map[netip.AddrPort]*PacketConn{}, last: firstEphemeral - 1}
+		used: map[netip.AddrPort]int{}, packets: map[netip.AddrPort]*PacketConn{},
+		flying: map[*Conn]struct{}{}, last: firstEphemeral - 1}
 	if t == nil {
 		return n
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -181,7 +182,10 @@ func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call strin
 	if err != nil {
 		return 0, c.opError("write", addr, err)
 	}
-	c.deliver(b, to)
+	if c.n.slow() {
+		b = slices.Clone(b)
+	}
+	c.n.after(func() { c.deliver(b, to) }, nil)
 	return len(b), nil
 }
 

@@ -77,6 +77,17 @@ func (p *port) resetQueue() {
 	p.queue = nil
 }
 
+// admit puts a connection into the accept queue.
+func (p *port) admit(c *Conn) {
+	if p.closed || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
+		c.abort()
+		return
+	}
+	c.queuedAt = time.Now()
+	p.queue = append(p.queue, c)
+	p.arrived.Broadcast()
+}
+
 // room is how many connections the accept queue takes.
 func (p *port) room() int {
 	if p.state.Backlog > 0 {
