@@ -9,24 +9,22 @@ import (
 	"syscall"
 )
 
-var errNoUDP = fmt.Errorf("simnet: it has no UDP yet; want the kernel's loopback: %w", errors.ErrUnsupported)
-
 var (
 	loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	loopback6 = netip.IPv6Loopback()
 )
 
-// loopbackAddr is for Bind: a literal address, and empty for any port.
-func loopbackAddr(nw, address string) (netip.AddrPort, error) {
+// loopbackAddr is for Bind and BindPacket: a literal address, and empty for any port.
+func loopbackAddr(protocol, nw, address string) (netip.AddrPort, error) {
 	own := loopback4
 	switch nw {
-	case "tcp", "tcp4":
-	case "tcp6":
+	case protocol, protocol + "4":
+	case protocol + "6":
 		own = loopback6
 	case "unix":
 		return netip.AddrPort{}, fmt.Errorf("simnet: network is %q, which it has not; want tcp, tcp4 or tcp6: %w", nw, errors.ErrUnsupported)
 	default:
-		return netip.AddrPort{}, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6: %w", nw, net.UnknownNetworkError(nw))
+		return netip.AddrPort{}, fmt.Errorf("network is %q; want %s, %[2]s4 or %[2]s6: %[3]w", nw, protocol, net.UnknownNetworkError(nw))
 	}
 	if address == "" {
 		return netip.AddrPortFrom(own, 0), nil
@@ -37,18 +35,31 @@ func loopbackAddr(nw, address string) (netip.AddrPort, error) {
 		return ap, fmt.Errorf("address is %q; want an IP literal and a port, such as %s: %w", address, example, err)
 	case !ap.Addr().IsLoopback():
 		return ap, fmt.Errorf("address is %q; want one on loopback (127.0.0.0/8 or ::1)", address)
-	case nw != "tcp" && ap.Addr().Is4() != (nw == "tcp4"):
+	case nw != protocol && ap.Addr().Is4() != (nw == protocol+"4"):
 		return ap, fmt.Errorf("address is %q on network %q; want one of that family, such as %s", address, nw, example)
 	}
 	return ap, nil
 }
 
-func bindError(a netip.AddrPort, e syscall.Errno) error {
-	err := error(&net.OpError{Op: "listen", Net: "tcp", Addr: net.TCPAddrFromAddrPort(a), Err: sys("bind", e)})
+func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
+	addr := net.Addr(net.TCPAddrFromAddrPort(a))
+	if protocol == "udp" {
+		addr = net.UDPAddrFromAddrPort(a)
+	}
+	err := error(&net.OpError{Op: "listen", Net: protocol, Addr: addr, Err: sys("bind", e)})
 	if e == syscall.EADDRINUSE && a.Port() != 0 {
 		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", a, err)
 	}
 	return fmt.Errorf("bind %s: %w", a, err)
+}
+
+// protocolOf splits the name of a network.
+func protocolOf(nw string) (protocol, family string) {
+	switch nw {
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+		return nw[:3], nw[3:]
+	}
+	return "", ""
 }
 
 // resolve turns an address into those that package net would try, in order, with its errors.
@@ -56,9 +67,8 @@ func resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	fail := func(err error) ([]netip.AddrPort, error) {
 		return nil, &net.OpError{Op: op, Net: nw, Err: err}
 	}
-	switch nw {
-	case "tcp", "tcp4", "tcp6":
-	default:
+	protocol, family := protocolOf(nw)
+	if protocol == "" {
 		return fail(net.UnknownNetworkError(nw))
 	}
 	if address == "" && op == "dial" {
@@ -75,7 +85,7 @@ func resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return fail(err)
 	}
-	ips, err := lookup(op, nw, host)
+	ips, err := lookup(op, family, host)
 	if err != nil {
 		return fail(err)
 	}
@@ -96,7 +106,7 @@ func portNumber(nw, service string) (uint16, error) {
 }
 
 // lookup finds a host's addresses of the family.
-func lookup(op, nw, host string) ([]netip.Addr, error) {
+func lookup(op, family, host string) ([]netip.Addr, error) {
 	var all []netip.Addr
 	switch {
 	case host == "" && op == "listen":
@@ -112,7 +122,7 @@ func lookup(op, nw, host string) ([]netip.Addr, error) {
 	}
 	var some []netip.Addr
 	for _, ip := range all {
-		if nw == "tcp" || ip.Is4() == (nw == "tcp4") {
+		if family == "" || ip.Is4() == (family == "4") {
 			some = append(some, ip)
 		}
 	}

@@ -121,7 +121,7 @@ func blackHoleTimesOut(t *testing.T) {
 
 // An idle connection costs little, and no goroutine.
 func TestIdleConnectionsAreCheap(t *testing.T) {
-	const count = 10_000
+	const count = 2_000
 	nw := simnet.New(t)
 	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -148,5 +148,5 @@ func inUse() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return m.HeapInuse
+	return m.HeapAlloc
 }

@@ -47,6 +47,7 @@ type Conn struct {
 	readDeadline       deadline
 	writeDeadline      deadline
 	resend             resend
+	flight             *flight // nil until something is
 	alive              keepAlive
 }
 
@@ -121,7 +122,7 @@ func (c *Conn) take(b []byte) (int, error) {
 		return 0, c.opError("read", errDeadline)
 	case c.rcv.len() > 0:
 		n := c.rcv.read(&c.n.spares, b)
-		c.peer.windowOpened()
+		c.openWindow()
 		return n, nil
 	case c.fin:
 		return 0, io.EOF
@@ -196,7 +197,7 @@ func (c *Conn) put(b []byte) int {
 	if c.snd.len() == 0 {
 		n = c.deliver(b)
 	}
-	if room := c.sndMax - c.snd.len() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
+	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)
 		c.snd.put(&c.n.spares, b[n:n+k])
 		n += k

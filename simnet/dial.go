@@ -29,7 +29,8 @@ type dial struct {
 	slow    *port // that is about to answer
 	changed sync.Cond
 	over    bool
-	conn    *Conn // if it has succeeded
+	client  *Conn // the answer is on its way
+	conn    *Conn // it has come
 	errno   syscall.Errno
 }
 
@@ -121,7 +122,11 @@ func (d *dial) send() {
 		return
 	}
 	d.syns++
-	d.arrive(d.n.at(d.ra))
+	d.n.after(func() {
+		if !d.over && d.client == nil {
+			d.arrive(d.n.at(d.ra))
+		}
+	}, nil)
 	if !d.over {
 		d.n.schedule(&d.again, time.Now().Add(synWaits[d.syns-1]))
 	}
@@ -131,9 +136,9 @@ func (d *dial) send() {
 func (d *dial) arrive(p *port) {
 	switch {
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
-		d.finish(nil, syscall.ECONNREFUSED)
+		d.n.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case p.state.Answer == network.Drop:
-		p.dropped++
+		p.drop()
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -147,7 +152,7 @@ func (d *dial) arrive(p *port) {
 func (d *dial) establish(p *port) {
 	d.slow = nil
 	if len(p.queue) >= p.room() {
-		p.dropped++
+		p.drop()
 		return
 	}
 	client, server := d.n.pair(d.net, p.net, d.la, d.ra)
@@ -157,10 +162,37 @@ func (d *dial) establish(p *port) {
 	if p.state.SmallWindow {
 		shrink(server, client)
 	}
-	server.queuedAt = time.Now()
-	p.queue = append(p.queue, server)
-	p.arrived.Broadcast()
-	d.finish(client, 0)
+	if !d.n.slow() {
+		p.admit(server)
+		d.finish(client, 0)
+		return
+	}
+	d.client = client
+	forget := func() {
+		server.closed = true
+		server.end(0)
+		client.abort()
+		d.client = nil
+		if !d.over {
+			d.n.used[d.la]++ // with the next SYN it tries again
+		}
+	}
+	d.n.after(func() {
+		if d.over { // nobody is there any more
+			forget()
+			return
+		}
+		admit := func() { p.admit(server) }
+		d.n.after(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
+		d.finish(client, 0)
+	}, forget)
+}
+
+// fail ends it, unless something else has.
+func (d *dial) fail(e syscall.Errno) {
+	if !d.over {
+		d.finish(nil, e)
+	}
 }
 
 // reconsider forgets an answer of p that has not been given: with its next SYN the dial meets what is there then.
@@ -177,7 +209,7 @@ func (d *dial) finish(c *Conn, e syscall.Errno) {
 	d.n.drop(&d.again)
 	d.n.drop(&d.due)
 	delete(d.n.dials, d)
-	if c == nil {
+	if c == nil && d.client == nil { // else it is the connection's
 		d.n.release(d.la)
 	}
 	d.changed.Broadcast()

@@ -22,15 +22,17 @@
 // Connect: refused, dropped with the kernel's retransmissions of the SYN (at 1, 2, 3, 4, 5, 7, 11, 19, 35 and 67 s) and
 // ETIMEDOUT at 131 s, handshakes that take their time, accept queues that are full or held. Connections: finite buffers
 // and the zero window, whole writes, FIN and RST with what they leave of the data, half-close, linger, deadlines,
-// partition and heal with retransmission, keep-alive and TCP_USER_TIMEOUT. Errors have package net's types, operations and
-// addresses, and Linux's errnos, on every platform.
+// partition and heal with retransmission, keep-alive and TCP_USER_TIMEOUT. UDP: datagrams, and ICMP port unreachable. Of
+// the whole network: latency, hold and partition. Errors have package net's types, operations and addresses, and Linux's
+// errnos, on every platform.
 //
 // # What is not
 //
-// There are no segments: no loss in the middle of a stream, no congestion control, no Nagle, no urgent data; TIME-WAIT
-// holds no port. How many bytes a write takes before it blocks is near the kernel's, and not the same. There are no file
-// descriptors, so no SyscallConn and no File; a connection is a [*Conn] and no *net.TCPConn. UDP and unix sockets are
-// not there yet.
+// There are no packets: no loss but by a partition, no congestion control, no Nagle, no urgent data; TIME-WAIT holds no
+// port. An acknowledgement takes no time of its own, so that a send buffer has room again half a round trip early.
+// Under [Network.Hold] no data is retransmitted. How many bytes a write takes before it blocks is near the kernel's, and not
+// the same. There are no file descriptors, so no SyscallConn and no File; a connection is a [*Conn] and no *net.TCPConn.
+// Datagrams of UDP are neither lost nor reordered. There are no unix sockets, and no other machines.
 //
 // # How it waits
 //

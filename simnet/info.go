@@ -67,7 +67,7 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 // end1 is the state of one end.
 func (c *Conn) endInfo() network.EndInfo {
 	return network.EndInfo{
-		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.resend.unacked, Retransmits: c.resend.total,
+		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.inAir() + c.resend.unacked, Retransmits: c.resend.total,
 		RTO: c.resend.rto(), SendWindow: max(0, c.peer.rcvMax-c.peer.rcv.len()), ReceiveWindow: max(0, c.rcvMax-c.rcv.len()),
 	}
 }

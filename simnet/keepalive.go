@@ -43,7 +43,7 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 
 // update starts or ends probing.
 func (k *keepAlive) update(c *Conn) {
-	well := !c.resend.cut && !c.peer.resend.cut && !c.peer.aborted
+	well := !c.deaf() && !c.peer.deaf() && !c.peer.gone() && c.n.holds == 0
 	if !k.on || c.dead || c.closed || well {
 		c.n.drop(&k.event)
 		k.probes = 0
@@ -76,9 +76,9 @@ func (k *keepAlive) probe(c *Conn) {
 		return
 	case over:
 		c.end(syscall.ETIMEDOUT)
-		p.onRST()
+		c.sendRST()
 		return
-	case !p.resend.cut && !c.resend.cut && p.aborted:
+	case !p.deaf() && !c.deaf() && c.n.holds == 0 && p.gone():
 		c.onRST()
 		return
 	}

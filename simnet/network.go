@@ -2,11 +2,13 @@ package simnet
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -22,15 +24,22 @@ type TB interface {
 // A Network is one machine with its loopback, in memory. Whatever is bound on it can be reached from it, and from nowhere
 // else; any address of 127.0.0.0/8 and ::1 will do, and the name localhost. Its methods may be called from any goroutine.
 type Network struct {
-	mu     sync.Mutex
-	agenda agenda
-	spares spares
-	bound  map[uint16][]*port     // by port number
-	conns  map[*Conn]struct{}     // sockets that are not over
-	dials  map[*dial]struct{}     // connects that wait
-	used   map[netip.AddrPort]int // local addresses of those two
-	last   uint16                 // the ephemeral port that was given last
-	ids    uint64                 // of sockets
+	mu         sync.Mutex
+	agenda     agenda
+	latency    time.Duration
+	holds      int                // of Hold
+	held       []*event           // what is not part of a connection
+	cuts       int                // of Partition
+	flying     map[*Conn]struct{} // ends with something in the air
+	spares     spares
+	bound      map[uint16][]*port     // by port number
+	conns      map[*Conn]struct{}     // sockets that are not over
+	dials      map[*dial]struct{}     // connects that wait
+	used       map[netip.AddrPort]int // local addresses of those two
+	last       uint16                 // the ephemeral port that was given last
+	packets    map[netip.AddrPort]*PacketConn
+	lastPacket uint16
+	ids        uint64 // of sockets
 }
 
 var _ network.Stack = (*Network)(nil)
@@ -45,7 +54,8 @@ const (
 // sockets are logged at the end, as ss(8) would list them; t may be nil.
 func New(t TB) *Network {
 	n := &Network{bound: map[uint16][]*port{}, conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{},
-		used: map[netip.AddrPort]int{}, last: firstEphemeral - 1}
+		used: map[netip.AddrPort]int{}, packets: map[netip.AddrPort]*PacketConn{},
+		flying: map[*Conn]struct{}{}, last: firstEphemeral - 1}
 	if t == nil {
 		return n
 	}
@@ -63,7 +73,7 @@ func (n *Network) Bind(ctx context.Context, nw, address string) (network.Port, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	addr, err := loopbackAddr(nw, address)
+	addr, err := loopbackAddr("tcp", nw, address)
 	if err != nil {
 		return nil, err
 	}
@@ -71,14 +81,9 @@ func (n *Network) Bind(ctx context.Context, nw, address string) (network.Port, e
 	defer n.mu.Unlock()
 	p, errno := n.bind(addr, "tcp", false)
 	if errno != 0 {
-		return nil, bindError(addr, errno)
+		return nil, bindError("tcp", addr, errno)
 	}
 	return &boundPort{p}, nil
-}
-
-// BindPacket is not there yet: its error wraps [errors.ErrUnsupported].
-func (n *Network) BindPacket(context.Context, string, string) (network.PacketPort, error) {
-	return nil, errNoUDP
 }
 
 // Listen listens as [net.ListenConfig.Listen] does: with the largest accept queue, for 4097 connections. Any address
@@ -95,6 +100,9 @@ func (n *Network) listen(ctx context.Context, nw, address string) (*Listener, er
 	addrs, err := resolve("listen", nw, address)
 	if err != nil {
 		return nil, err
+	}
+	if protocol, _ := protocolOf(nw); protocol != "tcp" {
+		return nil, &net.OpError{Op: "listen", Net: nw, Err: &net.AddrError{Err: "unexpected address type", Addr: address}}
 	}
 	failed := &net.OpError{Op: "listen", Net: nw, Addr: asked(addrs[0])}
 	if failed.Err = endOf(ctx); failed.Err != nil {
@@ -117,8 +125,11 @@ func (n *Network) Dial(nw, address string) (net.Conn, error) {
 }
 
 // DialContext connects as [net.Dialer.DialContext] does: to an IP address, or to localhost, and with keep-alive every 15 s.
-// What it returns is a [*Conn].
+// What it returns is a [*Conn], or for UDP a [*PacketConn].
 func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return n.dialPacket(ctx, nw, address)
+	}
 	c, err := n.dial(ctx, nw, address, false)
 	if err != nil {
 		return nil, err
@@ -131,6 +142,9 @@ func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn
 
 // Connect connects for a client that misbehaves; see [network.Stack].
 func (n *Network) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6, which have connections: %w", nw, net.UnknownNetworkError(nw))
+	}
 	c, err := n.dial(ctx, nw, address, o.SmallWindow)
 	if err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ func (c *Conn) setBuffer(change func()) error {
 		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
 	}
 	change()
-	c.peer.windowOpened()
+	c.openWindow()
 	c.writable.Broadcast()
 	return nil
 }

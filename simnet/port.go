@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,6 +75,17 @@ func (p *port) resetQueue() {
 		c.abort()
 	}
 	p.queue = nil
+}
+
+// admit puts a connection into the accept queue.
+func (p *port) admit(c *Conn) {
+	if p.closed || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
+		c.abort()
+		return
+	}
+	c.queuedAt = time.Now()
+	p.queue = append(p.queue, c)
+	p.arrived.Broadcast()
 }
 
 // room is how many connections the accept queue takes.
@@ -177,6 +189,34 @@ func (b *boundPort) Dropped() (int, error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
 	return b.p.dropped, nil
+}
+
+// AwaitDropped waits until n SYNs were dropped in all, or ctx is done: then the error is its cause.
+func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
+	p := b.p
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	if p.dropped < n {
+		stop := context.AfterFunc(ctx, func() {
+			p.n.mu.Lock()
+			defer p.n.mu.Unlock()
+			p.arrived.Broadcast()
+		})
+		defer stop()
+	}
+	for p.dropped < n && ctx.Err() == nil {
+		p.arrived.Wait()
+	}
+	if p.dropped < n {
+		return p.dropped, context.Cause(ctx)
+	}
+	return p.dropped, nil
+}
+
+// drop leaves a SYN unanswered. The caller holds mu.
+func (p *port) drop() {
+	p.dropped++
+	p.arrived.Broadcast()
 }
 
 // Close gives the address back.

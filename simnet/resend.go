@@ -82,13 +82,13 @@ func (c *Conn) retransmit() {
 	r.tries++
 	r.total++
 	switch p := c.peer; {
-	case p.resend.cut:
-	case p.aborted && !r.cut:
+	case p.deaf():
+	case p.aborted && !c.deaf():
 		c.onRST()
 		return
 	default:
 		r.lost = false
-		if !r.cut {
+		if !c.deaf() {
 			r.unacked, r.finUnacked = 0, false
 			c.progress()
 			c.alive.heard()
@@ -109,14 +109,22 @@ func (c *Conn) Partition() error {
 	if c.resend.cut {
 		return nil
 	}
-	c.resend.cut, c.resend.window = true, c.peer.rcvMax-c.peer.rcv.len()
-	for _, e := range []*Conn{c, c.peer} {
-		e.resend.lost = e.resend.lost || e.snd.len() > 0 // a window's opening would not be seen
-		e.await()
-		e.alive.update(e)
-	}
+	c.resend.cut = true
+	c.cutOff()
+	c.peer.cutOff()
 	return nil
 }
+
+// cutOff: one of the ends cannot hear the other from now on, or none.
+func (c *Conn) cutOff() {
+	c.resend.window = c.peer.rcvMax - c.peer.rcv.len()
+	c.resend.lost = c.resend.lost || c.snd.len() > 0 // a window's opening would not be seen
+	c.await()
+	c.alive.update(c)
+}
+
+// deaf tells whether segments to this end vanish.
+func (c *Conn) deaf() bool { return c.resend.cut || c.n.cuts > 0 }
 
 // Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
 func (c *Conn) Heal() error {

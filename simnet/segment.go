@@ -13,25 +13,40 @@ type finState int
 const (
 	finNone  finState = iota
 	finWaits          // behind what is in the send buffer, or lost
+	finFlies
 	finArrived
 )
 
 // deliver sends b, as far as the other end's window takes it, and returns how much it was.
 func (c *Conn) deliver(b []byte) int {
+	if len(b) == 0 || c.dead || c.resend.lost {
+		return 0
+	}
+	if !c.slow() {
+		return c.arrive(b)
+	}
+	k := max(0, min(len(b), c.peer.rcvMax-c.peer.rcv.len()-c.inAir()))
+	if k > 0 {
+		c.fly(dataSegment, k)
+		c.flight.air.put(&c.n.spares, b[:k])
+	}
+	return k
+}
+
+// arrive is what data meets at the other end. It returns how much of it was taken.
+func (c *Conn) arrive(b []byte) int {
 	p := c.peer
 	switch {
-	case len(b) == 0 || c.dead || c.resend.lost:
-		return 0
-	case p.resend.cut || p.refuses() && c.resend.cut: // nothing comes back
+	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
 		c.resend.lost = true
 		return 0
 	case p.refuses():
 		p.end(syscall.ECONNRESET)
-		c.onRST()
+		p.sendRST()
 		return len(b)
 	}
 	k := min(len(b), p.rcvMax-p.rcv.len())
-	if c.resend.cut {
+	if c.deaf() {
 		k = min(k, c.resend.window)
 		c.resend.lost = c.resend.lost || k < len(b)
 	}
@@ -41,7 +56,7 @@ func (c *Conn) deliver(b []byte) int {
 	p.rcv.put(&c.n.spares, b[:k])
 	p.readable.Broadcast()
 	p.alive.heard()
-	if c.resend.cut {
+	if c.deaf() {
 		c.resend.unacked += k
 		c.resend.window -= k
 	} else {
@@ -62,7 +77,7 @@ func (c *Conn) flush() {
 			break
 		}
 		c.snd.skip(&c.n.spares, k)
-		if !c.resend.cut {
+		if !c.deaf() {
 			c.progress()
 		}
 	}
@@ -71,9 +86,18 @@ func (c *Conn) flush() {
 	c.await()
 }
 
+// openWindow tells the other end that there is room again.
+func (c *Conn) openWindow() {
+	if p := c.peer; p.snd.len() > 0 && c.slow() {
+		c.fly(windowSegment, 0)
+	} else {
+		p.windowOpened()
+	}
+}
+
 // windowOpened: the other end has read.
 func (c *Conn) windowOpened() {
-	if c.snd.len() > 0 && !c.resend.cut && !c.resend.lost {
+	if c.snd.len() > 0 && !c.deaf() && !c.resend.lost {
 		c.flush()
 	}
 }
@@ -83,17 +107,38 @@ func (c *Conn) sendFIN() {
 	if c.finSent != finWaits || c.dead || c.snd.len() > 0 || c.resend.lost {
 		return
 	}
+	if c.slow() {
+		c.finSent = finFlies
+		c.fly(finSegment, 0)
+		return
+	}
+	c.landFIN()
+}
+
+// landFIN is what FIN meets at the other end.
+func (c *Conn) landFIN() {
 	switch p := c.peer; {
-	case p.resend.cut || p.aborted && c.resend.cut:
-		c.resend.lost = true
+	case p.deaf() || p.aborted && c.deaf():
+		c.finSent, c.resend.lost = finWaits, true
+		c.await()
 	case p.aborted:
-		c.onRST()
+		p.sendRST()
 	default:
 		c.finSent = finArrived
-		c.resend.finUnacked = c.resend.cut
+		c.resend.finUnacked = c.deaf()
 		p.onFIN()
 		c.settle()
+		c.await()
 	}
+}
+
+// sendRST sends RST.
+func (c *Conn) sendRST() {
+	if c.slow() {
+		c.fly(rstSegment, 0)
+		return
+	}
+	c.peer.onRST()
 }
 
 // onFIN: the other end's FIN has arrived.
@@ -115,7 +160,7 @@ func (c *Conn) settle() {
 // onRST: RST has arrived, unless the connection is cut. What arrived before can still be read.
 func (c *Conn) onRST() {
 	switch {
-	case c.resend.cut:
+	case c.deaf():
 		c.alive.update(c)
 	case c.fin && c.finSent == finNone: // CLOSE-WAIT, tcp_reset in Linux's tcp_input.c
 		c.end(syscall.EPIPE)
@@ -158,7 +203,7 @@ func (c *Conn) forget() {
 func (c *Conn) abort() {
 	c.closed = true
 	if !c.dead {
-		c.peer.onRST()
+		c.sendRST()
 		c.end(0)
 	}
 	c.shut()

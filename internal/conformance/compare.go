@@ -22,13 +22,23 @@ func Compare(t *testing.T, p Program, a, b World) {
 		return true
 	}
 	if differ(p) && !t.Failed() {
-		p.Shrink(differ)
-		t.Errorf("%s and %s differ:\n%s", a.Name, b.Name, last)
+		p = p.Shrink(differ)
+		t.Errorf("%s and %s differ:\n%sfor testdata/fuzz:\ngo test fuzz v1\n[]byte(%+q)", a.Name, b.Name, last, p.Encode())
 	}
 }
 
 // Shrink takes out steps and makes numbers smaller, for as long as bad says that the program is still bad.
 func (p Program) Shrink(bad func(Program) bool) Program {
+	for {
+		before := len(p)
+		if p = p.without(bad); len(p) == before {
+			return p.smaller(bad)
+		}
+	}
+}
+
+// without takes out halves, quarters, and in the end single steps.
+func (p Program) without(bad func(Program) bool) Program {
 	for n := len(p) / 2; n > 0; n /= 2 {
 		for i := 0; i+n <= len(p); {
 			if q := slices.Delete(slices.Clone(p), i, i+n); bad(q) {
@@ -38,6 +48,10 @@ func (p Program) Shrink(bad func(Program) bool) Program {
 			}
 		}
 	}
+	return p
+}
+
+func (p Program) smaller(bad func(Program) bool) Program {
 	for i := range p {
 		for _, n := range []int{0, 1} {
 			q := slices.Clone(p)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -57,6 +58,7 @@ type end struct {
 	abrupt   bool // SetLinger(0)
 	reading  bool // a Read waits
 	filling  bool // a Fill waits
+	drained  bool // the other side has read all that a Fill writes
 	full     bool // Fill was called: more is written than arrives before the other side reads for long
 	broken   bool // Fill was ended by an error of the connection
 }
@@ -68,6 +70,7 @@ type call struct {
 	end    *end
 	rst    bool // a Close that will send RST
 	full   bool // a Fill on an end that had been filled before
+	whole  bool // a Drain of a Fill that still writes
 	mute   bool // a Close that will send nothing
 	done   chan struct{}
 	n      int
@@ -171,10 +174,13 @@ func (r *run) begin(s Step) *call {
 	}
 	if s.Op == Fill {
 		c.full = c.end.full
-		c.end.full, c.end.filling = true, true
+		c.end.full, c.end.filling, c.end.drained = true, true, false
 	}
-	if s.Op == Read {
+	if s.Op == Read || s.Op == Drain {
 		c.end.reading = true
+	}
+	if s.Op == Drain {
+		c.whole = c.end.peer.filling
 	}
 	if s.Op == Connect {
 		var ctx context.Context
@@ -233,6 +239,8 @@ func (c *call) doConn(conn network.Conn) {
 		c.n, c.err = conn.Write(c.data)
 	case Fill:
 		c.n, c.err = conn.Write(plenty)
+	case Drain:
+		c.drain(conn)
 	case Linger:
 		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(-s.N)
 	case Peer:
@@ -252,6 +260,17 @@ func (c *call) doConn(conn network.Conn) {
 	case Deadline:
 		c.err = conn.SetDeadline(instant(s.N))
 	}
+}
+
+// drain reads all of a Fill that still writes, else to the end: how much a Fill that was ended had written is the kernel's
+// affair.
+func (c *call) drain(conn network.Conn) {
+	r := struct{ io.Reader }{conn} // no splice(2)
+	if w := c.end.peer; c.whole {
+		r.Reader = io.LimitReader(conn, int64(w.sent+len(plenty)-c.end.received))
+	}
+	n, err := io.Copy(io.Discard, r)
+	c.n, c.err = int(n), err
 }
 
 func (r *run) cancelConnect() {

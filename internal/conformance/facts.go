@@ -20,15 +20,17 @@ func (r *run) note(c *call) {
 		if c.err == nil {
 			r.refused, r.dropping = false, c.step.Op == Drop
 		}
-	case Read:
+	case Read, Drain:
 		e.reading = false
 		e.received += c.n
+		e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
 	case Write:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
 	case Fill:
 		e.filling = false
-		e.full = c.full || c.n > 0
+		e.sent += c.n
+		e.full = c.full || c.n > 0 && c.err != nil
 		e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
 	case Linger:
 		if c.err == nil {

@@ -26,6 +26,7 @@ var calls = [ops]string{
 	Drop:          "port.Become(network.State{Answer: network.Drop})",
 	Listen:        "port.Become(network.State{Answer: network.Listen})",
 	ClosePort:     "port.Close()",
+	Drain:         "io.CopyN(io.Discard, %s, 8<<20)",
 }
 
 // Go writes the step as the call that it is.

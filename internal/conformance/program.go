@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"math/rand/v2"
+	"slices"
 )
 
 // An Op is one call of a [Program].
@@ -28,6 +29,7 @@ const (
 	Drop                    // the port answers no SYN
 	Listen                  // the port listens again
 	ClosePort               //
+	Drain                   // reads what the other side's Fill writes: all of it, or up to FIN
 	ops
 )
 
@@ -51,11 +53,12 @@ const (
 // sizes are those of reads and writes. Nothing comes near the size of a buffer; only Fill does.
 var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 
-// weights say how often each call is chosen; reads and writes are what makes the others visible.
+// weights say how often each call is chosen; reads and writes are what makes the others visible. A change makes other
+// programs of all seeds, and of the fuzz corpus.
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
-	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1,
+	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4,
 }
 
 // Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others.
@@ -82,6 +85,23 @@ func Decode(b []byte) Program {
 		p = append(p, s)
 	}
 	return p
+}
+
+// Encode is the reverse of [Decode], for what Decode can give: it begins with a Connect, and an end is named once there is
+// its connection.
+func (p Program) Encode() []byte {
+	table := weighted()
+	var b []byte
+	for i, s := range p {
+		if i > 0 || s.Op != Connect {
+			n := s.N
+			if s.Op == Read || s.Op == Write {
+				n = slices.Index(sizes[:], s.N)
+			}
+			b = append(b, byte(slices.Index(table, s.Op)), byte(s.End), byte(n))
+		}
+	}
+	return b
 }
 
 func weighted() (table []Op) {

@@ -31,8 +31,8 @@ func (r *run) result(c *call) string {
 		return fmt.Sprintf("%d %q, %s", c.n, c.data[:max(0, min(c.n, len(c.data)))], err)
 	case Write:
 		return fmt.Sprintf("%d, %s", c.n, err)
-	case Fill:
-		if c.n > 0 && c.n < len(plenty) {
+	case Fill, Drain:
+		if c.n > 0 && (c.err != nil || c.step.Op == Drain && !c.whole) {
 			return "some, " + err
 		}
 		return fmt.Sprintf("%d, %s", c.n, err)

@@ -185,7 +185,7 @@ func (r *run) due(c *call) bool {
 		return !r.dropping || c.ctx != nil && c.ctx.Err() != nil
 	case Fill:
 		e := c.end
-		return e.closed || e.pastW || e.fin || dead(r.seen[c.step.End].EndInfo)
+		return e.closed || e.pastW || e.fin || e.drained || dead(r.seen[c.step.End].EndInfo)
 	case Read:
 		e, i := c.end, r.seen[c.step.End]
 		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.EndInfo)

@@ -21,13 +21,20 @@ func TestTruthInMemory(t *testing.T) { conformance.Truth(t, memory()) }
 
 func TestListenersInMemory(t *testing.T) { conformance.Listeners(t, memory()) }
 
-// Whatever a program of socket calls observes on the kernel it observes in memory.
-func TestPrograms(t *testing.T) {
-	truth, fake := kernel(t), memory()
-	for seed := range uint64(*programs) {
-		conformance.Compare(t, conformance.Decode(conformance.Bytes(seed)), truth, fake)
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-	}
+func TestConnsInMemory(t *testing.T) { conformance.Conns(t, memory()) }
+
+// realTime is the same network outside a bubble, where its own account of both ends says when it is at rest.
+func realTime() conformance.World {
+	w := memory()
+	w.Name, w.Virtual = "simnet in real time", false
+	return w
 }
+
+func TestTruthInRealTime(t *testing.T) { conformance.Truth(t, realTime()) }
+
+func TestListenersInRealTime(t *testing.T) { conformance.Listeners(t, realTime()) }
+
+// Whatever a program of socket calls observes on the kernel it observes in memory.
+func TestPrograms(t *testing.T) { compareMany(t, *programs, kernel(t), memory()) }
+
+func TestProgramsInRealTime(t *testing.T) { compareMany(t, *programs/4, kernel(t), realTime()) }

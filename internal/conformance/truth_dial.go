@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -103,6 +104,23 @@ var dialLines = []line{
 		writes(t, c, nil)
 		require.NoError(t, c.CloseWrite())
 		reads(t, accept(t, p), "hello", nil)
+	}},
+	{"IPv6 is the same with addresses of 16 bytes, written in brackets", func(t *testing.T, l lab) {
+		p, err := l.stack.Bind(t.Context(), "tcp6", "")
+		if err != nil {
+			t.Skipf("no IPv6 here: %v", err)
+		}
+		defer p.Close()
+		_, err = l.dial(t.Context(), p)
+		require.Equal(t, undialled(p, os.NewSyscallError("connect", syscall.ECONNREFUSED)), err)
+		require.Equal(t, fmt.Sprintf("dial tcp [::1]:%d: connect: connection refused", p.Addr().(*net.TCPAddr).Port), err.Error())
+		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		c := l.client(t, p)
+		s := accept(t, p)
+		require.Equal(t, c.LocalAddr(), s.RemoteAddr())
+		require.Len(t, s.RemoteAddr().(*net.TCPAddr).IP, net.IPv6len)
+		require.NoError(t, c.Reset())
+		reads(t, s, "", failed(s, "read", "read", syscall.ECONNRESET))
 	}},
 	{"addresses are *net.TCPAddr, IPv4 ones in four bytes, each end's the other's mirror", func(t *testing.T, l lab) {
 		p := l.listen(t)

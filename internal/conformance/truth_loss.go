@@ -48,6 +48,18 @@ var lossLines = []line{
 		require.EqualError(t, err, "EOF")
 		writes(t, c, failed(c, "write", "write", syscall.EPIPE))
 	}},
+	{"a dialled connection's keep-alive is package net's: ETIMEDOUT after 15 s and nine times 15 s", func(t *testing.T, l lab) {
+		l.onlyVirtual(t, "would take 150 s")
+		p := l.listen(t)
+		zero := time.Now()
+		c, err := l.dial(t.Context(), p)
+		require.NoError(t, err)
+		defer c.Close()
+		supported(t, accept(t, p).Partition())
+
+		reads(t, c, "", failed(c, "read", "read", syscall.ETIMEDOUT))
+		require.Equal(t, 150*time.Second, time.Since(zero))
+	}},
 	{"bytes that nobody acknowledges are ETIMEDOUT in the end", func(t *testing.T, l lab) {
 		l.onlyVirtual(t, "would take 15 minutes (tcp_retries2)")
 		c, s := l.pair(t)

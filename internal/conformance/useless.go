@@ -8,6 +8,7 @@ package conformance
 //     written before the RST comes is a race, and when it comes can depend on a timer (the zero-window probe's);
 //   - a Read that waits beside a Fill that does: which of the two gets the one error of a RST;
 //   - Fill towards an end before it was accepted: its buffers grow when it is;
+//   - Drain after CloseRead: it would end wherever the queue happens to be empty;
 //   - a port that changes its answer while a Connect waits: the client notices when it next retransmits its SYN, after
 //     a second or more.
 
@@ -30,14 +31,16 @@ func (r *run) useless(s Step) string {
 	switch {
 	case e == nil || e.conn == nil:
 		return "there is no such end"
-	case (s.Op == Read || s.Op == Fill) && e.reading:
+	case e.reading && (s.Op == Read || s.Op == Fill || s.Op == Drain):
 		return "a Read waits"
-	case s.Op == Read && e.filling:
+	case e.filling && (s.Op == Read || s.Op == Drain):
 		return "a Fill waits"
 	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
 		return "its buffers are full"
 	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
 		return "the other end does not take it"
+	case s.Op == Drain && (e.shut || !e.peer.full || !e.peer.filling && !e.peer.half && !e.peer.closed):
+		return "there is nothing that ends"
 	case s.Op == CloseRead && e.half && e.peer.full, s.Op == CloseWrite && e.shut && e.peer.full:
 		return "the other end has filled the buffers"
 	}

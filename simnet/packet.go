@@ -1,0 +1,278 @@
+package simnet
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// packetRoom is how many bytes of datagrams wait for a reader; Linux's rmem_default. What comes when it is full is lost.
+const packetRoom = 212992
+
+// A PacketConn is a UDP socket: what [Network.ListenPacket] returns, and, connected, Dial. Its methods may be called from any
+// goroutine. What is sent arrives at once and in order, or, if nobody takes it, is answered with ICMP: then the next call
+// fails with ECONNREFUSED if the socket is connected.
+type PacketConn struct {
+	mu     *sync.Mutex // the network's
+	n      *Network
+	net    string
+	local  netip.AddrPort
+	remote netip.AddrPort // zero unless it is connected
+	la     *net.UDPAddr
+	ra     net.Addr // nil unless it is connected
+
+	queue         []datagram
+	queued        int // bytes
+	refusing      bool
+	soErr         syscall.Errno
+	closed        bool
+	readable      sync.Cond
+	readDeadline  deadline
+	writeDeadline deadline
+}
+
+var _ network.PacketPort = (*PacketConn)(nil)
+
+type datagram struct {
+	from netip.AddrPort
+	data []byte
+}
+
+// bindPacket takes an address; port 0 is any free one. The caller holds mu.
+func (n *Network) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, syscall.Errno) {
+	ip := a.Addr()
+	if !ip.IsLoopback() && !ip.IsUnspecified() {
+		return nil, syscall.EADDRNOTAVAIL
+	}
+	if a.Port() == 0 {
+		a = netip.AddrPortFrom(ip, n.packetPort(ip))
+	}
+	if a.Port() == 0 || n.packets[a] != nil || n.packetAt(a) != nil {
+		return nil, syscall.EADDRINUSE
+	}
+	c := &PacketConn{mu: &n.mu, n: n, net: nw, local: a, remote: remote, la: net.UDPAddrFromAddrPort(a)}
+	if remote.IsValid() {
+		c.ra = net.UDPAddrFromAddrPort(remote)
+	}
+	c.readable.L = &n.mu
+	n.packets[a] = c
+	return c, 0
+}
+
+// packetPort returns a free port, or 0.
+func (n *Network) packetPort(ip netip.Addr) uint16 {
+	for range lastEphemeral - firstEphemeral + 1 {
+		if n.lastPacket++; n.lastPacket < firstEphemeral || n.lastPacket > lastEphemeral {
+			n.lastPacket = firstEphemeral
+		}
+		if n.packetAt(netip.AddrPortFrom(ip, n.lastPacket)) == nil {
+			return n.lastPacket
+		}
+	}
+	return 0
+}
+
+// packetAt returns the socket that takes what is sent to an address.
+func (n *Network) packetAt(a netip.AddrPort) *PacketConn {
+	any4, any6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	for _, ip := range []netip.Addr{a.Addr(), any4, any6} {
+		c := n.packets[netip.AddrPortFrom(ip, a.Port())]
+		if c != nil && (ip != any4 || a.Addr().Is4()) && (ip != any6 || c.net == "udp" || a.Addr().Is6()) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (c *PacketConn) opError(op string, to net.Addr, err error) error {
+	return &net.OpError{Op: op, Net: c.net, Source: c.la, Addr: to, Err: err}
+}
+
+func (c *PacketConn) takeError() error {
+	e := c.soErr
+	c.soErr = 0
+	if e == 0 {
+		return nil
+	}
+	return e
+}
+
+// ReadFrom takes the next datagram. What of it does not fit into b is lost.
+func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.receive(b, "recvfrom")
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+// Read is ReadFrom without the address.
+func (c *PacketConn) Read(b []byte) (int, error) {
+	n, _, err := c.receive(b, "read")
+	return n, err
+}
+
+func (c *PacketConn) receive(b []byte, call string) (int, netip.AddrPort, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		switch {
+		case c.closed:
+			return 0, netip.AddrPort{}, c.opError("read", c.ra, net.ErrClosed)
+		case c.readDeadline.expired:
+			return 0, netip.AddrPort{}, c.opError("read", c.ra, errDeadline)
+		case c.soErr != 0:
+			return 0, netip.AddrPort{}, c.opError("read", c.ra, os.NewSyscallError(call, c.takeError()))
+		case len(c.queue) > 0:
+			d := c.queue[0]
+			c.queue = c.queue[1:]
+			c.queued -= len(d.data)
+			return copy(b, d.data), d.from, nil
+		}
+		c.readable.Wait()
+	}
+}
+
+// WriteTo sends a datagram. A connected socket has Write for that.
+func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	to, ok := addr.(*net.UDPAddr)
+	switch {
+	case !ok:
+		return 0, c.opError("write", addr, syscall.EINVAL)
+	case c.remote.IsValid():
+		return 0, c.opError("write", addr, net.ErrWriteToConnected)
+	}
+	a := to.AddrPort()
+	return c.send(b, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), addr, "sendto")
+}
+
+// Write sends a datagram to the address that the socket is connected to.
+func (c *PacketConn) Write(b []byte) (int, error) {
+	if !c.remote.IsValid() {
+		return 0, c.opError("write", nil, sys("write", syscall.EDESTADDRREQ))
+	}
+	return c.send(b, c.remote, c.ra, "write")
+}
+
+// maxDatagram is what IPv4 leaves for UDP's data.
+const maxDatagram = 65507
+
+func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call string) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	switch {
+	case c.closed:
+		err = net.ErrClosed
+	case c.writeDeadline.expired:
+		err = errDeadline
+	case c.soErr != 0:
+		err = os.NewSyscallError(call, c.takeError())
+	case len(b) > maxDatagram:
+		err = sys(call, syscall.EMSGSIZE)
+	case !to.Addr().IsLoopback() && !to.Addr().IsUnspecified():
+		err = sys(call, syscall.ENETUNREACH)
+	}
+	if err != nil {
+		return 0, c.opError("write", addr, err)
+	}
+	if c.n.slow() {
+		b = slices.Clone(b)
+	}
+	c.n.after(func() { c.deliver(b, to) }, nil)
+	return len(b), nil
+}
+
+// deliver lets a datagram arrive, or ICMP come back.
+func (c *PacketConn) deliver(b []byte, to netip.AddrPort) {
+	own := loopback4
+	if to.Addr().Is6() {
+		own = loopback6
+	}
+	from := c.local
+	if from.Addr().IsUnspecified() {
+		from = netip.AddrPortFrom(own, from.Port())
+	}
+	if to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(own, to.Port())
+	}
+	p := c.n.packetAt(to)
+	switch {
+	case p == nil || p.refusing || p.remote.IsValid() && p.remote != from:
+		if c.remote.IsValid() {
+			c.soErr = syscall.ECONNREFUSED
+			c.readable.Broadcast()
+		}
+	case p.queued+len(b) <= packetRoom:
+		p.queue = append(p.queue, datagram{from, append([]byte(nil), b...)})
+		p.queued += len(b)
+		p.readable.Broadcast()
+	}
+}
+
+// Close frees the address. What was not read is lost.
+func (c *PacketConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.opError("close", c.ra, net.ErrClosed)
+	}
+	c.closed, c.queue = true, nil
+	delete(c.n.packets, c.local)
+	c.n.drop(&c.readDeadline.event)
+	c.n.drop(&c.writeDeadline.event)
+	c.readable.Broadcast()
+	return nil
+}
+
+// LocalAddr returns a [*net.UDPAddr].
+func (c *PacketConn) LocalAddr() net.Addr { return c.la }
+
+// RemoteAddr returns a [*net.UDPAddr], or nil if the socket is not connected.
+func (c *PacketConn) RemoteAddr() net.Addr { return c.ra }
+
+// SetDeadline is that of [net.PacketConn].
+func (c *PacketConn) SetDeadline(t time.Time) error { return c.setDeadlines(t, true, true) }
+
+// SetReadDeadline is that of [net.PacketConn].
+func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, true, false) }
+
+// SetWriteDeadline is that of [net.PacketConn]. No write waits, but one after the deadline fails.
+func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, false, true) }
+
+func (c *PacketConn) setDeadlines(t time.Time, read, write bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
+	}
+	if read {
+		c.readDeadline.set(c.n, t, c.readable.Broadcast)
+	}
+	if write {
+		c.writeDeadline.set(c.n, t, func() {})
+	}
+	return nil
+}
+
+// Refuse answers what arrives with ICMP port unreachable; see [network.PacketPort].
+func (c *PacketConn) Refuse() error { return c.refuse(true) }
+
+// Serve lets datagrams arrive again.
+func (c *PacketConn) Serve() error { return c.refuse(false) }
+
+func (c *PacketConn) refuse(yes bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.opError("refuse", nil, net.ErrClosed)
+	}
+	c.refusing = yes
+	return nil
+}
