@@ -16,11 +16,14 @@ func ExampleDialer() {
 	}
 	defer ln.Close()
 
-	c, err := client.Dialer{Timeout: 50 * time.Millisecond}.Dial("tcp", ln.Addr().String())
+	c, err := client.Dialer{Timeout: time.Minute}.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		panic(err)
 	}
 	defer c.Close()
+	if err := c.SetTimeout(50 * time.Millisecond); err != nil {
+		panic(err)
+	}
 	for range 2 {
 		_, err = c.Read(make([]byte, 1))
 		var ne net.Error

@@ -37,6 +37,6 @@
 // # How it waits
 //
 // Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between: it has no goroutine of its own.
-// A Network may be made outside a bubble and used inside. While connections and timers of one bubble are alive, it must
-// not be used in another.
+// A Network may be made outside a bubble and used inside, and outside again. While connections of one bubble are open, it
+// must be used neither in another nor outside: it goes by one clock at a time.
 package simnet

@@ -74,9 +74,10 @@ func (n *Network) wind() {
 func (n *Network) tick(number int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.agenda.number == number {
-		n.agenda.timer = nil
+	if n.agenda.number != number {
+		return // another has taken its place, perhaps by another clock
 	}
+	n.agenda.timer = nil
 	for now := time.Now(); len(n.agenda.events) > 0 && !n.agenda.events[0].at.After(now); {
 		e := heap.Pop(&n.agenda.events).(*event)
 		e.do()

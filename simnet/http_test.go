@@ -201,9 +201,9 @@ func TestIdleTimeoutOfAnHTTPClient(t *testing.T) {
 			return string(b)
 		}
 		first := from()
-		time.Sleep(limit - 1) // rules:allow in a bubble
+		time.Sleep(limit - 1) // rules:allow it is in a bubble
 		assert.Equal(t, first, from())
-		time.Sleep(limit + 1) // rules:allow in a bubble
+		time.Sleep(limit + 1) // rules:allow it is in a bubble
 		assert.NotEqual(t, first, from())
 	})
 }

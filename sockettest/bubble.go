@@ -1,0 +1,158 @@
+package sockettest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in real time.
+const bubblePatience = 5 * time.Second
+
+// Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and sees to two things that bite there.
+//
+// Package net's resolver is used once before, outside: were its first use in a bubble, the process would die at the next
+// one outside (go.dev/issue/80903). And when the clock of the bubble stands still, since one of its goroutines waits for
+// something that is not of the bubble (a mutex, a real socket, a channel that was made outside), nobody would tell before
+// go test gives up after ten minutes: Bubble prints who waits where, to standard error, once that has lasted for 5 s.
+//
+// Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
+func Bubble(t *testing.T, f func(t *testing.T)) {
+	if t == nil {
+		_ = errNilTB("Bubble")
+		return
+	}
+	t.Helper()
+	if f == nil {
+		t.Fatalf("bad argument: sockettest.Bubble: f is nil; want the function to run in the bubble")
+	}
+	warmResolver()
+	w := watchdog{patience: bubblePatience, report: func(s string) {
+		fmt.Fprintf(os.Stderr, "sockettest.Bubble: %s: %s\n", t.Name(), s)
+	}}
+	w.guard(func(inside func()) {
+		synctest.Test(t, func(t *testing.T) {
+			inside()
+			f(t)
+		})
+	})
+}
+
+// warmResolver makes the channels that package net's two resolvers keep for the life of the process, outside any bubble.
+var warmResolver = sync.OnceFunc(func() {
+	ctx, cancel := context.WithTimeout(context.Background(), bubblePatience)
+	defer cancel()
+	_, _ = net.DefaultResolver.LookupHost(ctx, "localhost")
+	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(ctx, "localhost")
+})
+
+// A watchdog looks from outside who holds up a bubble.
+type watchdog struct {
+	patience time.Duration
+	report   func(string)
+}
+
+// guard watches until run returns. run calls inside from within the bubble.
+func (w watchdog) guard(run func(inside func())) {
+	var bubble atomic.Pointer[string]
+	over := make(chan struct{}) // closed when run has returned
+	var wg sync.WaitGroup
+	wg.Go(func() { w.watch(&bubble, over) })
+	defer wg.Wait()
+	defer close(over)
+	run(func() {
+		own := bubbleOf(ownHeader())
+		bubble.Store(&own)
+	})
+}
+
+// watch looks now and then. A goroutine that is found in the same wait for as long as patience lasts is reported, once.
+func (w watchdog) watch(bubble *atomic.Pointer[string], over <-chan struct{}) {
+	tick := time.NewTicker(w.patience / 5)
+	defer tick.Stop()
+	since, told := map[string]time.Time{}, map[string]bool{}
+	for {
+		select {
+		case <-over:
+			return
+		case <-tick.C:
+		}
+		own := bubble.Load()
+		if own == nil {
+			continue
+		}
+		now, still := time.Now(), map[string]time.Time{}
+		for _, g := range holdingUp(*own, allStacks()) {
+			first, seen := since[g]
+			if !seen {
+				first = now
+			}
+			still[g] = first
+			if now.Sub(first) >= w.patience && !told[g] {
+				told[g] = true
+				w.report(fmt.Sprintf("for %s a goroutine has kept the clock from going on, since what it waits for is not of the"+
+					" bubble (testing/synctest):\n%s", digits(w.patience), g))
+			}
+		}
+		since = still
+	}
+}
+
+// holdingUp returns the goroutines of a bubble whose wait is not durable.
+func holdingUp(bubble, dump string) []string {
+	var list []string
+	for g := range strings.SplitSeq(dump, "\n\n") {
+		header, _, _ := strings.Cut(g, "\n")
+		if bubbleOf(header) != bubble || strings.Contains(header, "(durable)") {
+			continue
+		}
+		_, state, _ := strings.Cut(header, "[")
+		state, _, _ = strings.Cut(state, ",")
+		if state == "running" || state == "runnable" {
+			continue
+		}
+		list = append(list, withoutMinutes(g))
+	}
+	return list
+}
+
+// bubbleOf reads "goroutine 9 [running, synctest bubble 1]:".
+func bubbleOf(header string) string {
+	_, number, ok := strings.Cut(header, "synctest bubble ")
+	if !ok {
+		return ""
+	}
+	number, _, _ = strings.Cut(number, "]")
+	return number
+}
+
+// withoutMinutes takes out of the header how long the goroutine has waited, which changes.
+func withoutMinutes(g string) string {
+	header, rest, _ := strings.Cut(g, "\n")
+	parts := strings.Split(header, ", ")
+	parts = slices.DeleteFunc(parts, func(s string) bool { return strings.HasSuffix(s, " minutes") })
+	return strings.Join(parts, ", ") + "\n" + rest
+}
+
+func ownHeader() string {
+	b := make([]byte, 128)
+	header, _, _ := strings.Cut(string(b[:runtime.Stack(b, false)]), "\n")
+	return header
+}
+
+func allStacks() string {
+	for b := make([]byte, 1<<16); ; b = make([]byte, 2*len(b)) {
+		if n := runtime.Stack(b, true); n < len(b) {
+			return string(b[:n])
+		}
+	}
+}

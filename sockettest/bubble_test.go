@@ -1,0 +1,81 @@
+package sockettest
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestBubbleRunsInVirtualTime(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	Bubble(t, func(t *testing.T) {
+		require.True(t, virtual())
+		inside := time.Now()
+		time.Sleep(time.Hour)
+		assert.Equal(t, time.Hour, time.Since(inside))
+	})
+	assert.Less(t, time.Since(begin), time.Hour)
+	assert.False(t, virtual())
+}
+
+// Without the resolver's first use outside, the second lookup would kill the process (go.dev/issue/80903).
+func TestBubbleLeavesTheResolverUsable(t *testing.T) {
+	t.Parallel()
+	lookup := func() { _, _ = net.DefaultResolver.LookupHost(t.Context(), "localhost") }
+	Bubble(t, func(*testing.T) { lookup() })
+	lookup()
+}
+
+// The watchdog names who waits for what is not of the bubble, whose clock stands still meanwhile.
+func TestWatchdogNamesWhoHoldsUpTheBubble(t *testing.T) {
+	t.Parallel()
+	outside := make(chan struct{}) // closed by the report
+	var reports []string
+	w := watchdog{patience: 20 * time.Millisecond, report: func(s string) {
+		reports = append(reports, s)
+		close(outside)
+	}}
+	w.guard(func(inside func()) {
+		synctest.Test(t, func(t *testing.T) {
+			inside()
+			begin := time.Now()
+			var wg sync.WaitGroup
+			wg.Go(func() { waitsOutside(outside) })
+			wg.Go(func() { time.Sleep(time.Hour) })
+			wg.Wait()
+			assert.Equal(t, time.Hour, time.Since(begin))
+		})
+	})
+	require.Len(t, reports, 1)
+	assert.Contains(t, reports[0], "for 20ms a goroutine has kept the clock from going on")
+	assert.Contains(t, reports[0], "[chan receive, synctest bubble ")
+	assert.Contains(t, reports[0], "sockettest.waitsOutside")
+}
+
+func waitsOutside(c <-chan struct{}) { <-c }
+
+func TestHoldingUpReadsStacks(t *testing.T) {
+	t.Parallel()
+	const dump = `goroutine 9 [running, synctest bubble 1]:
+a()
+
+goroutine 7 [synctest.Run (durable), synctest bubble 1]:
+b()
+
+goroutine 11 [sync.Mutex.Lock, 3 minutes, synctest bubble 1]:
+c()
+
+goroutine 12 [IO wait, synctest bubble 2]:
+d()
+
+goroutine 13 [IO wait]:
+e()`
+	assert.Equal(t, []string{"goroutine 11 [sync.Mutex.Lock, synctest bubble 1]:\nc()"}, holdingUp("1", dump))
+	assert.Empty(t, holdingUp("3", dump))
+}
