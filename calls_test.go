@@ -2,11 +2,9 @@ package scenarios_test
 
 import (
 	"context"
-	"net"
 	"os"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -53,13 +51,17 @@ func reading(t *testing.T, w world, ep *fixtures.Endpoint) func() error {
 }
 
 // TestScenarioLimitIsForEachCall: each call has the whole limit again, so that a slow peer that goes on is heard out. In
-// virtual time, where a machine that stalls takes nothing of the limit.
+// virtual time alone: on the kernel a machine that stalls would take its part of a limit.
 func TestScenarioLimitIsForEachCall(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		peer, ours := net.Pipe()
-		d := client.Dialer{Timeout: limit, Connect: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
-		c, err := d.DialContext(t.Context(), "tcp", "peer")
+	sockettest.Bubble(t, func(t *testing.T) {
+		w := simulated(t)
+		ln, err := w.listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		c, err := w.dialer(limit).DialContext(t.Context(), "tcp", ln.Addr().String())
+		require.NoError(t, err)
+		peer, err := ln.Accept()
 		require.NoError(t, err)
 		var serving sync.WaitGroup
 		serving.Go(func() {
@@ -85,26 +87,27 @@ func TestScenarioLimitIsForEachCall(t *testing.T) {
 
 // TestScenarioDefaultInEveryGoroutine: the default holds for sockets made afterwards, anywhere; earlier ones keep theirs.
 func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
-	sockettest.NoLeaks(t)
-	silent := sockettest.Start(t, fixtures.Silent{})
-	hole := sockettest.Start(t, fixtures.BlackHole{})
-	earlier, err := client.Dialer{}.Dial("tcp", silent.Addr())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = earlier.Close() })
+	inTurn(t, "100", func(t *testing.T, w world) {
+		silent := sockettest.Start(t, fixtures.Silent{}, w.on)
+		hole := sockettest.Start(t, fixtures.BlackHole{}, w.on)
+		earlier, err := w.dialer(0).Dial("tcp", silent.Addr())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = earlier.Close() })
 
-	client.SetDefaultTimeout(t, limit)
-	var wg sync.WaitGroup
-	for range 100 {
-		wg.Go(func() {
-			sockettest.Expect(t, hole, sockettest.TimedOut.After(limit).In("connect"), dialing(client.Dialer{}, hole.Addr()))
+		client.SetDefaultTimeout(t, limit)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				sockettest.Expect(t, hole, sockettest.TimedOut.After(limit).In("connect"), dialing(w.dialer(0), hole.Addr()))
+			})
+		}
+		wg.Wait()
+		assert.Zero(t, earlier.Timeout())
+		show(t, w, "3: recv on an earlier socket", silent, sockettest.Blocked.For(2*limit), func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, func() { _ = earlier.Close() })()
+			_, err := earlier.Read(make([]byte, 1))
+			return err
 		})
-	}
-	wg.Wait()
-	assert.Zero(t, earlier.Timeout())
-	show(t, kernel(), "3: recv on an earlier socket", silent, sockettest.Blocked.For(2*limit), func(ctx context.Context) error {
-		defer context.AfterFunc(ctx, func() { _ = earlier.Close() })()
-		_, err := earlier.Read(make([]byte, 1))
-		return err
 	})
 }
 

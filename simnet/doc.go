@@ -2,7 +2,7 @@
 // bubble, where an hour takes microseconds, and in real time outside one.
 //
 //	func TestReadTimeout(t *testing.T) {
-//		synctest.Test(t, func(t *testing.T) {
+//		sockettest.Bubble(t, func(t *testing.T) {
 //			nw := simnet.New(t)
 //			ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(nw))
 //			client := db.Client{Addr: ep.Addr(), Dial: nw.DialContext, ReadTimeout: 30 * time.Second}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
@@ -16,7 +15,7 @@ import (
 
 // A test to paste: a client that is to give up after 30 s, in microseconds.
 func TestReadTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
 		const limit = 30 * time.Second
 		sockettest.NoLeaks(t)
 		nw := simnet.New(t)

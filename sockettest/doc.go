@@ -11,5 +11,6 @@
 //
 // There are three verbs. [Start] runs a fixture until the test ends. [Expect] runs an operation and judges its outcome
 // and its time. [NoLeaks] fails a test that leaves goroutines or connections. Times are never early, and late only by
-// what the operation lost beyond a reference timer that ran beside it, so that a busy machine fails no correct client.
+// what the operation lost beyond a reference timer that ran beside it, so that a busy machine fails no correct client. In a
+// [Bubble], on a network of package simnet, they are exact.
 package sockettest

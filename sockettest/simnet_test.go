@@ -94,7 +94,7 @@ func TestBlockedInABubble(t *testing.T) {
 		sockettest.NoLeaks(t)
 		nw := simnet.New(t)
 		ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(nw))
-		sockettest.Expect(t, ep, sockettest.Blocked.For(24*time.Hour), func() error {
+		r := sockettest.Expect(t, ep, sockettest.Blocked.For(24*time.Hour), func() error {
 			c, err := nw.Dial("tcp", ep.Addr())
 			if err != nil {
 				return err
@@ -103,6 +103,7 @@ func TestBlockedInABubble(t *testing.T) {
 			_, err = c.Read(make([]byte, 1))
 			return err
 		})
+		assert.Equal(t, "read", r.Phase)
 	})
 }
 
