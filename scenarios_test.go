@@ -11,12 +11,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -55,28 +52,24 @@ func dialing(d client.Dialer, addr string) func(context.Context) error {
 // TestScenarioThreeWaysToEnd: opening a socket is accepted, rejected, or never answered.
 func TestScenarioThreeWaysToEnd(t *testing.T) {
 	t.Parallel()
+	unanswered := sockettest.TimedOut.After(limit).In("connect")
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
+		limit   time.Duration
 		want    sockettest.Want
-		is      error
+		exact   sockettest.Want // in virtual time
 	}{
-		{"accept: both sides send and receive", fixtures.Echo{}, sockettest.Accepted.Before(ample), nil},
-		{"reject: nobody listens", fixtures.Refused{}, rejected(ample), refusal()},
-		{"accept timeout: nobody answers", fixtures.BlackHole{}, sockettest.TimedOut.After(limit).In("connect"), nil},
+		{"accept: both sides send and receive", fixtures.Echo{}, ample, sockettest.Accepted.Before(ample), sockettest.Accepted.At(0)},
+		{"reject: nobody listens", fixtures.Refused{}, ample, rejected(ample), rejectedAtOnce},
+		{"accept timeout: nobody answers", fixtures.BlackHole{}, limit, unanswered, unanswered},
 	} {
 		for _, family := range families {
-			t.Run(tt.name+"/"+family, func(t *testing.T) {
-				t.Parallel()
-				sockettest.NoLeaks(t)
-				ep := sockettest.Start(t, tt.fixture, sockettest.Network(family))
-				d := client.Dialer{Timeout: limit}
-				if tt.is != nil || tt.fixture == (fixtures.Echo{}) {
-					d.Timeout = ample
-				}
-				r := show(t, "settimeout, then connect", ep, tt.want, dialing(d, ep.Addr()))
-				if tt.is != nil {
-					assert.ErrorIs(t, r.Err, tt.is)
+			onBoth(t, tt.name+"/"+family, func(t *testing.T, w world) {
+				ep := sockettest.Start(t, tt.fixture, w.on, sockettest.Network(family))
+				r := show(t, w, "settimeout, then connect", ep, w.want(tt.want, tt.exact), dialing(w.dialer(tt.limit), ep.Addr()))
+				if r.Outcome == sockettest.Rejected {
+					assert.ErrorIs(t, r.Err, w.refusal)
 				}
 			})
 		}
@@ -95,9 +88,8 @@ func TestScenarioWrongParameters(t *testing.T) {
 		{"unknown network", "carrier pigeon", "127.0.0.1:80", isA[net.UnknownNetworkError]},
 		{"no address of that family", "tcp6", "127.0.0.1:80", isA[*net.AddrError]},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			_, err := client.Dialer{}.Dial(tt.network, tt.address)
+		onBoth(t, tt.name, func(t *testing.T, w world) {
+			_, err := w.dialer(0).Dial(tt.network, tt.address)
 			require.True(t, tt.is(err), "%T %v", err, err)
 			assert.Equal(t, sockettest.Rejected, sockettest.Classify(err)[0].Outcome)
 		})
@@ -108,12 +100,13 @@ func isA[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
 
 // servers are the tutorial's one, that binds and never listens, and the two that answer the same on every platform. Where
 // the limit is not to play, it is ample: on a machine that stalls, a short one would.
-func servers() []server {
+func servers(w world) []server {
+	refusal := w.want(rejected(ample), rejectedAtOnce)
 	silence := server{"BlackHole", fixtures.BlackHole{}, sockettest.Blocked.For(limit), limit, sockettest.TimedOut.After(limit).In("connect")}
-	refusing := server{"Refused", fixtures.Refused{}, rejected(ample), ample, rejected(ample)}
+	refusing := server{"Refused", fixtures.Refused{}, refusal, ample, refusal}
 	bound := refusing
-	if runtime.GOOS == "darwin" || runtime.GOOS == "openbsd" || runtime.GOOS == "netbsd" {
-		bound = silence // the platform's own answer: none
+	if w.mute {
+		bound = silence
 	}
 	bound.name, bound.fixture = "BoundOnly", fixtures.BoundOnly{}
 	return []server{bound, refusing, silence}
@@ -127,14 +120,15 @@ type server struct {
 	limited   sockettest.Want // of a client that gives up after limit
 }
 
-// eachServer runs f on every server and family, one after the other: the default timeout is the whole process's.
-func eachServer(t *testing.T, f func(t *testing.T, s server, ep *fixtures.Endpoint)) {
+// eachServer runs f on both stacks on every server and family, one after the other: the default timeout is the whole
+// process's.
+func eachServer(t *testing.T, f func(t *testing.T, w world, s server, ep *fixtures.Endpoint)) {
 	t.Helper()
-	for _, s := range servers() {
+	for i, s := range servers(kernel()) {
 		for _, family := range families {
-			t.Run(s.name+"/"+family, func(t *testing.T) {
-				sockettest.NoLeaks(t)
-				f(t, s, sockettest.Start(t, s.fixture, sockettest.Network(family)))
+			inTurn(t, s.name+"/"+family, func(t *testing.T, w world) {
+				s := servers(w)[i]
+				f(t, w, s, sockettest.Start(t, s.fixture, w.on, sockettest.Network(family)))
 			})
 		}
 	}
@@ -142,203 +136,72 @@ func eachServer(t *testing.T, f func(t *testing.T, s server, ep *fixtures.Endpoi
 
 // TestScenario1NoTimeout: connect, and wait for as long as it takes.
 func TestScenario1NoTimeout(t *testing.T) {
-	eachServer(t, func(t *testing.T, s server, ep *fixtures.Endpoint) {
-		show(t, "1: connect, no timeout", ep, s.unlimited, dialing(client.Dialer{}, ep.Addr()))
+	eachServer(t, func(t *testing.T, w world, s server, ep *fixtures.Endpoint) {
+		show(t, w, "1: connect, no timeout", ep, s.unlimited, dialing(w.dialer(0), ep.Addr()))
 	})
 }
 
 // TestScenario1StillWaiting: a call that heeds no context is let go by the fixture, with the next SYN.
 func TestScenario1StillWaiting(t *testing.T) {
 	t.Parallel()
-	sockettest.NoLeaks(t)
-	ep := sockettest.Start(t, fixtures.BlackHole{})
-	show(t, "1: connect, no timeout, no context", ep, sockettest.Blocked.For(limit), func() error {
-		_, err := client.Dialer{}.Dial("tcp", ep.Addr())
-		return err
+	onBoth(t, "BlackHole", func(t *testing.T, w world) {
+		ep := sockettest.Start(t, fixtures.BlackHole{}, w.on)
+		show(t, w, "1: connect, no timeout, no context", ep, sockettest.Blocked.For(limit), func() error {
+			_, err := w.dialer(0).Dial("tcp", ep.Addr())
+			return err
+		})
 	})
 }
 
 // TestScenario2SetTimeout: the socket gives up once its limit has passed.
 func TestScenario2SetTimeout(t *testing.T) {
-	eachServer(t, func(t *testing.T, s server, ep *fixtures.Endpoint) {
-		show(t, "2: settimeout, then connect", ep, s.limited, dialing(client.Dialer{Timeout: s.limit}, ep.Addr()))
+	eachServer(t, func(t *testing.T, w world, s server, ep *fixtures.Endpoint) {
+		show(t, w, "2: settimeout, then connect", ep, s.limited, dialing(w.dialer(s.limit), ep.Addr()))
 	})
 }
 
 // TestScenario3SetDefaultTimeout: so does every new socket, once the default is set.
 func TestScenario3SetDefaultTimeout(t *testing.T) {
-	eachServer(t, func(t *testing.T, s server, ep *fixtures.Endpoint) {
+	eachServer(t, func(t *testing.T, w world, s server, ep *fixtures.Endpoint) {
 		client.SetDefaultTimeout(t, s.limit)
-		show(t, "3: setdefaulttimeout, then connect", ep, s.limited, dialing(client.Dialer{}, ep.Addr()))
+		show(t, w, "3: setdefaulttimeout, then connect", ep, s.limited, dialing(w.dialer(0), ep.Addr()))
 	})
 	assert.Zero(t, client.DefaultTimeout(), "it ends with the test that set it")
 }
 
 // TestScenarioAsInTheTutorial keeps its 3 s.
 func TestScenarioAsInTheTutorial(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 3 s; not with -short")
-	}
 	t.Parallel()
 	const three = 3 * time.Second
-	sockettest.NoLeaks(t)
-	ep := sockettest.Start(t, fixtures.BlackHole{})
-	show(t, "2: settimeout(3), then connect", ep, sockettest.TimedOut.After(three).In("connect"),
-		dialing(client.Dialer{Timeout: three}, ep.Addr()))
+	onBoth(t, "BlackHole", func(t *testing.T, w world) {
+		if testing.Short() && w.real() {
+			t.Skip("takes 3 s; not with -short")
+		}
+		ep := sockettest.Start(t, fixtures.BlackHole{}, w.on)
+		show(t, w, "2: settimeout(3), then connect", ep, sockettest.TimedOut.After(three).In("connect"), dialing(w.dialer(three), ep.Addr()))
+	})
 }
 
 // TestScenarioErrno: on Linux, a connect to a socket that is bound and not listening fails with errno 111.
 func TestScenarioErrno(t *testing.T) {
 	t.Parallel()
-	ep := sockettest.Start(t, fixtures.BoundOnly{})
-	_, err := client.Dialer{Timeout: ample}.Dial("tcp", ep.Addr())
-	switch runtime.GOOS {
-	case "linux":
-		errno, ok := errors.AsType[syscall.Errno](err)
-		require.True(t, ok)
-		assert.Equal(t, syscall.ECONNREFUSED, errno)
-		assert.EqualValues(t, 111, errno)
-	case "darwin", "openbsd", "netbsd":
-		assert.Equal(t, sockettest.TimedOut, sockettest.Classify(err)[0].Outcome)
-	default:
-		assert.Equal(t, sockettest.Rejected, sockettest.Classify(err)[0].Outcome)
-	}
-}
-
-// TestScenarioEachCall: the timeout bounds connect, accept, send and recv alike.
-func TestScenarioEachCall(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		call    string
-		fixture fixtures.Fixture
-		do      func(t *testing.T, ep *fixtures.Endpoint) (op func() error)
-	}{
-		{"connect", fixtures.BlackHole{}, func(_ *testing.T, ep *fixtures.Endpoint) func() error {
-			return func() error { _, err := client.Dialer{Timeout: limit}.Dial("tcp", ep.Addr()); return err }
-		}},
-		{"accept", fixtures.Echo{}, func(t *testing.T, _ *fixtures.Endpoint) func() error {
-			ln := listen(t)
-			require.NoError(t, ln.SetTimeout(limit))
-			return func() error { _, err := ln.Accept(); return err }
-		}},
-		{"read", fixtures.Silent{}, func(t *testing.T, ep *fixtures.Endpoint) func() error {
-			c := connect(t, ep)
-			return func() error { _, err := c.Read(make([]byte, 1)); return err }
-		}},
-		{"read", fixtures.SlowAccept{Delay: time.Hour}, func(t *testing.T, ep *fixtures.Endpoint) func() error {
-			c := connect(t, ep)
-			return func() error { _, err := c.Read(make([]byte, 1)); return err }
-		}},
-		{"write", fixtures.NeverRead{}, func(t *testing.T, ep *fixtures.Endpoint) func() error {
-			c, much := connect(t, ep), make([]byte, 1<<20)
-			return func() error { _, err := c.Write(much); return err }
-		}},
-	} {
-		t.Run(tt.call+" "+ep(tt.fixture), func(t *testing.T) {
-			t.Parallel()
-			sockettest.NoLeaks(t)
-			ep := sockettest.Start(t, tt.fixture)
-			show(t, "settimeout, then "+tt.call, ep, sockettest.TimedOut.After(limit).In(tt.call), tt.do(t, ep))
-		})
-	}
-}
-
-// TestScenarioLimitIsForEachCall: each call has the whole limit again, so that a slow peer that goes on is heard out. In
-// virtual time, where a machine that stalls takes nothing of the limit.
-func TestScenarioLimitIsForEachCall(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		peer, ours := net.Pipe()
-		d := client.Dialer{Timeout: limit, Connect: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
-		c, err := d.DialContext(t.Context(), "tcp", "peer")
-		require.NoError(t, err)
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			defer peer.Close()
-			for range 5 {
-				time.Sleep(limit - 1)
-				_, _ = peer.Write([]byte("x"))
+	onBoth(t, "BoundOnly", func(t *testing.T, w world) {
+		ep := sockettest.Start(t, fixtures.BoundOnly{}, w.on)
+		_, err := w.dialer(ample).Dial("tcp", ep.Addr())
+		switch {
+		case w.mute:
+			assert.Equal(t, sockettest.TimedOut, sockettest.Classify(err)[0].Outcome)
+		case w.real() && runtime.GOOS != "linux":
+			assert.Equal(t, sockettest.Rejected, sockettest.Classify(err)[0].Outcome)
+		default:
+			errno, ok := errors.AsType[syscall.Errno](err)
+			require.True(t, ok)
+			assert.Equal(t, syscall.ECONNREFUSED, errno)
+			if runtime.GOOS == "linux" {
+				assert.EqualValues(t, 111, errno)
 			}
-			_, _ = peer.Read(make([]byte, 1)) // until the client closes
-		})
-		begin := time.Now()
-		for range 5 {
-			_, err := c.Read(make([]byte, 1))
-			require.NoError(t, err)
 		}
-		_, err = c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		assert.Equal(t, 6*limit-5, time.Since(begin))
-		require.NoError(t, c.Close())
-		serving.Wait()
 	})
-}
-
-// TestScenarioDefaultInEveryGoroutine: the default holds for sockets made afterwards, anywhere; earlier ones keep theirs.
-func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
-	sockettest.NoLeaks(t)
-	silent := sockettest.Start(t, fixtures.Silent{})
-	hole := sockettest.Start(t, fixtures.BlackHole{})
-	earlier, err := client.Dialer{}.Dial("tcp", silent.Addr())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = earlier.Close() })
-
-	client.SetDefaultTimeout(t, limit)
-	var wg sync.WaitGroup
-	for range 100 {
-		wg.Go(func() {
-			sockettest.Expect(t, hole, sockettest.TimedOut.After(limit).In("connect"), dialing(client.Dialer{}, hole.Addr()))
-		})
-	}
-	wg.Wait()
-	assert.Zero(t, earlier.Timeout())
-	show(t, "3: recv on an earlier socket", silent, sockettest.Blocked.For(2*limit), func(ctx context.Context) error {
-		defer context.AfterFunc(ctx, func() { _ = earlier.Close() })()
-		_, err := earlier.Read(make([]byte, 1))
-		return err
-	})
-}
-
-// TestScenarioSlowServer: a server that is slow to accept does not delay the connect, one whose handshake is slow does.
-func TestScenarioSlowServer(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		fixture fixtures.Fixture
-		limit   time.Duration
-		want    sockettest.Want
-	}{
-		{"accepts in time", fixtures.SlowAccept{Delay: limit}, ample, sockettest.Accepted.After(limit).Before(ample)},
-		{"answers in time", fixtures.SlowHandshake{Delay: limit}, ample, sockettest.Accepted.After(limit).Before(ample)},
-		{"answers too late", fixtures.SlowHandshake{Delay: time.Hour}, limit, sockettest.TimedOut.After(limit).In("connect")},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			sockettest.NoLeaks(t)
-			ep := sockettest.Start(t, tt.fixture)
-			show(t, "settimeout, then connect, send, recv", ep, tt.want, dialing(client.Dialer{Timeout: tt.limit}, ep.Addr()))
-		})
-	}
-}
-
-// connect opens a socket with the limit on each call, closed with the test.
-func connect(t *testing.T, ep *fixtures.Endpoint) *client.Conn {
-	t.Helper()
-	c, err := client.Dialer{Timeout: ample}.Dial("tcp", ep.Addr())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	require.NoError(t, c.SetTimeout(limit))
-	return c
-}
-
-func listen(t *testing.T) *client.Listener {
-	t.Helper()
-	below, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = below.Close() })
-	ln, err := client.NewListener(below)
-	require.NoError(t, err)
-	return ln
 }
 
 // rejected is how a client that gives up after d sees a refusal. Windows asks again for 2 s before it tells.
@@ -349,9 +212,5 @@ func rejected(d time.Duration) sockettest.Want {
 	return sockettest.Rejected.Before(d).In("connect")
 }
 
-func refusal() error {
-	if runtime.GOOS == "windows" {
-		return syscall.Errno(10061) // WSAECONNREFUSED
-	}
-	return syscall.ECONNREFUSED
-}
+// rejectedAtOnce is how it is in virtual time.
+var rejectedAtOnce = sockettest.Rejected.At(0).In("connect")

@@ -18,7 +18,7 @@ import (
 var table = flag.Bool("table", false, "print the scenarios and what was seen")
 
 // A line is one scenario and how it ended.
-type line struct{ client, server, network, want, got, after string }
+type line struct{ client, server, stack, network, want, got, after string }
 
 var seen struct {
 	sync.Mutex
@@ -26,7 +26,7 @@ var seen struct {
 }
 
 // show is Expect, and a line for the table.
-func show[F sockettest.Operation](t *testing.T, what string, ep *fixtures.Endpoint, want sockettest.Want, op F) sockettest.Result {
+func show[F sockettest.Operation](t *testing.T, on world, what string, ep *fixtures.Endpoint, want sockettest.Want, op F) sockettest.Result {
 	t.Helper()
 	server, addr, _ := strings.Cut(ep.String(), " on ")
 	r := sockettest.Expect(t, ep, want, op)
@@ -40,7 +40,7 @@ func show[F sockettest.Operation](t *testing.T, what string, ep *fixtures.Endpoi
 	}
 	seen.Lock()
 	defer seen.Unlock()
-	seen.lines = append(seen.lines, line{what, server, network, want.String(), got, r.Elapsed.Round(10 * time.Microsecond).String()})
+	seen.lines = append(seen.lines, line{what, server, on.stack, network, want.String(), got, r.Elapsed.Round(10 * time.Microsecond).String()})
 	return r
 }
 
@@ -50,12 +50,12 @@ func ep(f fixtures.Fixture) string { return strings.TrimPrefix(fmt.Sprintf("%T",
 func printTable() {
 	lines := slices.Clone(seen.lines)
 	slices.SortStableFunc(lines, func(a, b line) int {
-		return strings.Compare(a.client+a.server+a.network, b.client+b.server+b.network)
+		return strings.Compare(a.client+a.server+a.network+a.stack, b.client+b.server+b.network+b.stack)
 	})
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CLIENT\tSERVER\tNETWORK\tWANT\tGOT\tAFTER")
+	fmt.Fprintln(w, "CLIENT\tSERVER\tSTACK\tNETWORK\tWANT\tGOT\tAFTER")
 	for _, l := range lines {
-		fmt.Fprintln(w, strings.Join([]string{l.client, l.server, l.network, l.want, l.got, l.after}, "\t"))
+		fmt.Fprintln(w, strings.Join([]string{l.client, l.server, l.stack, l.network, l.want, l.got, l.after}, "\t"))
 	}
 	_ = w.Flush()
 }
