@@ -67,7 +67,7 @@ func TestScenarioLimitIsForEachCall(t *testing.T) {
 		serving.Go(func() {
 			defer peer.Close()
 			for range 5 {
-				time.Sleep(limit - 1)
+				time.Sleep(limit - 1) // rules:allow in a bubble
 				_, _ = peer.Write([]byte("x"))
 			}
 			_, _ = peer.Read(make([]byte, 1)) // until the client closes
