@@ -174,7 +174,9 @@ func (r *run) begin(s Step) *call {
 		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.EndInfo)
 	}
 	if s.Op == Fill {
-		c.full, c.end.before = c.end.full, c.end.sent
+		if c.full = c.end.full; !c.full {
+			c.end.before = c.end.sent
+		}
 		c.end.full, c.end.filling, c.end.drained = true, true, false
 	}
 	if s.Op == Read || s.Op == Drain {
