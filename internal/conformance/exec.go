@@ -182,9 +182,7 @@ func (r *run) begin(s Step) *call {
 	if s.Op == Read || s.Op == Drain {
 		c.end.reading = true
 	}
-	if s.Op == Drain {
-		c.whole = c.end.peer.filling
-	}
+	c.whole = s.Op == Drain && c.end.peer.filling
 	if s.Op == Connect {
 		c.ctx, r.cancel = context.WithCancel(r.ctx)
 	}
