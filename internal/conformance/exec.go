@@ -58,6 +58,7 @@ type end struct {
 	abrupt   bool // SetLinger(0)
 	reading  bool // a Read waits
 	filling  bool // a Fill waits
+	before   int  // bytes that were sent before Fill
 	drained  bool // the other side has read all that a Fill writes
 	full     bool // Fill was called: more is written than arrives before the other side reads for long
 	broken   bool // Fill was ended by an error of the connection
@@ -173,19 +174,17 @@ func (r *run) begin(s Step) *call {
 		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.EndInfo)
 	}
 	if s.Op == Fill {
-		c.full = c.end.full
+		if c.full = c.end.full; !c.full {
+			c.end.before = c.end.sent
+		}
 		c.end.full, c.end.filling, c.end.drained = true, true, false
 	}
 	if s.Op == Read || s.Op == Drain {
 		c.end.reading = true
 	}
-	if s.Op == Drain {
-		c.whole = c.end.peer.filling
-	}
+	c.whole = s.Op == Drain && c.end.peer.filling
 	if s.Op == Connect {
-		var ctx context.Context
-		ctx, r.cancel = context.WithCancel(r.ctx)
-		c.ctx = ctx
+		c.ctx, r.cancel = context.WithCancel(r.ctx)
 	}
 	do := func() {
 		defer close(c.done) // each waits for this, nothing is sent

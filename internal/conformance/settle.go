@@ -163,7 +163,7 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 	case peer.visible && dead(peer.EndInfo):
 		return "the other end is dead, and it is not"
 	case peer.visible && e.full:
-		if peer.Unread+p.received < enough {
+		if peer.Unread+p.received < e.before+enough {
 			return "what it filled the buffers with has not arrived"
 		}
 	case peer.visible && e.sent != p.received+peer.Unread:
