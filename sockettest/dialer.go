@@ -16,9 +16,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// kernelPatience is when Linux gives up a connect of which it hears nothing: six retransmissions of the SYN (tcp(7),
-// tcp_syn_retries), 127 s; since Linux 6.5 it is 131 s.
-const kernelPatience = 127 * time.Second
+// kernelPatience is when Linux gives up a connect of which it hears nothing (tcp(7), tcp_syn_retries): since Linux 6.5, which
+// begins with five SYNs a second apart, after 131 s; 127 s before.
+const kernelPatience = 131 * time.Second
 
 // Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever address it dials, the
 // connect ends as at the fixture, with the kernel's own error, and no packet is sent. It needs no real time: in a
@@ -26,7 +26,7 @@ const kernelPatience = 127 * time.Second
 //
 //   - [fixtures.Refused], and [fixtures.BoundOnly] where the platform refuses there: ECONNREFUSED, at once.
 //   - [fixtures.BlackHole]: the dial's own timeout, or its context's end, with the errors that package net has for them;
-//     without either ETIMEDOUT after 127 s, as from Linux. When the test ends, a dial that still hangs is refused.
+//     without either ETIMEDOUT after 131 s, as from Linux. When the test ends, a dial that still hangs is refused.
 //   - [NoRoute]: ENETUNREACH, at once.
 //
 // A fixture that accepts is fatal, since a dialer cannot be led to another address: use Start, and its Endpoint's Addr or
