@@ -62,12 +62,16 @@ func framesOf(g string) []string {
 // phaseOfStack tells from its innermost frames what a blocked operation waits for.
 func phaseOfStack(frames []string) string {
 	for _, f := range frames {
+		name, _, _ := strings.Cut(f, "  ")
+		f = name[strings.LastIndexByte(name, '/')+1:] // net, tls and simnet, wherever they are
 		for _, p := range []struct{ in, phase string }{
 			{"net.(*netFD).connect", "connect"}, {"net.(*sysDialer)", "connect"}, {"net.(*Dialer)", "connect"},
 			{"net.(*Resolver)", "resolve"}, {"tls.(*Conn).handshake", "handshake"},
+			{"simnet.(*Network).dial", "connect"}, {"simnet.(*Listener).Accept", "accept"},
+			{"simnet.(*Conn).Read", "read"}, {"simnet.(*Conn).Write", "write"},
 			{"net.(*netFD).Read", "read"}, {"net.(*netFD).Write", "write"}, {"net.(*netFD).accept", "accept"},
 		} {
-			if strings.HasPrefix(f, p.in) || strings.HasPrefix(f, "crypto/"+p.in) {
+			if strings.HasPrefix(f, p.in) {
 				return p.phase
 			}
 		}
