@@ -287,6 +287,33 @@ func TestPortServesWhatWasQueuedBeforeTheDrop(t *testing.T) {
 	})
 }
 
+// A connection that has inherited the option is freed of it, however rarely that comes about.
+func TestPortFreesWhatWasBornPartitioned(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		client, err := dial(t, p, 10*time.Second)
+		require.NoError(t, err)
+		defer client.Close()
+		born, err := p.ln.AcceptTCP()
+		require.NoError(t, err)
+		require.NoError(t, control(born, func(fd int) error { return setMinTTL(fd, p.v6, blackTTL) }))
+		server, err := p.adopt(born)
+		require.NoError(t, err)
+		defer server.Close()
+		level, option := unix.IPPROTO_IP, unix.IP_MINTTL
+		if p.v6 {
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT
+		}
+		require.NoError(t, control(born, func(fd int) error {
+			ttl, err := unix.GetsockoptInt(fd, level, option)
+			assert.Zero(t, ttl)
+			return err
+		}))
+		requirePasses(t, client, server)
+	})
+}
+
 // What the switch to black catches in the middle of its handshake must not be born partitioned.
 func TestPortNeverHandsOutAPartitionedConnection(t *testing.T) {
 	t.Parallel()
