@@ -21,6 +21,8 @@ type Conn struct {
 	mu     *sync.Mutex // the network's; it guards all that follows
 	n      *Network
 	peer   *Conn
+	host   *Host
+	out    *path // to the other end's
 	id     uint64
 	net    string
 	la, ra *net.TCPAddr
@@ -62,18 +64,20 @@ const (
 )
 
 // pair makes the two ends of a connection. The caller holds mu.
-func (n *Network) pair(clientNet, serverNet string, client, server netip.AddrPort) (c, s *Conn) {
-	ours, theirs := net.TCPAddrFromAddrPort(client), net.TCPAddrFromAddrPort(server)
-	c = n.newConn(clientNet, ours, theirs)
-	s = n.newConn(serverNet, theirs, ours)
-	c.local = client
+func (d *dial) pair(serverNet string) (c, s *Conn) {
+	ours, theirs := net.TCPAddrFromAddrPort(d.la), net.TCPAddrFromAddrPort(d.ra)
+	c = d.from.newConn(d.net, ours, theirs)
+	s = d.to.newConn(serverNet, theirs, ours)
+	c.local = d.la
 	c.peer, s.peer = s, c
+	c.out, s.out = d.out, d.back
 	return c, s
 }
 
-func (n *Network) newConn(nw string, local, remote *net.TCPAddr) *Conn {
+func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {
+	n := h.n
 	n.ids++
-	c := &Conn{mu: &n.mu, n: n, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
+	c := &Conn{mu: &n.mu, n: n, host: h, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
 	c.readable.L, c.writable.L = &n.mu, &n.mu
 	n.conns[c] = struct{}{}
 	return c

@@ -31,10 +31,13 @@ const (
 )
 
 // slow tells whether what c sends takes its time.
-func (c *Conn) slow() bool { return c.n.slow() || c.flight != nil && len(c.flight.segments) > 0 }
+func (c *Conn) slow() bool { return c.out.slow() || c.flies() }
+
+// flies tells whether something is in the air.
+func (c *Conn) flies() bool { return c.flight != nil && len(c.flight.segments) > 0 }
 
 // gone tells whether RST is all that c has to say to what still comes. While one is in the air it has the word.
-func (c *Conn) gone() bool { return c.aborted && (c.flight == nil || len(c.flight.segments) == 0) }
+func (c *Conn) gone() bool { return c.aborted && !c.flies() }
 
 // inAir is how many bytes of data have not landed.
 func (c *Conn) inAir() int {
@@ -44,23 +47,41 @@ func (c *Conn) inAir() int {
 	return c.flight.air.len()
 }
 
-// fly sends a segment. None overtakes another. The caller holds mu.
+// fly sends a segment, or, where bandwidth is short, as many as n bytes need. None overtakes another. The caller holds mu.
 func (c *Conn) fly(kind segmentKind, n int) {
 	if c.flight == nil {
 		c.flight = &flight{event: event{do: c.land}}
 	}
-	f := c.flight
-	s := segment{kind: kind, n: n}
-	if c.n.holds == 0 {
-		s.at = now().Add(c.n.latency)
-	}
-	if len(f.segments) == 0 {
+	if len(c.flight.segments) == 0 {
 		c.n.flying[c] = struct{}{}
-	} else if last := f.segments[len(f.segments)-1]; last.at.IsZero() || last.at.After(s.at) && !s.at.IsZero() {
-		s.at = last.at
 	}
-	f.segments = append(f.segments, s)
+	most := n
+	if c.out.rate() > 0 {
+		most = min(n, mss)
+	}
+	for ; n > most; n -= most {
+		c.flight.add(kind, most, c.arrival(most))
+	}
+	c.flight.add(kind, n, c.arrival(n))
 	c.takeOff()
+}
+
+// arrival is when a segment that is sent now arrives; zero if it is held.
+func (c *Conn) arrival(n int) (t time.Time) {
+	if !c.out.isHeld() {
+		t = c.out.arrival(n)
+	}
+	return t
+}
+
+// add puts a segment behind the others.
+func (f *flight) add(kind segmentKind, n int, at time.Time) {
+	if len(f.segments) > 0 {
+		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(at) && !at.IsZero() {
+			at = last
+		}
+	}
+	f.segments = append(f.segments, segment{kind: kind, n: n, at: at})
 }
 
 // takeOff sets the time at which the first segment lands.
@@ -87,9 +108,9 @@ func (c *Conn) land() {
 		case finSegment:
 			c.landFIN()
 		case rstSegment:
-			c.peer.onRST()
+			c.landRST()
 		case windowSegment:
-			if !c.peer.deaf() {
+			if !c.peer.deaf() && !c.out.loses() {
 				c.peer.windowOpened()
 			} else if c.peer.snd.len() > 0 {
 				c.peer.resend.lost = true
@@ -124,6 +145,9 @@ func (c *Conn) takeBack() {
 		f.air.drop(&c.n.spares)
 		return
 	}
+	if c.out.lossy() && !c.deaf() && !c.peer.deaf() && !c.resend.gap {
+		c.noteLoss(f.air.len() - mss)
+	}
 	again := f.air
 	for b := c.snd.next(); b != nil; b = c.snd.next() {
 		again.put(&c.n.spares, b)
@@ -133,6 +157,6 @@ func (c *Conn) takeBack() {
 	if c.finSent == finFlies {
 		c.finSent = finWaits
 	}
-	c.resend.lost = true
+	c.resend.lost, c.resend.resent = true, false
 	c.await()
 }

@@ -15,9 +15,10 @@ import (
 // somaxconn is the largest backlog that Linux gives; its queue admits one more.
 const somaxconn = 4096
 
-// A port is a bound address. All but n, addr, net and dual is guarded by the network's lock.
+// A port is a bound address. All but n, host, addr, net and dual is guarded by the network's lock.
 type port struct {
 	n    *Network
+	host *Host
 	addr netip.AddrPort
 	tcp  *net.TCPAddr // the same
 	net  string       // as package net names it in errors
@@ -32,9 +33,9 @@ type port struct {
 	closed   bool
 }
 
-func newPort(n *Network, a netip.AddrPort, nw string, dual bool) *port {
-	p := &port{n: n, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
-	p.arrived.L = &n.mu
+func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
+	p := &port{n: h.n, host: h, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
+	p.arrived.L = &h.n.mu
 	p.due.do = p.arrived.Broadcast
 	return p
 }
@@ -135,11 +136,11 @@ func (p *port) close() bool {
 		return false
 	}
 	p.closed = true
-	same := p.n.bound[p.addr.Port()]
+	same := p.host.bound[p.addr.Port()]
 	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
-		delete(p.n.bound, p.addr.Port())
+		delete(p.host.bound, p.addr.Port())
 	} else {
-		p.n.bound[p.addr.Port()] = same
+		p.host.bound[p.addr.Port()] = same
 	}
 	p.resetQueue()
 	p.n.drop(&p.due)

@@ -46,6 +46,10 @@ func (c *Conn) arrive(b []byte) int {
 		return len(b)
 	}
 	k := min(len(b), p.rcvMax-p.rcv.len())
+	if passed := c.out.passes(k); passed < k {
+		c.noteLoss(k - passed - mss)
+		k = passed
+	}
 	if c.deaf() {
 		k = min(k, c.resend.window)
 		c.resend.lost = c.resend.lost || k < len(b)
@@ -60,6 +64,7 @@ func (c *Conn) arrive(b []byte) int {
 		c.resend.unacked += k
 		c.resend.window -= k
 	} else {
+		c.arrived()
 		c.alive.heard()
 	}
 	return k
@@ -77,7 +82,7 @@ func (c *Conn) flush() {
 			break
 		}
 		c.snd.skip(&c.n.spares, k)
-		if !c.deaf() {
+		if !c.deaf() && !c.resend.resent {
 			c.progress()
 		}
 	}
@@ -118,14 +123,16 @@ func (c *Conn) sendFIN() {
 // landFIN is what FIN meets at the other end.
 func (c *Conn) landFIN() {
 	switch p := c.peer; {
-	case p.deaf() || p.aborted && c.deaf():
-		c.finSent, c.resend.lost = finWaits, true
+	case p.deaf() || p.aborted && c.deaf() || c.out.loses():
+		c.finSent, c.resend.lost, c.resend.resent = finWaits, true, false
 		c.await()
 	case p.aborted:
 		p.sendRST()
 	default:
 		c.finSent = finArrived
-		c.resend.finUnacked = c.deaf()
+		if c.resend.finUnacked = c.deaf(); !c.deaf() {
+			c.arrived()
+		}
 		p.onFIN()
 		c.settle()
 		c.await()
@@ -138,7 +145,16 @@ func (c *Conn) sendRST() {
 		c.fly(rstSegment, 0)
 		return
 	}
-	c.peer.onRST()
+	c.landRST()
+}
+
+// landRST is what RST meets at the other end. One that is lost is sent again with the answer to what that end sends next.
+func (c *Conn) landRST() {
+	if !c.out.loses() {
+		c.peer.onRST()
+	} else {
+		c.peer.alive.update(c.peer)
+	}
 }
 
 // onFIN: the other end's FIN has arrived.
@@ -194,7 +210,7 @@ func (c *Conn) forget() {
 		return
 	}
 	if _, known := c.n.conns[c]; known && c.local.IsValid() {
-		c.n.release(c.local)
+		c.host.release(c.local)
 	}
 	delete(c.n.conns, c)
 }
