@@ -22,7 +22,7 @@ func seedOf(env string) (uint64, error) {
 }
 
 // A dice draws for one kind of fault on one path. Each has its own sequence, so that to add a fault of another kind, or on
-// another path, does not change what is drawn here. The zero dice has not been cast.
+// another path, does not change what is drawn here: it is drawn when something is sent. The zero dice has not been cast.
 type dice struct{ r *rand.Rand }
 
 // draw returns a number of [0, 1).

@@ -18,6 +18,8 @@ type flight struct {
 type segment struct {
 	kind segmentKind
 	n    int       // bytes of data
+	get  int       // how many of them get through, before what is lost
+	lost bool      // what has no data
 	at   time.Time // when it arrives; zero while it is held
 }
 
@@ -60,28 +62,29 @@ func (c *Conn) fly(kind segmentKind, n int) {
 		most = min(n, mss)
 	}
 	for ; n > most; n -= most {
-		c.flight.add(kind, most, c.arrival(most))
+		c.send(kind, most)
 	}
-	c.flight.add(kind, n, c.arrival(n))
+	c.send(kind, n)
 	c.takeOff()
 }
 
-// arrival is when a segment that is sent now arrives; zero if it is held.
-func (c *Conn) arrival(n int) (t time.Time) {
-	if !c.out.isHeld() {
-		t = c.out.arrival(n)
+// send puts a segment behind the others.
+func (c *Conn) send(kind segmentKind, n int) {
+	f, s := c.flight, segment{kind: kind, n: n}
+	if kind == dataSegment {
+		s.get = c.out.passes(n)
+	} else {
+		s.lost = c.out.loses()
 	}
-	return t
-}
-
-// add puts a segment behind the others.
-func (f *flight) add(kind segmentKind, n int, at time.Time) {
+	if !c.out.isHeld() {
+		s.at = c.out.arrival(n)
+	}
 	if len(f.segments) > 0 {
-		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(at) && !at.IsZero() {
-			at = last
+		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(s.at) && !s.at.IsZero() {
+			s.at = last
 		}
 	}
-	f.segments = append(f.segments, segment{kind: kind, n: n, at: at})
+	f.segments = append(f.segments, s)
 }
 
 // takeOff sets the time at which the first segment lands.
@@ -104,13 +107,13 @@ func (c *Conn) land() {
 		f.segments = slices.Delete(f.segments, 0, 1)
 		switch s.kind {
 		case dataSegment:
-			c.landData(s.n)
+			c.landData(s.n, s.get)
 		case finSegment:
-			c.landFIN()
+			c.landFIN(s.lost)
 		case rstSegment:
-			c.landRST()
+			c.landRST(s.lost)
 		case windowSegment:
-			if !c.peer.deaf() && !c.out.loses() {
+			if !c.peer.deaf() && !s.lost {
 				c.peer.windowOpened()
 			} else if c.peer.snd.len() > 0 {
 				c.peer.resend.lost = true
@@ -121,13 +124,14 @@ func (c *Conn) land() {
 	c.takeOff()
 }
 
-// landData lets n bytes arrive.
-func (c *Conn) landData(n int) {
+// landData lets n bytes arrive, as far as they get through.
+func (c *Conn) landData(n, through int) {
 	f := c.flight
 	for n > 0 {
 		b := f.air.next()
 		b = b[:min(n, len(b))]
-		k := c.arrive(b)
+		k := c.arrive(b, min(through, len(b)))
+		through -= k
 		f.air.skip(&c.n.spares, k)
 		if n -= k; k < len(b) {
 			c.takeBack()

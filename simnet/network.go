@@ -15,7 +15,7 @@ import (
 type TB interface {
 	Helper()
 	Failed() bool
-	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 	Logf(format string, args ...any)
 	Cleanup(func())
 }
@@ -92,7 +92,7 @@ func (n *Network) fatal(err error) {
 		panic(err)
 	}
 	n.t.Helper()
-	n.t.Fatal(err)
+	n.t.Fatalf("%v", err)
 }
 
 // Bind takes an address and holds it; see [network.Stack]. Unix sockets are an error that wraps [errors.ErrUnsupported].

@@ -115,8 +115,9 @@ func (p *path) rtt() time.Duration {
 // after lets something arrive that is no part of a connection's data: at once, if the path is not slow; or, if it is cut by
 // then, be lost.
 func (p *path) after(arrive, lost func()) {
+	loses := p.loses()
 	p.carry(0, func() {
-		if !p.isCut() && !p.loses() {
+		if !p.isCut() && !loses {
 			arrive()
 		} else if lost != nil {
 			lost()
@@ -141,12 +142,13 @@ const patience = 10 * time.Millisecond
 
 // send carries a datagram of n bytes. One that is reordered arrives right behind the next, or 10 ms late if none comes.
 func (p *path) send(n int, arrive func()) {
+	loses, swaps := p.loses(), p.swaps()
 	p.carry(n, func() {
-		if p.isCut() || p.loses() {
+		if p.isCut() || loses {
 			return
 		}
 		overtaken := p.aside
-		if overtaken == nil && p.swaps() {
+		if overtaken == nil && swaps {
 			e := &event{}
 			e.do = func() { p.aside = nil; arrive() }
 			p.aside = e

@@ -23,7 +23,7 @@ func (c *Conn) deliver(b []byte) int {
 		return 0
 	}
 	if !c.slow() {
-		return c.arrive(b)
+		return c.arrive(b, c.out.passes(len(b)))
 	}
 	k := max(0, min(len(b), c.peer.rcvMax-c.peer.rcv.len()-c.inAir()))
 	if k > 0 {
@@ -33,12 +33,15 @@ func (c *Conn) deliver(b []byte) int {
 	return k
 }
 
-// arrive is what data meets at the other end. It returns how much of it was taken.
-func (c *Conn) arrive(b []byte) int {
+// arrive is what data meets at the other end, of which so many bytes get through. It returns how many of them were taken.
+func (c *Conn) arrive(b []byte, through int) int {
 	p := c.peer
 	switch {
 	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
 		c.resend.lost = true
+		return 0
+	case through == 0:
+		c.noteLoss(len(b) - mss)
 		return 0
 	case p.refuses():
 		p.end(syscall.ECONNRESET)
@@ -46,9 +49,9 @@ func (c *Conn) arrive(b []byte) int {
 		return len(b)
 	}
 	k := min(len(b), p.rcvMax-p.rcv.len())
-	if passed := c.out.passes(k); passed < k {
-		c.noteLoss(k - passed - mss)
-		k = passed
+	if through < k {
+		c.noteLoss(k - through - mss)
+		k = through
 	}
 	if c.deaf() {
 		k = min(k, c.resend.window)
@@ -117,13 +120,13 @@ func (c *Conn) sendFIN() {
 		c.fly(finSegment, 0)
 		return
 	}
-	c.landFIN()
+	c.landFIN(c.out.loses())
 }
 
 // landFIN is what FIN meets at the other end.
-func (c *Conn) landFIN() {
+func (c *Conn) landFIN(lost bool) {
 	switch p := c.peer; {
-	case p.deaf() || p.aborted && c.deaf() || c.out.loses():
+	case p.deaf() || p.aborted && c.deaf() || lost:
 		c.finSent, c.resend.lost, c.resend.resent = finWaits, true, false
 		c.await()
 	case p.aborted:
@@ -145,12 +148,12 @@ func (c *Conn) sendRST() {
 		c.fly(rstSegment, 0)
 		return
 	}
-	c.landRST()
+	c.landRST(c.out.loses())
 }
 
 // landRST is what RST meets at the other end. One that is lost is sent again with the answer to what that end sends next.
-func (c *Conn) landRST() {
-	if !c.out.loses() {
+func (c *Conn) landRST(lost bool) {
+	if !lost {
 		c.peer.onRST()
 	} else {
 		c.peer.alive.update(c.peer)
