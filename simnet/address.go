@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -138,6 +139,7 @@ func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
 		ip, err := netip.ParseAddr(name)
 		if all = []netip.Addr{ip.Unmap()}; err != nil {
 			all = h.n.byName(name)
+			h.sort(all)
 		}
 		if len(all) == 0 {
 			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
@@ -155,8 +157,14 @@ func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
 	return some, nil
 }
 
-// byName returns the addresses of the host of that name, which may end in a dot, and be in capitals; IPv4's first, which RFC
-// 6724 prefers to fd00::/8.
+// sort puts IPv6 first where both ends have addresses of it that are not of fd00::/8: RFC 6724 prefers IPv4 to those.
+func (h *Host) sort(addrs []netip.Addr) {
+	if len(addrs) == 2 && h.ip6.IsValid() && !h.ip6.IsPrivate() && !addrs[1].IsPrivate() {
+		slices.Reverse(addrs)
+	}
+}
+
+// byName returns the addresses of the host of that name, which may end in a dot, and be in capitals.
 func (n *Network) byName(name string) (addrs []netip.Addr) {
 	name = strings.TrimSuffix(name, ".")
 	n.mu.Lock()

@@ -38,12 +38,24 @@ type dial struct {
 	errno   syscall.Errno
 }
 
-// dial connects to the first address that answers.
+// dial connects to the first address that answers, as net.Dialer does.
 func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
 	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
 		return nil, err
 	}
+	primary, fallback := byFamily(addrs)
+	serial := func(ctx context.Context, addrs []netip.AddrPort) (*Conn, error) {
+		return h.serial(ctx, nw, addrs, small)
+	}
+	if len(fallback) == 0 {
+		return serial(ctx, primary)
+	}
+	return race(ctx, primary, fallback, serial)
+}
+
+// serial connects to one address after the other.
+func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
 		c, err := h.connect(ctx, nw, a, small)
