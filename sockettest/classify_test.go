@@ -110,6 +110,7 @@ func TestClassifyRealErrors(t *testing.T) {
 	t.Cleanup(client.CloseIdleConnections)
 	_, err := client.Get("http://" + silent.Addr())
 	require.Equal(t, TimedOut, Classify(err)[0].Outcome, "%v", err)
+	client.Timeout = 0
 	_, err = client.Get("http://" + refused.Addr())
 	require.Equal(t, []Class{{Rejected, "connect", ""}}, Classify(err), "%v", err)
 	_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:http-of-old")
