@@ -46,5 +46,6 @@
 // Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between: it has no goroutine of its own, but while
 // a name with two addresses is dialled.
 // A Network may be made outside a bubble and used inside, and outside again. While connections of one bubble are open, it
-// must be used neither in another nor outside: it goes by one clock at a time.
+// must be used neither in another nor outside: it goes by one clock at a time, and the runtime ends a process that has it go
+// by two.
 package simnet
