@@ -90,7 +90,7 @@ func (p *port) saturate(fd int) error {
 		return err
 	}
 	p.rescue(fd)
-	p.arrivals = nil
+	p.queue.arrivals = nil
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		if n, err := queued(fd); err != nil || n > 0 {

@@ -58,10 +58,6 @@ var diagAnswers = sync.OnceValue(func() error {
 	return nil
 })
 
-func unsupported(what string, err error) error {
-	return fmt.Errorf("linux: %s (%w): %w", what, err, errors.ErrUnsupported)
-}
-
 func endInfo(fd int) (network.EndInfo, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

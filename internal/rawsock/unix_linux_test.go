@@ -198,7 +198,7 @@ func TestUnixSaysWhatIsWrongWithAPath(t *testing.T) {
 func TestUnixSaysWhatItCannot(t *testing.T) {
 	t.Parallel()
 	p := bindFresh(t)
-	for _, s := range []network.State{drop, slow(1), {Answer: network.Listen, SmallWindow: true}, {Answer: network.Listen, Hold: 1}} {
+	for _, s := range []network.State{drop, slow(1), {Answer: network.Listen, SmallWindow: true}} {
 		assert.ErrorIs(t, p.Become(s), errors.ErrUnsupported)
 	}
 	_, err := p.Dropped()
