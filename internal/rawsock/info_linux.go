@@ -44,6 +44,7 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 		return info, unsupported("the other end of a connection is not shown", err)
 	}
 	info.Other = toEnd(other.state, other.unread, other.unacked, &other.info)
+	info.Other.Inode = other.inode
 	return info, nil
 }
 

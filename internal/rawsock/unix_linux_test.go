@@ -217,6 +217,26 @@ func TestUnixSaysWhatItCannot(t *testing.T) {
 	}
 }
 
+// requireBothEnds looks at a connection on which the client has sent five bytes that nobody has read.
+func requireBothEnds(t *testing.T, client, server network.Conn) {
+	t.Helper()
+	info, err := server.Info()
+	require.Equal(t, 5, info.Own.Unread)
+	if errors.Is(err, errors.ErrUnsupported) {
+		require.Nil(t, info.Other)
+		return
+	}
+	require.NoError(t, err)
+	require.NotNil(t, info.Other)
+	assert.Zero(t, info.Other.Unread)
+	assert.GreaterOrEqual(t, info.Other.Unacked, 5)
+	assert.True(t, HasSocket(info.Other.Inode))
+	back, err := client.Info()
+	require.NoError(t, err)
+	assert.Equal(t, 5, back.Other.Unread)
+	assert.NotEqual(t, info.Other.Inode, back.Other.Inode)
+}
+
 func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 	t.Parallel()
 	p := bindFresh(t)
@@ -234,9 +254,7 @@ func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 		state, err := server.Peer()
 		require.NoError(t, err)
 		require.Equal(t, network.PeerOpen, state)
-		info, err := server.Info()
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-		require.Equal(t, 5, info.Own.Unread)
+		requireBothEnds(t, client, server)
 		go func() { _ = tt.end(client) }()
 		state, err = server.AwaitPeerEnd()
 		require.NoError(t, err)
@@ -251,4 +269,9 @@ func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 	state, err := server.AwaitPeerEnd()
 	require.NoError(t, err)
 	assert.Equal(t, network.PeerRST, state)
+	info, err := server.Info()
+	if !errors.Is(err, errors.ErrUnsupported) {
+		require.NoError(t, err)
+	}
+	assert.Nil(t, info.Other, "it is gone")
 }
