@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,43 @@ func TestHoldTimesEachConnectionFromItsOwnArrival(t *testing.T) {
 			_ = c.Close()
 		}
 		assert.Less(t, apart, wait, "if each waited for all before it, no two would come closer together")
+	})
+}
+
+// inQueue counts who waits in the kernel's accept queue.
+func inQueue(t *testing.T, p network.Port) (n int) {
+	t.Helper()
+	var ln syscall.Conn
+	var q *queue
+	switch p := p.(type) {
+	case *port:
+		ln, q = p.ln, &p.queue
+	case *unixPort:
+		ln, q = p.ln, &p.queue
+	}
+	require.NoError(t, control(ln, func(fd int) (err error) { n, err = q.length(fd); return err }))
+	return n
+}
+
+func TestHoldForeverLeavesConnectionsInTheQueue(t *testing.T) {
+	t.Parallel()
+	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {
+		require.NoError(t, p.Become(hold(network.Forever)))
+		got := make(chan network.Conn, 1)
+		go func() {
+			c, _ := p.Accept()
+			got <- c
+		}()
+		client := dial()
+		require.Equal(t, 1, inQueue(t, p))
+		require.NoError(t, p.Become(hold(time.Hour)))
+		dial()
+		require.Equal(t, 2, inQueue(t, p))
+		require.NoError(t, p.Become(serve))
+		server := <-got
+		require.NotNil(t, server)
+		requirePasses(t, client, server)
+		require.NoError(t, server.Close())
 	})
 }
 
