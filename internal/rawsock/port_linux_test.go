@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"example.com/go-sockettest/internal/leftover"
 	"example.com/go-sockettest/network"
 )
 
@@ -455,9 +456,7 @@ func openDescriptors(t *testing.T) int {
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
-	fds, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(fds)
+	return leftover.Descriptors(t)
 }
 
 // Where all the ports that we would choose are taken, the kernel is asked.
