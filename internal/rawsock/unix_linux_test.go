@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -115,6 +116,31 @@ func TestUnixChangesAtOneInstant(t *testing.T) {
 	}
 	close(stop)
 	dialing.Wait()
+}
+
+// The queue is the kernel's also while connections are held in it for a while: it can be full.
+func TestUnixHoldsAFullQueue(t *testing.T) {
+	t.Parallel()
+	p := bindFresh(t)
+	const wait = 50 * time.Millisecond
+	err := p.Become(network.State{Answer: network.Listen, Backlog: 2, Hold: wait})
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	due := time.Now().Add(wait)
+	for range 2 {
+		_, err = dialUnix(t, p)
+		require.NoError(t, err)
+	}
+	_, err = dialUnix(t, p)
+	require.ErrorIs(t, err, syscall.EAGAIN, "nobody accepts")
+	c, err := p.Accept()
+	require.NoError(t, err)
+	assert.False(t, time.Now().Before(due))
+	require.NoError(t, c.Close())
+	_, err = dialUnix(t, p)
+	require.NoError(t, err, "one was taken")
 }
 
 // What connects after a change is not taken by an Accept that began before it.

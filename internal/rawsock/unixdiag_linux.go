@@ -14,6 +14,7 @@ const (
 	unixShowQueues = 0x10 // UDIAG_SHOW_RQLEN
 	unixPeerInode  = 2    // UNIX_DIAG_PEER, an inode
 	unixQueues     = 4    // UNIX_DIAG_RQLEN, two lengths
+	unixReply      = 16   // bytes of a unix_diag_msg, which the attributes follow
 )
 
 type unixDiagRequest struct {
@@ -21,12 +22,6 @@ type unixDiagRequest struct {
 	_                   uint16
 	states, inode, show uint32
 	cookie              [2]uint32
-}
-
-type unixDiagReply struct {
-	family, kind, state, _ uint8
-	inode                  uint32
-	cookie                 [2]uint32
 }
 
 // A unixSocket is what NETLINK_SOCK_DIAG tells of a unix socket.
@@ -42,8 +37,7 @@ func diagUnix(inode uint64) (unixSocket, error) {
 		show: unixShowPeer | unixShowQueues, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
 	var s unixSocket
 	err := sockDiag(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), 0, func(b []byte) {
-		const reply = int(unsafe.Sizeof(unixDiagReply{}))
-		eachAttribute(b[min(len(b), reply):], func(kind uint16, value []byte) {
+		eachAttribute(b[min(len(b), unixReply):], func(kind uint16, value []byte) {
 			switch {
 			case kind == unixPeerInode && len(value) >= 4:
 				s.peer = uint64(binary.NativeEndian.Uint32(value))
