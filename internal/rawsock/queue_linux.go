@@ -8,12 +8,13 @@ import (
 )
 
 // A queue times the connections that wait in a listener's accept queue, each from its own arrival there though nobody has
-// accepted it: an arrival is an event of the poller, and the kernel tells how many there are.
+// accepted it: an arrival is an event of the poller, and the kernel tells how many there are. The listener itself can only be
+// waited on by accepting (net's raw listener has no Read), so that takes its socket once more.
 type queue struct {
-	mu       sync.Locker               // the port's: it guards what follows
 	length   func(fd int) (int, error) // of the accept queue
-	listener func() (*os.File, error)  // the listener's socket once more: it can only be waited on by accepting (net's raw listener has no Read)
-	file     *os.File                  // that, from when it is first needed
+	listener func() (*os.File, error)  // the socket
+	mu       sync.Locker               // the port's; it guards the rest
+	file     *os.File                  // the socket, from when it is first needed
 	arrivals []time.Time               // of those that are in the queue, in order
 }
 
