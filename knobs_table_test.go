@@ -54,6 +54,10 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"net", netKnobs()},
+		{"net: listeners", listenerKnobs()},
+		{"net/http: servers", httpServerKnobs()},
+		{"crypto/tls: servers", tlsServerKnobs()},
+		{"net/rpc: servers", rpcServerKnobs()},
 	}
 }
 
