@@ -42,6 +42,8 @@ func httpServerKnobs() []knob {
 			run: hosted(slowBody, inHandler((*http.ResponseController).SetReadDeadline))},
 		{name: "ResponseController.SetWriteDeadline", trip: hostile.NeverRead{}, with: gone, without: waits,
 			run: hosted(neverRead, inHandler((*http.ResponseController).SetWriteDeadline))},
+		{name: "TimeoutHandler", trip: "a handler that waits for its request's context", with: sockettest.TimedOut.At(knobLimit), without: waits,
+			note: "the client gets 503, and a handler that does not heed its context goes on", run: timeoutHandler},
 		{name: "ctx of Server.Shutdown", trip: hostile.SlowBody{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "it waits for each request that has begun", run: shutdown},
 		{name: "HTTP2Config.SendPingTimeout", trip: hostile.StalledH2{}, with: sockettest.Dropped.At(knobLimit + 15*time.Second), without: waits,
@@ -145,6 +147,32 @@ func shutdown(t *testing.T, w world, limit time.Duration, want sockettest.Want) 
 	})
 }
 
+func timeoutHandler(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+	srv := webServer()
+	srv.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // the client's end, too, is told only to who has read all
+		<-r.Context().Done()
+	})
+	begun := handled(srv)
+	if limit > 0 {
+		srv.Handler = http.TimeoutHandler(srv.Handler, limit, "")
+	}
+	a := sockettest.Start(t, idles(host(t, w, srv)), w.on)
+	return sockettest.Expect(t, a, want, untilDone(<-begun))
+}
+
+// untilDone waits for the end of a request.
+func untilDone(request context.Context) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-request.Done():
+			return request.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // wideH2 is a request by HTTP/2 of a client that has windows for all there is: preface, SETTINGS with the largest
 // INITIAL_WINDOW_SIZE, WINDOW_UPDATE for the connection, and HEADERS of GET / (RFC 9113, section 6; RFC 7541, appendix A).
 const wideH2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
@@ -158,15 +186,7 @@ func writeByteTimeout(t *testing.T, w world, limit time.Duration, want sockettes
 	srv.HTTP2.WriteByteTimeout = limit
 	begun := handled(srv)
 	a := sockettest.Start(t, hostile.NeverRead{Target: host(t, w, srv), Data: wideH2, Times: 1}, w.on)
-	request := <-begun
-	return sockettest.Expect(t, a, want, func(ctx context.Context) error {
-		select {
-		case <-request.Done():
-			return request.Err()
-		case <-ctx.Done():
-			return nil
-		}
-	})
+	return sockettest.Expect(t, a, want, untilDone(<-begun))
 }
 
 // serverTLS has a certificate that is valid in a bubble too, whose clock starts in 2000.
