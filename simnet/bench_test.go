@@ -60,21 +60,6 @@ func BenchmarkPingPong(b *testing.B) {
 	})
 }
 
-func BenchmarkStream(b *testing.B) {
-	eachEnds(b, func(b *testing.B, c, s net.Conn) {
-		b.Helper()
-		go func() {
-			_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
-		}()
-		chunk := make([]byte, 64<<10)
-		b.SetBytes(int64(len(chunk)))
-		for b.Loop() {
-			_, _ = c.Write(chunk)
-		}
-		_ = c.Close()
-	})
-}
-
 // A bubble needs a *testing.T, so this one is a test, and prints what a benchmark would.
 func TestBubbleFigures(t *testing.T) {
 	if os.Getenv("SIMNET_FIGURES") == "" {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -31,18 +32,18 @@ type Conn struct {
 	snd    buffer // what has not
 	sndMax int
 
-	fin      bool          // the other end's FIN has arrived
-	finSent  finState      // ours
-	rshut    bool          // CloseRead
-	wshut    bool          // CloseWrite, or Close
-	dead     bool          // CLOSED, in RFC 9293's words: there is no connection any more
-	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
-	soErr    syscall.Errno // told once
-	closed   bool          // by us
-	abortive bool          // SO_LINGER with 0
-	queuedAt time.Time     // in the accept queue
+	fin              bool          // the other end's FIN has arrived
+	finSent          finState      // ours
+	rshut            bool          // CloseRead
+	wshut            bool          // CloseWrite, or Close
+	dead             bool          // CLOSED, in RFC 9293's words: there is no connection any more
+	aborted          bool          // it ended without both FINs: whatever still comes is answered with RST
+	closed           bool          // by us
+	abortive         bool          // SO_LINGER with 0
+	reading, writing bool          // a call is in progress
+	soErr            syscall.Errno // told once
+	queuedAt         time.Time     // in the accept queue
 
-	reading, writing   bool // a call is in progress
 	readable, writable sync.Cond
 	readDeadline       deadline
 	writeDeadline      deadline
@@ -162,7 +163,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	}
 	c.writing = true
-	defer func() { c.writing = false; c.writable.Broadcast() }()
+	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {
 			return n, err
@@ -175,6 +176,22 @@ func (c *Conn) Write(b []byte) (int, error) {
 			c.writable.Wait()
 		}
 	}
+}
+
+// lendable is the size from which on it costs less to let the other end read than to copy.
+const lendable = 8 << 10
+
+// endWrite copies what the other end has not read by now. Whoever is in Read has the processor before that: then most of
+// what is written is copied once, from the one caller to the other.
+func (c *Conn) endWrite() {
+	if theirs := &c.peer.rcv; len(theirs.lent) > 0 {
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+		theirs.keep(&c.n.spares)
+	}
+	c.writing = false
+	c.writable.Broadcast()
 }
 
 func (c *Conn) mayWrite() error {
@@ -195,7 +212,7 @@ func (c *Conn) mayWrite() error {
 func (c *Conn) put(b []byte) int {
 	n := 0
 	if c.snd.len() == 0 {
-		n = c.deliver(b)
+		n = c.deliver(b, written)
 	}
 	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)

@@ -8,7 +8,7 @@ import (
 // What one end sends reaches the other within the call that sends it, in this file. The caller of all of it holds mu.
 
 // A finState is how far a FIN of ours has come.
-type finState int
+type finState int8
 
 const (
 	finNone  finState = iota
@@ -17,13 +17,21 @@ const (
 	finArrived
 )
 
+// An origin is whose the bytes are that are sent.
+type origin bool
+
+const (
+	buffered origin = false // ours, until the next one is sent
+	written  origin = true  // those of a call of Write, until it returns
+)
+
 // deliver sends b, as far as the other end's window takes it, and returns how much it was.
-func (c *Conn) deliver(b []byte) int {
+func (c *Conn) deliver(b []byte, o origin) int {
 	if len(b) == 0 || c.dead || c.resend.lost {
 		return 0
 	}
 	if !c.slow() {
-		return c.arrive(b)
+		return c.arrive(b, o)
 	}
 	k := max(0, min(len(b), c.peer.rcvMax-c.peer.rcv.len()-c.inAir()))
 	if k > 0 {
@@ -34,7 +42,7 @@ func (c *Conn) deliver(b []byte) int {
 }
 
 // arrive is what data meets at the other end. It returns how much of it was taken.
-func (c *Conn) arrive(b []byte) int {
+func (c *Conn) arrive(b []byte, o origin) int {
 	p := c.peer
 	switch {
 	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
@@ -53,14 +61,19 @@ func (c *Conn) arrive(b []byte) int {
 	if k <= 0 {
 		return 0
 	}
-	p.rcv.put(&c.n.spares, b[:k])
+	if o == written && k >= lendable {
+		p.rcv.lend(&c.n.spares, b[:k])
+	} else {
+		p.rcv.put(&c.n.spares, b[:k])
+	}
 	p.readable.Broadcast()
-	p.alive.heard()
+	at := now()
+	p.alive.heard(at)
 	if c.deaf() {
 		c.resend.unacked += k
 		c.resend.window -= k
 	} else {
-		c.alive.heard()
+		c.alive.heard(at)
 	}
 	return k
 }
@@ -72,7 +85,7 @@ func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rsh
 // flush sends what is in the send buffer, then FIN.
 func (c *Conn) flush() {
 	for {
-		k := c.deliver(c.snd.next())
+		k := c.deliver(c.snd.next(), buffered)
 		if k == 0 || c.dead {
 			break
 		}
@@ -144,7 +157,7 @@ func (c *Conn) sendRST() {
 // onFIN: the other end's FIN has arrived.
 func (c *Conn) onFIN() {
 	c.fin = true
-	c.alive.heard()
+	c.alive.heard(now())
 	c.settle()
 	c.wake()
 }
