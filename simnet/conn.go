@@ -41,6 +41,7 @@ type Conn struct {
 	closed           bool          // by us
 	abortive         bool          // SO_LINGER with 0
 	reading, writing bool          // a call is in progress
+	lends            bool          // what is sent now stays as it is until the call of Write returns
 	soErr            syscall.Errno // told once
 	queuedAt         time.Time     // in the accept queue
 
@@ -212,7 +213,9 @@ func (c *Conn) mayWrite() error {
 func (c *Conn) put(b []byte) int {
 	n := 0
 	if c.snd.len() == 0 {
-		n = c.deliver(b, written)
+		c.lends = true
+		n = c.deliver(b)
+		c.lends = false
 	}
 	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)

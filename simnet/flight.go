@@ -106,7 +106,7 @@ func (c *Conn) landData(n int) {
 	for n > 0 {
 		b := f.air.next()
 		b = b[:min(n, len(b))]
-		k := c.arrive(b, buffered)
+		k := c.arrive(b)
 		f.air.skip(&c.n.spares, k)
 		if n -= k; k < len(b) {
 			c.takeBack()

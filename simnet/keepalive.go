@@ -25,9 +25,9 @@ type keepAlive struct {
 }
 
 // heard notes that a segment has arrived.
-func (k *keepAlive) heard(at time.Time) {
+func (k *keepAlive) heard() {
 	if k.on {
-		k.last, k.probes = at, 0
+		k.last, k.probes = now(), 0
 	}
 }
 

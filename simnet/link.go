@@ -18,10 +18,12 @@ func (n *Network) Latency(d time.Duration) (undo func()) {
 	defer n.mu.Unlock()
 	old := n.latency
 	n.latency = max(0, d)
+	n.stir()
 	return sync.OnceFunc(func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.latency = old
+		n.stir()
 	})
 }
 
@@ -31,6 +33,7 @@ func (n *Network) Hold() (release func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.holds++
+	n.stir()
 	n.updateKeepAlive() // probes are held as well
 	return sync.OnceFunc(func() {
 		n.mu.Lock()
@@ -66,6 +69,7 @@ func (n *Network) Partition() (heal func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cuts++
+	n.stir()
 	for _, c := range byNumber(n.conns) {
 		c.cutOff()
 	}

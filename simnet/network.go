@@ -60,8 +60,8 @@ func New(t TB) *Network {
 		return n
 	}
 	t.Cleanup(func() {
-		t.Helper()
 		if t.Failed() {
+			t.Helper()
 			t.Logf("simnet: sockets at the end:\n%s", strings.Join(n.Sockets(), "\n"))
 		}
 	})

@@ -91,7 +91,7 @@ func (c *Conn) retransmit() {
 		if !c.deaf() {
 			r.unacked, r.finUnacked = 0, false
 			c.progress()
-			c.alive.heard(now())
+			c.alive.heard()
 			c.settle()
 		}
 		c.flush()

@@ -17,21 +17,13 @@ const (
 	finArrived
 )
 
-// An origin is whose the bytes are that are sent.
-type origin bool
-
-const (
-	buffered origin = false // ours, until the next one is sent
-	written  origin = true  // those of a call of Write, until it returns
-)
-
 // deliver sends b, as far as the other end's window takes it, and returns how much it was.
-func (c *Conn) deliver(b []byte, o origin) int {
+func (c *Conn) deliver(b []byte) int {
 	if len(b) == 0 || c.dead || c.resend.lost {
 		return 0
 	}
 	if !c.slow() {
-		return c.arrive(b, o)
+		return c.arrive(b)
 	}
 	k := max(0, min(len(b), c.peer.rcvMax-c.peer.rcv.len()-c.inAir()))
 	if k > 0 {
@@ -42,7 +34,7 @@ func (c *Conn) deliver(b []byte, o origin) int {
 }
 
 // arrive is what data meets at the other end. It returns how much of it was taken.
-func (c *Conn) arrive(b []byte, o origin) int {
+func (c *Conn) arrive(b []byte) int {
 	p := c.peer
 	switch {
 	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
@@ -61,19 +53,18 @@ func (c *Conn) arrive(b []byte, o origin) int {
 	if k <= 0 {
 		return 0
 	}
-	if o == written && k >= lendable {
+	if c.lends && k >= lendable {
 		p.rcv.lend(&c.n.spares, b[:k])
 	} else {
 		p.rcv.put(&c.n.spares, b[:k])
 	}
 	p.readable.Broadcast()
-	at := now()
-	p.alive.heard(at)
+	p.alive.heard()
 	if c.deaf() {
 		c.resend.unacked += k
 		c.resend.window -= k
 	} else {
-		c.alive.heard(at)
+		c.alive.heard()
 	}
 	return k
 }
@@ -85,7 +76,7 @@ func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rsh
 // flush sends what is in the send buffer, then FIN.
 func (c *Conn) flush() {
 	for {
-		k := c.deliver(c.snd.next(), buffered)
+		k := c.deliver(c.snd.next())
 		if k == 0 || c.dead {
 			break
 		}
@@ -157,7 +148,7 @@ func (c *Conn) sendRST() {
 // onFIN: the other end's FIN has arrived.
 func (c *Conn) onFIN() {
 	c.fin = true
-	c.alive.heard(now())
+	c.alive.heard()
 	c.settle()
 	c.wake()
 }
