@@ -55,7 +55,7 @@ func BenchmarkPingPong(b *testing.B) {
 
 // An idle connection costs little, and no goroutine.
 func TestIdleConnectionsAreCheap(t *testing.T) {
-	const count = 2_000
+	const count = 10_000
 	nw := simnet.New(t)
 	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

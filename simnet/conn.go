@@ -41,6 +41,7 @@ type Conn struct {
 	closed           bool          // by us
 	abortive         bool          // SO_LINGER with 0
 	reading, writing bool          // a call is in progress
+	taking           bool          // the call is of Read: it returns as soon as something arrives
 	lends            bool          // what is sent now stays as it is until the call of Write returns
 	soErr            syscall.Errno // told once
 	queuedAt         time.Time     // in the accept queue
@@ -106,6 +107,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	c.taking = true
 	for {
 		n, err := c.take(b)
 		if n > 0 || err != nil {
@@ -149,8 +151,9 @@ func (c *Conn) beginRead() bool {
 }
 
 func (c *Conn) endRead() {
-	c.reading = false
+	c.reading, c.taking = false, false
 	c.readable.Broadcast()
+	c.peer.writable.Broadcast() // see endWrite
 }
 
 // Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
@@ -182,14 +185,18 @@ func (c *Conn) Write(b []byte) (int, error) {
 // lendable is the size from which on it costs less to let the other end read than to copy.
 const lendable = 8 << 10
 
-// endWrite copies what the other end has not read by now. Whoever is in Read has the processor before that: then most of
-// what is written is copied once, from the one caller to the other.
+// endWrite copies what the other end has not read by now. Before that, whoever is in Read takes what he wants, which does not
+// block him, and who is about to read may do so: then most of what is written is copied once, from the one caller to the other.
 func (c *Conn) endWrite() {
-	if theirs := &c.peer.rcv; len(theirs.lent) > 0 {
+	p := c.peer
+	for len(p.rcv.lent) > 0 && p.taking {
+		c.writable.Wait()
+	}
+	if len(p.rcv.lent) > 0 {
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()
-		theirs.keep(&c.n.spares)
+		p.rcv.keep(&c.n.spares)
 	}
 	c.writing = false
 	c.writable.Broadcast()
