@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -60,4 +61,29 @@ func TestWritesThatNobodyHasReadAreKept(t *testing.T) {
 	got, err := io.ReadAll(s)
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(want, got), "%d B", len(got))
+}
+
+// What the send buffer holds is sent by the other end's Read, while the writer fills it again.
+func TestTheSendBufferIsFilledWhileItIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := ends["simnet"](t)
+		want := make([]byte, 8<<20)
+		rand.NewChaCha8([32]byte{}).Read(want)
+		go func() {
+			_, err := c.Write(want)
+			assert.NoError(t, err)
+			assert.NoError(t, c.Close())
+		}()
+		var got []byte
+		for b := make([]byte, 100_000); ; {
+			synctest.Wait() // the writer is blocked, or done
+			n, err := s.Read(b)
+			got = append(got, b[:n]...)
+			if err != nil {
+				require.Equal(t, io.EOF, err)
+				break
+			}
+		}
+		assert.True(t, bytes.Equal(want, got), "%d B", len(got))
+	})
 }
