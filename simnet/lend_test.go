@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/simnet"
 )
 
 // What a writer does with its buffer after Write is its own affair, however much of it was read by then.
@@ -63,27 +65,34 @@ func TestWritesThatNobodyHasReadAreKept(t *testing.T) {
 	assert.True(t, bytes.Equal(want, got), "%d B", len(got))
 }
 
-// What the send buffer holds is sent by the other end's Read, while the writer fills it again.
-func TestTheSendBufferIsFilledWhileItIsSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, s := ends["simnet"](t)
-		want := make([]byte, 8<<20)
-		rand.NewChaCha8([32]byte{}).Read(want)
-		go func() {
-			_, err := c.Write(want)
-			assert.NoError(t, err)
-			assert.NoError(t, c.Close())
-		}()
-		var got []byte
-		for b := make([]byte, 100_000); ; {
-			synctest.Wait() // the writer is blocked, or done
-			n, err := s.Read(b)
-			got = append(got, b[:n]...)
-			if err != nil {
-				require.Equal(t, io.EOF, err)
-				break
+// What the send buffer holds is sent by the other end's Read, and its memory serves other connections then.
+func TestTheSendBufferIsNotLent(t *testing.T) {
+	for _, size := range []int{4 << 20, 4<<20 + 5_000, 4<<20 + 10_000} { // more than the other end's window; the rest differs
+		synctest.Test(t, func(t *testing.T) {
+			nw := simnet.New(t)
+			c, s := pair(t, nw)
+			other, others := pair(t, nw)
+			want, got := make([]byte, size), []byte(nil)
+			_, _ = rand.NewChaCha8([32]byte{}).Read(want)
+			go func() {
+				_, err := c.Write(want)
+				assert.NoError(t, err)
+				assert.NoError(t, c.Close())
+			}()
+			for b, junk := make([]byte, 100_000), make([]byte, 4<<10); ; {
+				synctest.Wait() // the writer is blocked, or done
+				n, err := s.Read(b)
+				got = append(got, b[:n]...)
+				if err != nil {
+					require.Equal(t, io.EOF, err)
+					break
+				}
+				_, err = other.Write(junk)
+				require.NoError(t, err)
+				_, err = io.ReadFull(others, junk)
+				require.NoError(t, err)
 			}
-		}
-		assert.True(t, bytes.Equal(want, got), "%d B", len(got))
-	})
+			assert.True(t, bytes.Equal(want, got), "%d B", len(got))
+		})
+	}
 }
