@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -33,18 +34,20 @@ type Conn struct {
 	snd    buffer // what has not
 	sndMax int
 
-	fin      bool          // the other end's FIN has arrived
-	finSent  finState      // ours
-	rshut    bool          // CloseRead
-	wshut    bool          // CloseWrite, or Close
-	dead     bool          // CLOSED, in RFC 9293's words: there is no connection any more
-	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
-	soErr    syscall.Errno // told once
-	closed   bool          // by us
-	abortive bool          // SO_LINGER with 0
-	queuedAt time.Time     // in the accept queue
+	fin              bool          // the other end's FIN has arrived
+	finSent          finState      // ours
+	rshut            bool          // CloseRead
+	wshut            bool          // CloseWrite, or Close
+	dead             bool          // CLOSED, in RFC 9293's words: there is no connection any more
+	aborted          bool          // it ended without both FINs: whatever still comes is answered with RST
+	closed           bool          // by us
+	abortive         bool          // SO_LINGER with 0
+	reading, writing bool          // a call is in progress
+	taking           bool          // the call is of Read: it returns as soon as something arrives
+	lends            bool          // what is sent now stays as it is until the call of Write returns
+	soErr            syscall.Errno // told once
+	queuedAt         time.Time     // in the accept queue
 
-	reading, writing   bool // a call is in progress
 	readable, writable sync.Cond
 	readDeadline       deadline
 	writeDeadline      deadline
@@ -108,6 +111,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	c.taking = true
 	for {
 		n, err := c.take(b)
 		if n > 0 || err != nil {
@@ -151,8 +155,9 @@ func (c *Conn) beginRead() bool {
 }
 
 func (c *Conn) endRead() {
-	c.reading = false
+	c.reading, c.taking = false, false
 	c.readable.Broadcast()
+	c.peer.writable.Broadcast() // see endWrite
 }
 
 // Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
@@ -166,7 +171,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	}
 	c.writing = true
-	defer func() { c.writing = false; c.writable.Broadcast() }()
+	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {
 			return n, err
@@ -179,6 +184,26 @@ func (c *Conn) Write(b []byte) (int, error) {
 			c.writable.Wait()
 		}
 	}
+}
+
+// lendable is the size from which on it costs less to let the other end read than to copy.
+const lendable = 8 << 10
+
+// endWrite copies what the other end has not read by now. Before that, whoever is in Read takes what he wants, which does not
+// block him, and who is about to read may do so: then most of what is written is copied once, from the one caller to the other.
+func (c *Conn) endWrite() {
+	p := c.peer
+	for len(p.rcv.lent) > 0 && p.taking {
+		c.writable.Wait()
+	}
+	if len(p.rcv.lent) > 0 {
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+		p.rcv.keep(&c.n.spares)
+	}
+	c.writing = false
+	c.writable.Broadcast()
 }
 
 func (c *Conn) mayWrite() error {
@@ -199,7 +224,9 @@ func (c *Conn) mayWrite() error {
 func (c *Conn) put(b []byte) int {
 	n := 0
 	if c.snd.len() == 0 {
+		c.lends = true
 		n = c.deliver(b)
+		c.lends = false
 	}
 	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)

@@ -28,9 +28,11 @@ type dial struct {
 	small   bool
 	first   time.Time // of its SYNs
 	syns    int
-	again   event // the next SYN
-	due     event // the answer to a SYN that has arrived
-	slow    *port // that is about to answer
+	last    time.Time // of the latest SYN
+	vain    *port     // that drops all of them until stir is called; nil if they may be answered
+	again   event     // the next SYN
+	due     event     // the answer to a SYN that has arrived
+	slow    *port     // that is about to answer
 	changed sync.Cond
 	over    bool
 	client  *Conn // the answer is on its way
@@ -136,18 +138,20 @@ func (d *dial) send() {
 		d.unreachable()
 		return
 	}
+	d.catchUp()
 	if d.syns == len(synWaits) {
 		d.finish(nil, syscall.ETIMEDOUT)
 		return
 	}
 	d.syns++
+	d.last = now()
 	d.out.after(func() {
 		if !d.over && d.client == nil {
 			d.arrive(d.to.at(d.ra))
 		}
 	}, nil)
-	if !d.over {
-		d.n.schedule(&d.again, time.Now().Add(synWaits[d.syns-1]))
+	if !d.over && d.vain == nil {
+		d.sendLater()
 	}
 }
 
@@ -169,6 +173,7 @@ func (d *dial) arrive(p *port) {
 		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case p.state.Answer == network.Drop:
 		p.drop()
+		d.expectNothing(p)
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -235,6 +240,7 @@ func (d *dial) reconsider(p *port) {
 
 // finish wakes who waits for it. The local address is the connection's then, if there is one.
 func (d *dial) finish(c *Conn, e syscall.Errno) {
+	d.catchUp()
 	d.over, d.conn, d.errno = true, c, e
 	d.n.drop(&d.again)
 	d.n.drop(&d.due)

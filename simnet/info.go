@@ -95,6 +95,7 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 	n := b.p.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.catchUp()
 	var clients []network.Client
 	for d := range n.dials {
 		if d.to != nil && d.to.at(d.ra) == b.p {
@@ -118,6 +119,7 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 func (n *Network) Sockets() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.catchUp()
 	var lines []string
 	add := func(h *Host, format string, args ...any) {
 		line := fmt.Sprintf(format, args...)

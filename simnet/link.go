@@ -98,6 +98,7 @@ func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
 	l.n.troubles++
+	l.n.stir()
 	var undos []func()
 	for _, p := range l.paths {
 		undos = append(undos, kind(p).set(v))
@@ -147,6 +148,7 @@ func (l *Link) count(add func(p *path, by int)) (undo func()) {
 		l.n.mu.Lock()
 		defer l.n.mu.Unlock()
 		l.n.troubles += n
+		l.n.stir()
 		for _, p := range l.paths {
 			add(p, n)
 		}

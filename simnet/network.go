@@ -75,8 +75,8 @@ func New(t TB, options ...Option) *Network {
 		return n
 	}
 	t.Cleanup(func() {
-		t.Helper()
 		if t.Failed() {
+			t.Helper()
 			t.Logf("simnet: sockets at the end:\n%s", strings.Join(n.Sockets(), "\n"))
 			if n.drew() {
 				t.Logf("simnet: the seed was %d; simnet.Seed(%[1]d) or %s=%[1]d draws the same again", n.seed, seedEnv)

@@ -30,6 +30,7 @@ type port struct {
 	due      event // when the head of the queue may be accepted, under Hold
 	deadline deadline
 	dropped  int
+	awaiting int // calls that wait for dropped SYNs
 	closed   bool
 }
 
@@ -68,6 +69,7 @@ func (p *port) become(s network.State) {
 	for d := range p.n.dials {
 		d.reconsider(p)
 	}
+	p.n.stir()
 }
 
 // resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
@@ -149,6 +151,7 @@ func (p *port) close() bool {
 	for d := range p.n.dials {
 		d.reconsider(p)
 	}
+	p.n.stir()
 	return true
 }
 
@@ -189,6 +192,7 @@ func (b *boundPort) Accept() (network.Conn, error) {
 func (b *boundPort) Dropped() (int, error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
+	b.p.n.catchUp()
 	return b.p.dropped, nil
 }
 
@@ -197,6 +201,9 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p := b.p
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()
+	p.n.stir()
+	p.awaiting++
+	defer func() { p.awaiting-- }()
 	if p.dropped < n {
 		stop := context.AfterFunc(ctx, func() {
 			p.n.mu.Lock()

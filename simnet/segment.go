@@ -8,7 +8,7 @@ import (
 // What one end sends reaches the other within the call that sends it, in this file. The caller of all of it holds mu.
 
 // A finState is how far a FIN of ours has come.
-type finState int
+type finState int8
 
 const (
 	finNone  finState = iota
@@ -60,7 +60,11 @@ func (c *Conn) arrive(b []byte, through int) int {
 	if k <= 0 {
 		return 0
 	}
-	p.rcv.put(&c.n.spares, b[:k])
+	if c.lends && k >= lendable {
+		p.rcv.lend(&c.n.spares, b[:k])
+	} else {
+		p.rcv.put(&c.n.spares, b[:k])
+	}
 	p.readable.Broadcast()
 	p.alive.heard()
 	if c.deaf() {

@@ -44,7 +44,9 @@ type Log struct {
 }
 
 // New returns an empty list, whose times count from now. Those who wait when it is stopped get ended.
-func New(ended error) *Log { return &Log{start: time.Now(), ended: ended} }
+func New(ended error) *Log {
+	return &Log{start: time.Now(), ended: ended, events: make([]Event, 0, 4)} // as many as one without connections has
+}
 
 // Start returns the moment from which the events are timed; zero if the fixture was never started.
 func (l *Log) Start() time.Time {
