@@ -24,6 +24,7 @@ func (r *run) note(c *call) {
 		e.reading = false
 		e.received += c.n
 		e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
+		e.peer.grown = e.peer.grown || e.peer.drained
 	case Write:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
@@ -52,8 +53,8 @@ func (r *run) noteConnect(c *call) {
 	if c.err != nil {
 		return
 	}
-	client := &end{conn: c.conn, address: c.conn.LocalAddr().String()}
-	client.peer = &end{peer: client}
+	client := &end{conn: c.conn, address: c.conn.LocalAddr().String(), small: r.has(smallClient)}
+	client.peer = &end{peer: client, small: r.has(smallPort)}
 	r.ends[c.step.End], r.ends[c.step.End+1] = client, client.peer
 	r.names = append(r.names, client.address, endName(c.step.End))
 	r.queue = append(r.queue, c.step.End/2)

@@ -141,8 +141,12 @@ func ended(i network.EndInfo) bool {
 	return dead(i) || i.State == "CLOSE-WAIT" || i.State == "LAST-ACK" || i.State == "CLOSING"
 }
 
-// enough has arrived when buffers are full: more than a program can read, and less than any buffer has room for.
-const enough = maxSteps * 64
+// What has arrived when buffers are full: more than a program can read, and less than any buffer has room for; with a small
+// window, more than one Read takes, since it opens again before it is empty.
+const (
+	enough      = maxSteps * 64
+	enoughAtAll = 64
+)
 
 // moving says what this end, which looks like i, has still to receive, or to get an answer to.
 func (e *end) moving(i network.EndInfo, peer view) string {
@@ -162,6 +166,10 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 		return "both FINs are sent, and it is not closed yet"
 	case peer.visible && dead(peer.EndInfo):
 		return "the other end is dead, and it is not"
+	case peer.visible && e.full && p.small:
+		if peer.Unread < enoughAtAll {
+			return "of what it filled the buffers with nothing has arrived"
+		}
 	case peer.visible && e.full:
 		if peer.Unread+p.received < e.before+enough {
 			return "what it filled the buffers with has not arrived"
