@@ -50,6 +50,10 @@ func (c *call) doConn(conn network.Conn) {
 		c.err = conn.CloseRead()
 	case CloseWrite:
 		c.err = conn.CloseWrite()
+	case Partition:
+		c.err = c.end.partition()
+	case Heal:
+		c.err = conn.Heal()
 	case Close:
 		c.err = conn.Close()
 	case Reset:

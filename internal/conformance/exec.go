@@ -28,6 +28,7 @@ type run struct {
 	names    []string // pairs of an address and its name, for strings.NewReplacer
 	ends     [2 * maxConnections]*end
 	cancel   func() // ends the Connect that waits
+	healing  bool   // the step is a Heal, or a Partition, which waits for acknowledgements
 	dropping bool   // the port answers no SYN
 	queue    []int  // connections that nobody has accepted, oldest first
 	refused  bool   // the port does not listen
@@ -59,8 +60,11 @@ type end struct {
 	before   int  // bytes that were sent before Fill
 	drained  bool // the other side has read all that a Fill writes
 	full     bool // Fill was called: more is written than arrives before the other side reads for long
+	cut      bool // Partition: what the other end sends vanishes
+	everCut  bool // Partition was called
+	unacked  bool // it has sent what was not acknowledged, since it is cut
+	missing  bool // the other end has sent what has not arrived, since it is cut
 	small    bool // it has a small receive window
-	grown    bool // a Fill was drained: its send buffer has grown, to what is the kernel's affair
 	broken   bool // Fill was ended by an error of the connection
 }
 
@@ -156,6 +160,7 @@ func (r *run) step(s Step) (string, error) {
 	if why := r.useless(s); why != "" {
 		return "left out: " + why, nil
 	}
+	r.healing = s.Op == Heal || s.Op == Partition
 	c := r.begin(s)
 	r.pending = append(r.pending, c)
 	var back []*call

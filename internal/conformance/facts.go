@@ -24,10 +24,10 @@ func (r *run) note(c *call) {
 		e.reading = false
 		e.received += c.n
 		e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
-		e.peer.grown = e.peer.grown || e.peer.drained
 	case Write:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
+		e.send(c.n > 0)
 	case Fill:
 		e.filling = false
 		e.sent += c.n
@@ -40,8 +40,12 @@ func (r *run) note(c *call) {
 	case CloseRead:
 		e.shut = e.shut || c.err == nil
 	case CloseWrite:
+		e.lost = e.lost || c.err == nil && !e.half && e.peer.closed && !e.peer.fin && !e.peer.rst
+		e.send(c.err == nil && !e.half)
 		e.half = e.half || c.err == nil
 		e.fin = e.fin || e.half
+	case Partition, Heal:
+		e.noteCut(c)
 	case Close, Reset:
 		e.noteClose(c)
 	case ReadDeadline, WriteDeadline, Deadline:
@@ -83,7 +87,8 @@ func (r *run) notePort(c *call) {
 	r.refused, r.dropping = true, false
 	r.closed = r.closed || c.step.Op == ClosePort
 	for _, i := range r.queue {
-		r.ends[2*i+1].closed, r.ends[2*i+1].rst = true, true
+		r.ends[2*i+1].closed = true
+		r.ends[2*i+1].reset()
 	}
 	r.queue = nil
 }
@@ -104,12 +109,14 @@ func (e *end) noteClose(c *call) {
 	if c.err != nil {
 		return
 	}
-	e.closed = true
+	e.closed, e.cut = true, false
+	e.peer.missing = e.peer.missing || e.peer.cut
 	switch {
 	case c.mute:
 	case c.rst || c.step.Op == Reset:
-		e.rst = true
+		e.reset()
 	default:
+		e.send(!e.fin)
 		e.fin = true
 	}
 }

@@ -26,6 +26,8 @@ var calls = [ops]string{
 	Drop:          "port.Become(network.State{Answer: network.Drop})",
 	Listen:        "port.Become(network.State{Answer: network.Listen})",
 	ClosePort:     "port.Close()",
+	Partition:     "%s.Partition()",
+	Heal:          "%s.Heal()",
 	Setup:         "// on",
 	Drain:         "io.CopyN(io.Discard, %s, 8<<20)",
 }

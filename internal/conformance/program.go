@@ -30,6 +30,8 @@ const (
 	Listen                  // the port listens again
 	ClosePort               //
 	Drain                   // reads what the other side's Fill writes: all of it, or up to FIN
+	Partition               // what the other side sends vanishes
+	Heal                    // and arrives, with its next retransmission
 	Setup                   // comes first, if it does: N says where the program runs, IPv6 and the like
 	ops
 )
@@ -67,7 +69,7 @@ var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
-	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4,
+	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
 }
 
 // Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others. What is
