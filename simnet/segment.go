@@ -37,7 +37,11 @@ func (c *Conn) deliver(b []byte) int {
 func (c *Conn) arrive(b []byte, through int) int {
 	p := c.peer
 	switch {
-	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
+	case p.deaf():
+		c.resend.lost = true
+		return 0
+	case p.refuses() && c.deaf(): // the RST does not come back
+		p.end(syscall.ECONNRESET)
 		c.resend.lost = true
 		return 0
 	case through == 0:
@@ -66,7 +70,7 @@ func (c *Conn) arrive(b []byte, through int) int {
 		p.rcv.put(&c.n.spares, b[:k])
 	}
 	p.readable.Broadcast()
-	p.alive.heard()
+	p.heard()
 	if c.deaf() {
 		c.resend.unacked += k
 		c.resend.window -= k
@@ -167,9 +171,19 @@ func (c *Conn) landRST(lost bool) {
 // onFIN: the other end's FIN has arrived.
 func (c *Conn) onFIN() {
 	c.fin = true
-	c.alive.heard()
+	c.heard()
 	c.settle()
 	c.wake()
+}
+
+// heard: a segment has arrived, which acknowledges all that the other end has.
+func (c *Conn) heard() {
+	c.alive.heard()
+	if c.resend.unacked > 0 || c.resend.finUnacked {
+		c.resend.unacked, c.resend.finUnacked = 0, false
+		c.settle()
+		c.await()
+	}
 }
 
 // settle ends a connection of which both FINs have arrived.

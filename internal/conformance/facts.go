@@ -27,6 +27,7 @@ func (r *run) note(c *call) {
 	case Write:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
+		e.send(c.n > 0)
 	case Fill:
 		e.filling = false
 		e.sent += c.n
@@ -39,8 +40,12 @@ func (r *run) note(c *call) {
 	case CloseRead:
 		e.shut = e.shut || c.err == nil
 	case CloseWrite:
+		e.lost = e.lost || c.err == nil && !e.half && e.peer.closed && !e.peer.fin && !e.peer.rst
+		e.send(c.err == nil && !e.half)
 		e.half = e.half || c.err == nil
 		e.fin = e.fin || e.half
+	case Partition, Heal:
+		e.noteCut(c)
 	case Close, Reset:
 		e.noteClose(c)
 	case ReadDeadline, WriteDeadline, Deadline:
@@ -52,8 +57,8 @@ func (r *run) noteConnect(c *call) {
 	if c.err != nil {
 		return
 	}
-	client := &end{conn: c.conn, address: c.conn.LocalAddr().String()}
-	client.peer = &end{peer: client}
+	client := &end{conn: c.conn, address: c.conn.LocalAddr().String(), small: r.has(smallClient)}
+	client.peer = &end{peer: client, small: r.has(smallPort)}
 	r.ends[c.step.End], r.ends[c.step.End+1] = client, client.peer
 	r.names = append(r.names, client.address, endName(c.step.End))
 	r.queue = append(r.queue, c.step.End/2)
@@ -82,7 +87,8 @@ func (r *run) notePort(c *call) {
 	r.refused, r.dropping = true, false
 	r.closed = r.closed || c.step.Op == ClosePort
 	for _, i := range r.queue {
-		r.ends[2*i+1].closed, r.ends[2*i+1].rst = true, true
+		r.ends[2*i+1].closed = true
+		r.ends[2*i+1].reset()
 	}
 	r.queue = nil
 }
@@ -103,12 +109,14 @@ func (e *end) noteClose(c *call) {
 	if c.err != nil {
 		return
 	}
-	e.closed = true
+	e.closed, e.cut = true, false
+	e.peer.missing = e.peer.missing || e.peer.cut
 	switch {
 	case c.mute:
 	case c.rst || c.step.Op == Reset:
-		e.rst = true
+		e.reset()
 	default:
+		e.send(!e.fin)
 		e.fin = true
 	}
 }
