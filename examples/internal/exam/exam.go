@@ -1,0 +1,115 @@
+// Package exam puts a client through situations on the kernel's loopback and, in virtual time, on a simulated network, and
+// judges what becomes of each: the outcome, the time, and what is left behind.
+//
+// It knows no client. What a client is told, and which of its knobs, lives in the client's own directory.
+package exam
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+// The situations that every client is put in.
+const (
+	Refused     = "connect refused"
+	BlackHoled  = "connect black-holed"
+	Unanswered  = "accepted, then silent"
+	ResetMidway = "reset mid-handshake"
+	WentSilent  = "established, then silent"
+)
+
+const (
+	kernelLimit = 200 * time.Millisecond // the knob, in real time
+	bubbleLimit = 30 * time.Second       // the knob, in virtual time: as one would set it
+	ample       = time.Minute            // the knob, in real time, where it is not to play
+	prompt      = 5 * time.Second        // far from ample, and far from what a busy machine makes of "at once"
+)
+
+// A Case is a client in one situation.
+type Case struct {
+	Name    string           // one of the situations above, or one of the client's own
+	Fixture fixtures.Fixture // the situation
+	Knob    string           // which setting of the client bounds it, for the table in README.md
+	Want    Want             // how it ends, and when
+
+	// Op prepares the client, outside of what is timed, and returns the call that is judged. What it opens, it closes with
+	// t.Cleanup. The client's knob is p.Limit, and in a bubble its dial function p.DialContext.
+	Op func(t testing.TB, p Place) func(context.Context) error
+
+	KernelOnly string        // why it cannot run on simnet; empty means that it does
+	SimnetOnly string        // why it does not run on the kernel; empty means that it does
+	Limit      time.Duration // the knob on the kernel, instead of 200 ms
+	Leak       string        // what NoLeaks says of this client today; FINDINGS.md tells of it
+}
+
+// A Place is where a case runs.
+type Place struct {
+	*fixtures.Endpoint
+	Virtual bool          // in a bubble: dial with DialContext, nothing else leads to the fixture
+	Limit   time.Duration // what the client's knob is to be set to
+}
+
+// Run runs each case as parallel subtests: on the kernel, and on simnet in a bubble.
+func Run(t *testing.T, cases []Case) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			t.Attr("knob", c.Knob)
+			t.Attr("outcome", c.Want.String())
+			if c.SimnetOnly == "" {
+				t.Run("kernel", func(t *testing.T) {
+					t.Parallel()
+					c.judge(t, Place{Limit: c.kernelLimit()})
+				})
+			}
+			if c.KernelOnly == "" {
+				t.Run("simnet", func(t *testing.T) {
+					t.Parallel()
+					sockettest.Bubble(t, func(t *testing.T) { c.judge(t, Place{Limit: bubbleLimit, Virtual: true}) })
+				})
+			}
+		})
+	}
+}
+
+// kernelLimit is ample where the knob is not to play: a machine that stalls must not make it.
+func (c Case) kernelLimit() time.Duration {
+	switch {
+	case c.Want.limits == 0 && !c.Want.never:
+		return ample
+	case c.Limit > 0:
+		return c.Limit
+	}
+	return kernelLimit
+}
+
+// judge runs the case. Of a client that leaks it wants the leak, so that the day on which it is mended is seen.
+func (c Case) judge(t *testing.T, p Place) {
+	t.Helper()
+	if c.Leak == "" {
+		c.run(t, p)
+		return
+	}
+	tb := faketb.Run(t, func(tb *faketb.TB) { c.run(tb, p) })
+	assert.Contains(t, tb.Text(), c.Leak, "the leak that FINDINGS.md tells of")
+}
+
+func (c Case) run(t testing.TB, p Place) {
+	t.Helper()
+	sockettest.NoLeaks(t)
+	var options []sockettest.Option
+	if p.Virtual {
+		options = append(options, sockettest.On(simnet.New(t)))
+	}
+	p.Endpoint = sockettest.Start(t, c.Fixture, options...)
+	sockettest.Expect(t, p.Endpoint, c.Want.in(p), c.Op(t, p))
+}
