@@ -1,0 +1,62 @@
+package exam
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+// An Attack is a server that a client misbehaves to.
+type Attack struct {
+	Name   string                              // what the client does
+	Client func(target string) hostile.Fixture // the client
+	Knob   string                              // which setting of the server bounds it, for the table in README.md
+	Want   Want                                // how the server ends the connection, and when
+
+	// Serve starts the server under test, and ends it with t.Cleanup. Its knob is p.Limit; p has no Endpoint.
+	Serve func(t testing.TB, ln net.Listener, p Place)
+
+	SimnetOnly string // why it does not run on the kernel; empty means that it does
+}
+
+// Defend runs each attack as parallel subtests: on the kernel, and on simnet in a bubble.
+func Defend(t *testing.T, attacks []Attack) {
+	t.Helper()
+	for _, a := range attacks {
+		t.Run(a.Name, func(t *testing.T) {
+			t.Parallel()
+			t.Attr("knob", a.Knob)
+			t.Attr("outcome", a.Want.String())
+			if a.SimnetOnly == "" {
+				t.Run("kernel", func(t *testing.T) {
+					t.Parallel()
+					sockettest.NoLeaks(t)
+					ln, err := net.Listen("tcp", "127.0.0.1:0")
+					require.NoError(t, err)
+					a.judge(t, ln, Place{Limit: Case{Want: a.Want}.kernelLimit()})
+				})
+			}
+			t.Run("simnet", func(t *testing.T) {
+				t.Parallel()
+				sockettest.Bubble(t, func(t *testing.T) {
+					sockettest.NoLeaks(t)
+					nw := simnet.New(t)
+					ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+					require.NoError(t, err)
+					a.judge(t, ln, Place{Limit: bubbleLimit, Virtual: true}, sockettest.On(nw))
+				})
+			})
+		})
+	}
+}
+
+func (a Attack) judge(t testing.TB, ln net.Listener, p Place, options ...sockettest.Option) {
+	t.Helper()
+	a.Serve(t, ln, p)
+	sockettest.ExpectEnd(t, sockettest.Start(t, a.Client(ln.Addr().String()), options...), a.Want.in(p))
+}
