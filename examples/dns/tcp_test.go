@@ -144,4 +144,3 @@ func TestTimeoutIsNotForTheDialWithADialer(t *testing.T) {
 		})
 	}
 }
-
