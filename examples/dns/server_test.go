@@ -13,7 +13,6 @@ import (
 
 	"example.com/go-sockettest/examples/internal/exam"
 	"example.com/go-sockettest/fixtures/hostile"
-	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
@@ -30,9 +29,7 @@ func TestServer(t *testing.T) {
 				return hostile.Slowloris{Target: target, Data: "\xff\xff" + strings.Repeat("x", 0xffff), Every: 20 * time.Millisecond}
 			}},
 		{Name: "one question, then silent", Knob: "Server.IdleTimeout", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),
-			Client: func(target string) hostile.Fixture {
-				return hostile.Scripted{Target: target, Steps: script.Script{script.Send(framed(q)), script.Discard()}}
-			}},
+			Client: exam.Says(string(framed(q)))},
 		{Name: "answers never read", Knob: "none; Server.WriteTimeout is not used", Serve: serveAtLength, Want: exam.Never(),
 			Client: func(target string) hostile.Fixture { return hostile.NeverRead{Target: target, Data: string(framed(q))} }},
 	})

@@ -21,9 +21,7 @@ func TestServer(t *testing.T) {
 	slowVersion := func(target string) hostile.Fixture {
 		return hostile.Slowloris{Target: target, Data: "a banner line that does not end, and is not too long either", Every: time.Hour}
 	}
-	noKeys := func(target string) hostile.Fixture {
-		return hostile.Scripted{Target: target, Steps: script.Script{script.Send(version), script.Discard()}}
-	}
+	noKeys := exam.Says(version)
 	bye := func(target string) hostile.Fixture {
 		return hostile.Scripted{Target: target, Steps: script.Script{script.Send(version), script.ReadUntil("\n"), kexInit(), script.HalfClose(), script.Discard()}}
 	}

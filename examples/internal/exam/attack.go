@@ -1,11 +1,14 @@
 package exam
 
 import (
+	"context"
+	"io"
 	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -59,4 +62,27 @@ func (a Attack) judge(t testing.TB, ln net.Listener, p Place, options ...sockett
 	t.Helper()
 	a.Serve(t, ln, p)
 	sockettest.ExpectEnd(t, sockettest.Start(t, a.Client(ln.Addr().String()), options...), a.Want.in(p))
+}
+
+// Says makes a client that sends data, and then reads what comes. A hostile.Scripted would do, but looks every millisecond
+// whether the server has ended the connection, which is often in hours of virtual time.
+func Says(data string) func(target string) hostile.Fixture {
+	return func(target string) hostile.Fixture { return says{target: target, data: data} }
+}
+
+type says struct{ target, data string }
+
+// Plan is for hostile.Start.
+func (s says) Plan() (hostile.Plan, error) {
+	return hostile.Plan{
+		Target: s.target,
+		Do: func(_ context.Context, c *fixtures.Conn) error {
+			if _, err := io.WriteString(c, s.data); err != nil {
+				return err
+			}
+			_, err := io.Copy(io.Discard, c)
+			return err
+		},
+		Rule: "who has said what he wants to may say nothing more: the server's next read waits",
+	}, nil
 }
