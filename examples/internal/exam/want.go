@@ -31,7 +31,8 @@ func AtOnce(end Ending) Want { return Want{end: end} }
 // AtLimit wants the ending when the limit is over: not before, and in virtual time at that very instant.
 func AtLimit(end Ending) Want { return Want{end: end, limits: 1} }
 
-// Never wants the client still waiting when the limit is over, since no knob of it is in force.
+// Never wants the client still waiting when the limit is over, or several: no knob of it is in force, or the knob is not
+// heeded.
 func Never() Want { return Want{never: true} }
 
 // Times wants it after so many limits, as after so many attempts.
@@ -58,7 +59,7 @@ func (w Want) in(p Place) sockettest.Want {
 	var want sockettest.Want
 	switch {
 	case w.never:
-		return sockettest.Blocked.For(p.Limit)
+		return sockettest.Blocked.For(max(d, p.Limit))
 	case p.Virtual:
 		want = w.end.At(d)
 	case w.limits == 0:
