@@ -58,15 +58,17 @@ func twice(t testing.TB, p exam.Place) func(context.Context) error {
 	}
 }
 
-// forget never closes what it dials.
-func forget(_ testing.TB, p exam.Place) func(context.Context) error {
-	return func(ctx context.Context) error {
-		_, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr())
-		return err
-	}
-}
-
 func TestEveryKindOfWantIsMet(t *testing.T) {
+	var kept net.Conn // the garbage collector would close it
+	forget := func(_ testing.TB, p exam.Place) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			if kept, err = (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr()); err != nil {
+				return err
+			}
+			return p.Await(ctx, fixtures.Accepted, 1) // NoLeaks knows what the fixture has accepted
+		}
+	}
+	t.Cleanup(func() { _ = kept.Close() })
 	exam.Run(t, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ask},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Want: exam.AtLimit(sockettest.TimedOut), Op: ask},

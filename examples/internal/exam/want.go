@@ -31,7 +31,8 @@ func AtOnce(end Ending) Want { return Want{end: end} }
 // AtLimit wants the ending when the limit is over: not before, and in virtual time at that very instant.
 func AtLimit(end Ending) Want { return Want{end: end, limits: 1} }
 
-// Never wants the client still waiting when the limit is long over, since no knob of it is in force.
+// Never wants the client still waiting when the limit is over twice, or several times: no knob of it is in force, or the
+// knob is not heeded. Once would not do: at the limit a knob that is heeded might be about to end it.
 func Never() Want { return Want{never: true} }
 
 // Times wants it after so many limits, as after so many attempts.
@@ -58,7 +59,7 @@ func (w Want) in(p Place) sockettest.Want {
 	var want sockettest.Want
 	switch {
 	case w.never:
-		return sockettest.Blocked.For(2 * p.Limit) // beyond the limit: at the limit a knob that works would be a matter of luck
+		return sockettest.Blocked.For(max(d, 2*p.Limit))
 	case p.Virtual:
 		want = w.end.At(d)
 	case w.limits == 0:
