@@ -41,16 +41,16 @@ func serve(t testing.TB, ln net.Listener, p exam.Place) {
 		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { _ = w.WriteMsg(new(dns.Msg).SetReply(q)) })})
 }
 
-// serveAtLength answers with 50 KiB, which nobody's buffers hold for long. Each of its timeouts is far shorter than what the
-// test waits for.
+// serveAtLength answers with 50 KiB, which nobody's buffers hold for long. Its WriteTimeout is far shorter than what the test
+// waits for.
 func serveAtLength(t testing.TB, ln net.Listener, p exam.Place) {
 	t.Helper()
 	start(t, talkative(ln, p.Limit/10))
 }
 
 func talkative(ln net.Listener, limit time.Duration) *dns.Server {
-	return &dns.Server{Listener: ln, MaxTCPQueries: -1, ReadTimeout: limit, WriteTimeout: limit,
-		IdleTimeout: func() time.Duration { return limit },
+	return &dns.Server{Listener: ln, MaxTCPQueries: -1, WriteTimeout: limit,
+		ReadTimeout: time.Minute, IdleTimeout: func() time.Duration { return time.Minute }, // no question is to come too late
 		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 			a := new(dns.Msg).SetReply(q)
 			for range 200 {
@@ -92,7 +92,7 @@ func TestShutdownWaitsForWhoNeverReads(t *testing.T) {
 		q, err := question().Pack()
 		require.NoError(t, err)
 		attack := sockettest.Start(t, hostile.NeverRead{Target: ln.Addr().String(), Data: string(framed(q))}, sockettest.On(nw))
-		time.Sleep(time.Minute) // rules:allow in a bubble; all timeouts of the server have long passed
+		time.Sleep(10 * time.Minute) // rules:allow in a bubble; all timeouts of the server have long passed
 		sockettest.Expect(t, attack, sockettest.TimedOut.At(10*time.Minute), func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 			defer cancel()

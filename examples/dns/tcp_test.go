@@ -36,7 +36,7 @@ func TestClientByTCP(t *testing.T) {
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: timeout, Op: exchange,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: timeout + ", not the context", Op: cancelled,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Limit: time.Second, Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: "answer cut short, then silent", Fixture: halfAnswer(script.Stall()), Knob: timeout, Op: exchange,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: "reset within the answer", Fixture: halfAnswer(script.Reset()), Knob: timeout, Op: exchange,

@@ -46,7 +46,7 @@ func coded(err error) error {
 func TestClient(t *testing.T) {
 	t.Parallel()
 	const connecting = "ConnectParams.MinConnectTimeout, or the present backoff if that is longer"
-	const minute = "its Time is 10 s at least"
+	const tenSeconds = "its Time is 10 s at least"
 	exam.Run(t, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "none needed", Op: check(),
 			Want: exam.AtOnce(sockettest.Err(unavailable))},
@@ -62,11 +62,11 @@ func TestClient(t *testing.T) {
 		{Name: exam.WentSilent, Fixture: established, Knob: "none by default", Op: check(), Want: exam.Never()},
 		{Name: exam.WentSilent + ", with a deadline", Fixture: established, Knob: "the call's context", Op: within(check()),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
-		{Name: exam.WentSilent + ", with keep-alive", Fixture: established, Knob: "ClientParameters.Time and Timeout", SimnetOnly: minute,
+		{Name: exam.WentSilent + ", with keep-alive", Fixture: established, Knob: "ClientParameters.Time and Timeout", SimnetOnly: tenSeconds,
 			Op: checkAlive(10 * time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
 		{Name: exam.WentSilent + ", with keep-alive every second", Fixture: established, Knob: "ClientParameters.Time, of which 10 s is the least",
-			SimnetOnly: minute, Op: checkAlive(time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
-		{Name: "cut, with keep-alive", Fixture: server{}, Knob: "ClientParameters.Time and Timeout", SimnetOnly: minute,
+			SimnetOnly: tenSeconds, Op: checkAlive(time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
+		{Name: "cut, with keep-alive", Fixture: server{}, Knob: "ClientParameters.Time and Timeout", SimnetOnly: tenSeconds,
 			Op: checkCut(10 * time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
 	})
 }
@@ -104,9 +104,9 @@ func check(options ...grpc.CallOption) op {
 	}
 }
 
-// checkPatiently is one call of a client that takes ten limits for a connect.
+// checkPatiently is one call of a client that takes a hundred limits for a connect.
 func checkPatiently(t testing.TB, p exam.Place) func(context.Context) error {
-	p.Limit *= 10
+	p.Limit *= 100
 	return check()(t, p)
 }
 

@@ -155,7 +155,7 @@ func TestCoderServer(t *testing.T) {
 		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Dropped),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
 		{Name: "upgraded, then silent", Knob: "none; those of http.Server are over", Serve: coderServe(0), Want: exam.Never(),
-			Client: exam.Says(hello)},
+			Client: exam.Says(hello), SimnetOnly: brief},
 		{Name: "upgraded, then silent, with a deadline", Knob: "context of Read", Serve: coderServe(1),
 			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
 	})

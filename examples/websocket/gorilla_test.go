@@ -30,9 +30,9 @@ func TestGorillaClient(t *testing.T) {
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: shaking + ", not the context", Op: gorillaCancelled,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Limit: time.Second, Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: "forbidden, and a body that stalls", Fixture: forbidden, Knob: shaking, Op: gorillaDial,
-			Want: exam.AtLimit(sockettest.Err(websocket.ErrBadHandshake))},
+			Limit: time.Second, Want: exam.AtLimit(sockettest.Err(websocket.ErrBadHandshake))},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: shaking, Op: gorillaDial, Want: exam.AtOnce(sockettest.Reset)},
 		{Name: exam.WentSilent, Fixture: upgraded, Knob: "Conn.SetReadDeadline", Op: gorillaRead(1),
 			Want: exam.AtLimit(sockettest.TimedOut)}, // its error has Timeout, and hides the rest
@@ -124,7 +124,7 @@ func TestGorillaServer(t *testing.T) {
 		{Name: "half a handshake, then silent", Knob: "http.Server.ReadHeaderTimeout, not Upgrader.HandshakeTimeout", Serve: gorillaHandshake,
 			Want: exam.Never(), Client: exam.Says(hello[:20])},
 		{Name: "upgraded, then silent", Knob: "none; Upgrade clears those of http.Server", Serve: gorillaServe(0), Want: exam.Never(),
-			Client: exam.Says(hello)},
+			Client: exam.Says(hello), SimnetOnly: brief},
 		{Name: "upgraded, then silent, with a deadline", Knob: "Conn.SetReadDeadline", Serve: gorillaServe(1),
 			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
 	})
