@@ -137,3 +137,19 @@ func TestWriterDefaultsAndNoAnswer(t *testing.T) {
 		assert.Len(t, p.Conns(), 11, "one that knows the brokers, and one for each attempt")
 	})
 }
+
+// FINDINGS.md, kafka-go 5: with RequireNone, the zero value, there is nothing to wait for but the batch.
+func TestWriterThatWantsNoAnswer(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) {
+		sockettest.NoLeaks(t)
+		p := on(t, answering(apiVersions, metadata))
+		tr := &kafka.Transport{Dial: p.DialContext}
+		t.Cleanup(tr.CloseIdleConnections)
+		w := &kafka.Writer{Addr: kafka.TCP(p.Addr()), Topic: "topic", Transport: tr}
+		t.Cleanup(func() { require.NoError(t, w.Close()) })
+		sockettest.Expect(t, p.Endpoint, sockettest.Accepted.At(time.Second), func(ctx context.Context) error {
+			return w.WriteMessages(ctx, kafka.Message{Value: []byte("x")})
+		})
+	})
+}

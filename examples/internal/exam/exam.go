@@ -57,14 +57,13 @@ type Place struct {
 	Limit   time.Duration // what the client's knob is to be set to
 }
 
-// Run runs each case as parallel subtests: on the kernel, and on simnet in a bubble.
-func Run(t *testing.T, cases []Case) {
+// Run runs each case as parallel subtests, on the kernel, and on simnet in a bubble, and checks that README.md tells of it.
+func Run(t *testing.T, client Client, cases []Case) {
 	t.Helper()
 	for _, c := range cases {
+		c.tabled(t, client)
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			t.Attr("knob", c.Knob)
-			t.Attr("outcome", c.Want.String())
 			if c.SimnetOnly == "" {
 				t.Run("kernel", func(t *testing.T) {
 					t.Parallel()
