@@ -25,7 +25,7 @@ func on(t *testing.T, f fixtures.Fixture) exam.Place {
 // stillOpen wants the connections with these numbers open, an hour from now.
 func stillOpen(t *testing.T, p exam.Place, numbers ...int) {
 	t.Helper()
-	time.Sleep(time.Hour)
+	time.Sleep(time.Hour) // rules:allow virtual time
 	assert.Equal(t, numbers, openConns(p))
 }
 
@@ -111,9 +111,9 @@ func TestReaderCloseWaitsForTheLeader(t *testing.T) {
 		go func() { _, _ = r.FetchMessage(t.Context()) }()
 		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 4)) // two ask who leads, two ask the leader
 		sockettest.Expect(t, p.Endpoint, sockettest.Accepted.At(10*time.Second), r.Close)
-		time.Sleep(20*time.Second - 1)
+		time.Sleep(20*time.Second - 1) // rules:allow virtual time
 		assert.Len(t, openConns(p), 1)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // rules:allow virtual time
 		assert.Empty(t, openConns(p))
 	})
 }
