@@ -21,7 +21,7 @@ func TestServer(t *testing.T) {
 	t.Parallel()
 	q, err := question().Pack()
 	require.NoError(t, err)
-	exam.Defend(t, []exam.Attack{
+	exam.Defend(t, exam.Client{Name: "miekg/dns server", Module: "github.com/miekg/dns"}, []exam.Attack{
 		{Name: "connects, then silent", Knob: "Server.ReadTimeout", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
 		{Name: "question a byte at a time", Knob: "Server.ReadTimeout", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),

@@ -15,7 +15,7 @@ import (
 
 func TestClientByUDP(t *testing.T) {
 	t.Parallel()
-	exam.RunUDP(t, []exam.Datagram{
+	exam.RunUDP(t, exam.Client{Name: "miekg/dns UDP", Module: "github.com/miekg/dns"}, []exam.Datagram{
 		{Name: "nobody listens", Fixture: udp.Refused{}, Knob: timeout, Op: ask,
 			Want: exam.AtOnce(sockettest.Rejected).In("read")},
 		{Name: "no answer", Fixture: udp.Silent{}, Knob: timeout, Op: ask, Asked: 1,

@@ -47,7 +47,7 @@ func TestClient(t *testing.T) {
 	t.Parallel()
 	const connecting = "ConnectParams.MinConnectTimeout, or the present backoff if that is longer"
 	const tenSeconds = "its Time is 10 s at least"
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "none needed", Op: check(),
 			Want: exam.AtOnce(sockettest.Err(unavailable))},
 		{Name: exam.Refused + ", WaitForReady", Fixture: fixtures.Refused{}, Knob: "the call's context", Op: within(check(grpc.WaitForReady(true))),

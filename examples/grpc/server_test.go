@@ -32,7 +32,7 @@ func TestServer(t *testing.T) {
 		return hostile.Slowloris{Target: target, Data: hello + request, Every: time.Second}
 	}
 	const helloIsOver = 32 * time.Second // of its 33 bytes the last comes then: no more frame does in time
-	exam.Defend(t, []exam.Attack{
+	exam.Defend(t, exam.Client{Name: "grpc-go server", Module: "google.golang.org/grpc"}, []exam.Attack{
 		{Name: "connects, then silent", Client: connectOnly, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
 		{Name: "preface a byte at a time", Client: slowPreface, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
 		{Name: "preface, then silent", Client: exam.Says(http2.ClientPreface), Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},

@@ -25,7 +25,7 @@ func on(t *testing.T, f fixtures.Fixture) exam.Place {
 // stillOpen wants the connections with these numbers open, an hour from now.
 func stillOpen(t *testing.T, p exam.Place, numbers ...int) {
 	t.Helper()
-	time.Sleep(time.Hour)
+	time.Sleep(time.Hour) // rules:allow virtual time
 	assert.Equal(t, numbers, openConns(p))
 }
 
@@ -111,9 +111,9 @@ func TestReaderCloseWaitsForTheLeader(t *testing.T) {
 		go func() { _, _ = r.FetchMessage(t.Context()) }()
 		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 4)) // two ask who leads, two ask the leader
 		sockettest.Expect(t, p.Endpoint, sockettest.Accepted.At(10*time.Second), r.Close)
-		time.Sleep(20*time.Second - 1)
+		time.Sleep(20*time.Second - 1) // rules:allow virtual time
 		assert.Len(t, openConns(p), 1)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // rules:allow virtual time
 		assert.Empty(t, openConns(p))
 	})
 }
@@ -135,5 +135,21 @@ func TestWriterDefaultsAndNoAnswer(t *testing.T) {
 			return errs[0]
 		})
 		assert.Len(t, p.Conns(), 11, "one that knows the brokers, and one for each attempt")
+	})
+}
+
+// FINDINGS.md, kafka-go 5: with RequireNone, the zero value, there is nothing to wait for but the batch.
+func TestWriterThatWantsNoAnswer(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) {
+		sockettest.NoLeaks(t)
+		p := on(t, answering(apiVersions, metadata))
+		tr := &kafka.Transport{Dial: p.DialContext}
+		t.Cleanup(tr.CloseIdleConnections)
+		w := &kafka.Writer{Addr: kafka.TCP(p.Addr()), Topic: "topic", Transport: tr}
+		t.Cleanup(func() { require.NoError(t, w.Close()) })
+		sockettest.Expect(t, p.Endpoint, sockettest.Accepted.At(time.Second), func(ctx context.Context) error {
+			return w.WriteMessages(ctx, kafka.Message{Value: []byte("x")})
+		})
 	})
 }

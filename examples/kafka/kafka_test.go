@@ -14,6 +14,11 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
+// client names it in the table.
+var client = exam.Client{Name: "kafka-go Client", Module: module}
+
+const module = "github.com/segmentio/kafka-go"
+
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // open returns a client with a transport of its own.
@@ -110,17 +115,17 @@ func TestClient(t *testing.T) {
 	const (
 		dialing = "Transport.DialTimeout (default 5s)"
 		ttl     = "Transport.MetadataTTL (default 6s)"
-		client  = "Client.Timeout (default none)"
+		own     = "Client.Timeout (default none)"
 		ctx     = "the context"
 	)
 	greeted := answering(apiVersions)
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ask(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: dialing, Want: exam.AtOnce(sockettest.Dropped), Op: ask(dialTimeout)},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: dialing, Want: exam.AtOnce(sockettest.Reset), Op: ask(dialTimeout)},
 		{Name: exam.WentSilent, Fixture: greeted, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(metadataTTL)},
-		{Name: exam.WentSilent + ", client", Fixture: greeted, Knob: client, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(whole)},
+		{Name: exam.WentSilent + ", client", Fixture: greeted, Knob: own, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(whole)},
 		{Name: exam.WentSilent + ", context", Fixture: greeted, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: askWithin},
 	})
 }
@@ -130,11 +135,11 @@ func TestConn(t *testing.T) {
 		dialing = "Dialer.Timeout (default none)"
 		set     = "Conn.SetDeadline (default none)"
 	)
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: dial},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: dial},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: set, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: request(deadline)},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: set, Want: exam.AtOnce(sockettest.Dropped), Op: request(deadline)},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: set, Want: exam.AtOnce(sockettest.Reset), Op: request(deadline)},
 		{Name: exam.WentSilent, Fixture: answering(apiVersions), Knob: set, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: request(deadline)},
 		{Name: exam.WentSilent + ", no limit", Fixture: answering(apiVersions), Knob: "none", Want: exam.Never(), Op: request(noDeadline)},
 	})

@@ -35,7 +35,7 @@ func TestDisconnectMayWaitForADial(t *testing.T) {
 			p := on(t, fixtures.BlackHole{})
 			c, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + p.Addr() + "/?directConnection=true").SetDialer(dialer{p}))
 			require.NoError(t, err)
-			time.Sleep(2 * connectTimeout) // now the third dial begins
+			time.Sleep(2 * connectTimeout) // rules:allow virtual time; now the third dial begins
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			begin := time.Now()
@@ -54,7 +54,7 @@ func TestAbandonedQueryIsReadOnFor400ms(t *testing.T) {
 		sockettest.NoLeaks(t)
 		p := on(t, silent)
 		sockettest.Expect(t, p.Endpoint, sockettest.TimedOut.At(p.Limit), pingWithin(none)(t, p))
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // rules:allow virtual time
 		second := p.Conns()[1]
 		end, at := second.End()
 		assert.Equal(t, fixtures.FIN, end)

@@ -20,6 +20,9 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
+// client names it in the table.
+var client = exam.Client{Name: "mongo-driver", Module: "go.mongodb.org/mongo-driver/v2"}
+
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // silent is a server that greets whoever greets it, and answers nothing else.
@@ -127,10 +130,12 @@ func pingWithin(set func(*options.ClientOptions, time.Duration)) op {
 	}
 }
 
-func selection(o *options.ClientOptions, d time.Duration)   { o.SetServerSelectionTimeout(d) }
-func operation(o *options.ClientOptions, d time.Duration)   { o.SetTimeout(d) }
-func connectOnly(o *options.ClientOptions, d time.Duration) { o.SetConnectTimeout(d).SetServerSelectionTimeout(time.Hour) }
-func none(o *options.ClientOptions, _ time.Duration)        { o.SetServerSelectionTimeout(time.Hour) }
+func selection(o *options.ClientOptions, d time.Duration) { o.SetServerSelectionTimeout(d) }
+func operation(o *options.ClientOptions, d time.Duration) { o.SetTimeout(d) }
+func connectOnly(o *options.ClientOptions, d time.Duration) {
+	o.SetConnectTimeout(d).SetServerSelectionTimeout(time.Hour)
+}
+func none(o *options.ClientOptions, _ time.Duration) { o.SetServerSelectionTimeout(time.Hour) }
 
 func TestMongo(t *testing.T) {
 	const (
@@ -138,7 +143,7 @@ func TestMongo(t *testing.T) {
 		whole  = "SetTimeout (default none)"
 		ctx    = "the context"
 	)
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(selection)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(selection)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(selection)},
@@ -148,6 +153,6 @@ func TestMongo(t *testing.T) {
 		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: ping(selection)},
 		{Name: exam.BlackHoled + ", context", Fixture: fixtures.BlackHole{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(none)},
 		{Name: exam.BlackHoled + ", operation", Fixture: fixtures.BlackHole{}, Knob: whole, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(operation)},
-		{Name: exam.BlackHoled + ", connect limit only", Fixture: fixtures.BlackHole{}, Knob: "SetConnectTimeout (default 30s)", Want: exam.Never().Times(3), Op: ping(connectOnly)},
+		{Name: exam.BlackHoled + ", connect limit only", Fixture: fixtures.BlackHole{}, Knob: "SetConnectTimeout (default 30s), which is for each dial", Want: exam.Never().Times(3), Op: ping(connectOnly)},
 	})
 }

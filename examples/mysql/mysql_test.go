@@ -17,6 +17,9 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
+// client names it in the table.
+var client = exam.Client{Name: "mysql", Module: "github.com/go-sql-driver/mysql"}
+
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // greeting is the server's first packet: protocol 10, a version, a nonce, and mysql_native_password.
@@ -126,7 +129,7 @@ func TestMySQL(t *testing.T) {
 	const dial, read, ctx = "Config.Timeout (timeout)", "Config.ReadTimeout (readTimeout)", "the context"
 	// What a read ends in, timed out or reset, is written to the log and to the caller ErrInvalidConn.
 	invalid := sockettest.Err(mysql.ErrInvalidConn)
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dial, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ping(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: ping(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: read, Want: exam.AtLimit(invalid), Op: ping(readTimeout)},

@@ -32,7 +32,7 @@ func reconnect(t testing.TB, p exam.Place) func(context.Context) error {
 
 // FINDINGS.md, nats 1: a connection whose handshake fails in a reconnect is not closed. Only the last one is, with the client.
 func TestReconnectLeavesConnectionsOpen(t *testing.T) {
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: "reconnect, then silent", Fixture: fixtures.Sequence{silent, fixtures.Silent{}}, Knob: "nats.Timeout (default 2s), nats.ReconnectWait (default 2s)",
 			Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)).Plus(3 * 4 * time.Second), Op: reconnect,
 			Leak: "leak: 2 connections left behind", SimnetOnly: "on the kernel the garbage collector closes them, sooner or later"},

@@ -16,6 +16,9 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
+// client names it in the table.
+var client = exam.Client{Name: "nats.go", Module: "github.com/nats-io/nats.go"}
+
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // handshake is all that a server without accounts must say.
@@ -141,7 +144,7 @@ func TestNATS(t *testing.T) {
 		pings  = "nats.PingInterval (default 2m), 3 times with nats.MaxPingsOutstanding 2 (default)"
 		timers = "it takes its timer from a pool of the whole process, and a timer of one bubble must not be reset in another"
 	)
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)), Op: connect},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: connect},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: connect},

@@ -58,11 +58,11 @@ func TestFailedConnectDialsAgainToCancelNothing(t *testing.T) {
 		sockettest.Expect(t, p.Endpoint, sockettest.Reset.At(0), connectCore(t, p))
 		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 2))
 		second := p.Conns()[1]
-		time.Sleep(15*time.Second - 1)
+		time.Sleep(15*time.Second - 1) // rules:allow virtual time
 		assert.Equal(t, "\x00\x00\x00\x0c\x04\xd2\x16\x2e\x00\x00\x00\x00", string(second.First()), "CancelRequest, process 0, no key")
 		end, _ := second.End()
 		assert.Equal(t, fixtures.Open, end, "after 15 s less 1 ns")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // rules:allow virtual time
 		end, _ = second.End()
 		assert.Equal(t, fixtures.FIN, end)
 	})

@@ -16,6 +16,12 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
+// client and core name them in the table.
+var (
+	client = exam.Client{Name: "pgx", Module: "github.com/jackc/pgx/v5"}
+	core   = exam.Client{Name: "pgx/pgconn", Module: client.Module}
+)
+
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // startup reads a StartupMessage: its length and version, then parameters up to an empty one.
@@ -98,7 +104,7 @@ func unlimitedQuery(t testing.TB, p exam.Place) func(context.Context) error {
 
 func TestPgconn(t *testing.T) {
 	const knob = "pgconn.Config.ConnectTimeout (connect_timeout, default none)"
-	exam.Run(t, []exam.Case{
+	exam.Run(t, core, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connectCore},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connectCore},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connectCore},
@@ -108,7 +114,7 @@ func TestPgconn(t *testing.T) {
 
 func TestPgx(t *testing.T) {
 	const knob = "the context"
-	exam.Run(t, []exam.Case{
+	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connect},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},

@@ -62,10 +62,10 @@ func TestDialOutlivesCloseAndCaller(t *testing.T) {
 			return c.Ping(ctx).Err()
 		})
 		require.NoError(t, c.Close())
-		time.Sleep(23 * time.Second) // 24 s after the first dial, in the midst of the fifth
+		time.Sleep(23 * time.Second) // rules:allow virtual time; 24 s after the first dial, in the midst of the fifth
 		require.NoError(t, p.Become(fixtures.Discard{}))
 		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 1), "a connection to a closed client")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // rules:allow virtual time
 		assert.Len(t, p.Conns(), 1)
 		end, _ := p.Conns()[0].End()
 		assert.Equal(t, fixtures.FIN, end, "which it then closes")

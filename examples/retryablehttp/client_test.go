@@ -34,7 +34,7 @@ func TestClient(t *testing.T) {
 	head := script.ReadUntil("\r\n\r\n")
 	stalled := fixtures.Scripted{Steps: script.Script{head, script.Send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\n"), script.Stall()}}
 	within := fixtures.Scripted{Steps: script.Script{head, script.Send("HTTP/1.1 200 OK\r\n"), script.Reset()}}
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{Name: "go-retryablehttp", Module: "github.com/hashicorp/go-retryablehttp"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "RetryMax, RetryWaitMin, RetryWaitMax", Op: get(bounded),
 			Want: exam.AtOnce(sockettest.Rejected).In("connect").Plus(waits)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: attempts, Op: get(bounded),

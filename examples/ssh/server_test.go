@@ -25,7 +25,7 @@ func TestServer(t *testing.T) {
 	bye := func(target string) hostile.Fixture {
 		return hostile.Scripted{Target: target, Steps: script.Script{script.Send(version), script.ReadUntil("\n"), kexInit(), script.HalfClose(), script.Discard()}}
 	}
-	exam.Defend(t, []exam.Attack{
+	exam.Defend(t, exam.Client{Name: "x/crypto/ssh server", Module: "golang.org/x/crypto"}, []exam.Attack{
 		{Name: "connects, then silent", Client: connectOnly, Knob: "none", Serve: serve, Want: exam.Never()},
 		{Name: "connects, then silent, with a deadline", Client: connectOnly, Knob: deadline, Serve: serveWithin,
 			Want: exam.AtLimit(sockettest.Dropped)},

@@ -21,7 +21,7 @@ import (
 func TestCoderClient(t *testing.T) {
 	t.Parallel()
 	const dialing = "context of Dial; DialOptions.HTTPClient.Timeout"
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Op: coderDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Op: coderDial, Want: exam.AtLimit(sockettest.TimedOut)},
@@ -151,7 +151,7 @@ func TestCoderDialOutlivesItsContext(t *testing.T) {
 
 func TestCoderServer(t *testing.T) {
 	t.Parallel()
-	exam.Defend(t, []exam.Attack{
+	exam.Defend(t, exam.Client{Name: "coder/websocket server", Module: "github.com/coder/websocket"}, []exam.Attack{
 		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Dropped),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
 		{Name: "upgraded, then silent", Knob: "none; those of http.Server are over", Serve: coderServe(0), Want: exam.Never(),

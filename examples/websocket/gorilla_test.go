@@ -20,7 +20,7 @@ import (
 func TestGorillaClient(t *testing.T) {
 	t.Parallel()
 	const shaking = "Dialer.HandshakeTimeout"
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: shaking, Op: gorillaDial,
@@ -118,7 +118,7 @@ func gorillaWrite(limits int) func(testing.TB, exam.Place) func(context.Context)
 // Upgrader.HandshakeTimeout is for the answer only: the request is read before Upgrade is called.
 func TestGorillaServer(t *testing.T) {
 	t.Parallel()
-	exam.Defend(t, []exam.Attack{
+	exam.Defend(t, exam.Client{Name: "gorilla/websocket server", Module: "github.com/gorilla/websocket"}, []exam.Attack{
 		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout, not Upgrader.HandshakeTimeout", Serve: gorillaHandshake,
 			Want: exam.Never(), Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
 		{Name: "half a handshake, then silent", Knob: "http.Server.ReadHeaderTimeout, not Upgrader.HandshakeTimeout", Serve: gorillaHandshake,

@@ -27,14 +27,14 @@ type Attack struct {
 	SimnetOnly string // why it does not run on the kernel; empty means that it does
 }
 
-// Defend runs each attack as parallel subtests: on the kernel, and on simnet in a bubble.
-func Defend(t *testing.T, attacks []Attack) {
+// Defend runs each attack as parallel subtests, on the kernel, and on simnet in a bubble, and checks that README.md tells of
+// it.
+func Defend(t *testing.T, server Client, attacks []Attack) {
 	t.Helper()
 	for _, a := range attacks {
+		Case{Name: a.Name, Knob: a.Knob, Want: a.Want, SimnetOnly: a.SimnetOnly}.tabled(t, server)
 		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
-			t.Attr("knob", a.Knob)
-			t.Attr("outcome", a.Want.String())
 			if a.SimnetOnly == "" {
 				t.Run("kernel", func(t *testing.T) {
 					t.Parallel()

@@ -23,14 +23,13 @@ type Datagram struct {
 	Op func(t testing.TB, ep *udp.Endpoint, p Place) func(context.Context) error
 }
 
-// RunUDP runs each case as parallel subtests: on the kernel, and on simnet in a bubble.
-func RunUDP(t *testing.T, cases []Datagram) {
+// RunUDP is Run for datagrams.
+func RunUDP(t *testing.T, client Client, cases []Datagram) {
 	t.Helper()
 	for _, d := range cases {
+		Case{Name: d.Name, Knob: d.Knob, Want: d.Want}.tabled(t, client)
 		t.Run(d.Name, func(t *testing.T) {
 			t.Parallel()
-			t.Attr("knob", d.Knob)
-			t.Attr("outcome", d.Want.String())
 			t.Run("kernel", func(t *testing.T) {
 				t.Parallel()
 				d.judge(t, Place{Limit: Case{Want: d.Want}.kernelLimit()})

@@ -69,7 +69,7 @@ func TestEveryKindOfWantIsMet(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { _ = kept.Close() })
-	exam.Run(t, []exam.Case{
+	exam.Run(t, exam.Client{}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ask},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Want: exam.AtLimit(sockettest.TimedOut), Op: ask},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: ask},

@@ -75,7 +75,10 @@ func (w Want) in(p Place) sockettest.Want {
 
 // String writes it as the table in README.md does.
 func (w Want) String() string {
-	if w.never {
+	switch {
+	case w.never && w.limits > 1:
+		return fmt.Sprintf("still waiting after %d limits", w.limits)
+	case w.never:
 		return "waits for ever"
 	}
 	what, _, _ := strings.Cut(w.end.Before(0).String(), " before ")
