@@ -8,17 +8,19 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/examples/internal/exam"
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
 const (
-	timeout    = "Client.Timeout"
+	timeout    = "Client.Timeout (default 2s)"
 	kernelOnly = "Client.Dialer is a *net.Dialer, not a dial function"
 )
 
@@ -31,8 +33,8 @@ func TestClientByTCP(t *testing.T) {
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: timeout, Op: exchange,
 			Want: exam.AtLimit(sockettest.TimedOut).In("connect")},
-		{Name: exam.BlackHoled + ", with a Dialer", Fixture: fixtures.BlackHole{}, Knob: timeout, Op: exchangeByDialer,
-			Want: exam.Never(), KernelOnly: kernelOnly + "; TestTimeoutIsNotForTheDialWithADialer is the same in virtual time"},
+		{Name: exam.BlackHoled + ", with a Dialer", Fixture: fixtures.BlackHole{}, Op: exchangeByDialer,
+			Knob: "none: Client.Timeout and DialTimeout are not for it", Want: exam.Never(), KernelOnly: kernelOnly + "; TestTimeoutIsNotForTheDialWithADialer is the same in virtual time"},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: timeout, Op: exchange,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: timeout + ", not the context", Op: cancelled,
@@ -45,6 +47,8 @@ func TestClientByTCP(t *testing.T) {
 			Want: exam.AtOnce(sockettest.Closed)},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{AfterRead: 2}, Knob: timeout, Op: exchange,
 			Want: exam.AtOnce(sockettest.Reset)},
+		{Name: "transfer unanswered", Fixture: fixtures.Silent{}, Knob: "Transfer.ReadTimeout (default 2s)", Op: transfer,
+			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: exam.WentSilent, Fixture: stream, Knob: timeout, Op: exchangeAgain,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 	})
@@ -134,6 +138,44 @@ func TestTimeoutIsNotCumulative(t *testing.T) {
 				Endpoint: sockettest.Start(t, fixtures.SlowHandshake{Delay: slow, Then: fixtures.Silent{}}, sockettest.On(simnet.New(t)))}
 			sockettest.Expect(t, p, sockettest.TimedOut.At(limit+slow).In("read"), exchange(t, p))
 		})
+	})
+}
+
+// transfer asks for a zone.
+func transfer(_ testing.TB, p exam.Place) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := p.DialContext(ctx, "tcp", p.Addr())
+		if err != nil {
+			return err
+		}
+		zone := &dns.Transfer{Conn: &dns.Conn{Conn: c}, ReadTimeout: p.Limit}
+		parts, err := zone.In(new(dns.Msg).SetAxfr("sockettest.test."), "")
+		for part := range parts {
+			err = part.Error
+		}
+		return err
+	}
+}
+
+// A transfer whose channel nobody reads to its end stays, with its connection, also when its ReadTimeout is over.
+func TestTransferThatIsGivenUpLeaks(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		var parts chan *dns.Envelope
+		within := faketb.Run(t, func(tb *faketb.TB) {
+			sockettest.NoLeaks(tb)
+			c, err := sockettest.Start(tb, fixtures.Silent{}, sockettest.On(nw)).DialContext(t.Context(), "", "")
+			require.NoError(t, err)
+			zone := &dns.Transfer{Conn: &dns.Conn{Conn: c}, ReadTimeout: 30 * time.Second}
+			parts, err = zone.In(new(dns.Msg).SetAxfr("sockettest.test."), "")
+			require.NoError(t, err)
+			time.Sleep(time.Hour) // rules:allow in a bubble
+		})
+		assert.Contains(t, within.Text(), "leak: 1 goroutine and 1 connection left behind")
+		assert.Contains(t, within.Text(), "dns.(*Transfer).inAxfr")
+		for range parts { // what it should have done
+		}
 	})
 }
 

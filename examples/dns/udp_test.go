@@ -20,7 +20,7 @@ func TestClientByUDP(t *testing.T) {
 			Want: exam.AtOnce(sockettest.Rejected).In("read")},
 		{Name: "no answer", Fixture: udp.Silent{}, Knob: timeout, Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
-		{Name: "first question lost", Fixture: udp.Drop{Then: datagrams}, Knob: timeout + "; nobody asks again", Op: ask, Asked: 1,
+		{Name: "first question lost", Fixture: udp.Drop{Then: datagrams}, Knob: timeout + ", and no second question", Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: "answer comes later", Fixture: udp.Late{Delay: time.Hour, Then: datagrams}, Knob: timeout, Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},

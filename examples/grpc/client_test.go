@@ -45,28 +45,29 @@ func coded(err error) error {
 
 func TestClient(t *testing.T) {
 	t.Parallel()
-	const connecting = "ConnectParams.MinConnectTimeout, or the present backoff if that is longer"
+	const connecting = "ConnectParams.MinConnectTimeout (default 20s), or the backoff to come if that is longer"
+	const alives = "ClientParameters.Time (default none) and Timeout (default 20s)"
 	const tenSeconds = "its Time is 10 s at least"
 	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "none needed", Op: check(),
 			Want: exam.AtOnce(sockettest.Err(unavailable))},
-		{Name: exam.Refused + ", WaitForReady", Fixture: fixtures.Refused{}, Knob: "the call's context", Op: within(check(grpc.WaitForReady(true))),
+		{Name: exam.Refused + ", WaitForReady", Fixture: fixtures.Refused{}, Knob: "the context", Op: within(check(grpc.WaitForReady(true))),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: connecting, Op: check(),
 			Want: exam.AtLimit(sockettest.Err(unavailable))},
-		{Name: exam.BlackHoled + ", with a deadline", Fixture: fixtures.BlackHole{}, Knob: "the call's context", Op: within(checkPatiently),
+		{Name: exam.BlackHoled + ", with a deadline", Fixture: fixtures.BlackHole{}, Knob: "the context", Op: within(checkPatiently),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: connecting, Op: check(),
 			Want: exam.AtLimit(sockettest.Err(unavailable))},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: "none needed", Op: check(), Want: exam.AtOnce(sockettest.Err(unavailable))},
-		{Name: exam.WentSilent, Fixture: established, Knob: "none by default", Op: check(), Want: exam.Never()},
-		{Name: exam.WentSilent + ", with a deadline", Fixture: established, Knob: "the call's context", Op: within(check()),
+		{Name: exam.WentSilent, Fixture: established, Knob: "none", Op: check(), Want: exam.Never()},
+		{Name: exam.WentSilent + ", with a deadline", Fixture: established, Knob: "the context", Op: within(check()),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
-		{Name: exam.WentSilent + ", with keep-alive", Fixture: established, Knob: "ClientParameters.Time and Timeout", SimnetOnly: tenSeconds,
+		{Name: exam.WentSilent + ", with keep-alive", Fixture: established, Knob: alives, SimnetOnly: tenSeconds,
 			Op: checkAlive(10 * time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
-		{Name: exam.WentSilent + ", with keep-alive every second", Fixture: established, Knob: "ClientParameters.Time, of which 10 s is the least",
+		{Name: exam.WentSilent + ", with keep-alive every second", Fixture: established, Knob: "ClientParameters.Time, which is 10 s at least",
 			SimnetOnly: tenSeconds, Op: checkAlive(time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
-		{Name: "cut, with keep-alive", Fixture: server{}, Knob: "ClientParameters.Time and Timeout", SimnetOnly: tenSeconds,
+		{Name: "cut, with keep-alive", Fixture: server{}, Knob: alives, SimnetOnly: tenSeconds,
 			Op: checkCut(10 * time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
 	})
 }

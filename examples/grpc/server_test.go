@@ -20,8 +20,8 @@ import (
 func TestServer(t *testing.T) {
 	t.Parallel()
 	const (
-		handshaking = "ConnectionTimeout"
-		alive       = "ServerParameters.Time and Timeout"
+		handshaking = "ConnectionTimeout (default 120s)"
+		alive       = "ServerParameters.Time (default 2h) and Timeout (default 20s)"
 		second      = "Time is 1 s at least"
 	)
 	connectOnly := func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }
@@ -36,7 +36,7 @@ func TestServer(t *testing.T) {
 		{Name: "connects, then silent", Client: connectOnly, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
 		{Name: "preface a byte at a time", Client: slowPreface, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
 		{Name: "preface, then silent", Client: exam.Says(http2.ClientPreface), Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
-		{Name: "settings, then silent", Client: exam.Says(hello), Knob: "none but the default keep-alive, after 2 h 20 s", Serve: connectionTimeout,
+		{Name: "settings, then silent", Client: exam.Says(hello), Knob: "ServerParameters.Time and Timeout, as they come", Serve: connectionTimeout,
 			Want: exam.AtOnce(sockettest.Dropped).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
 		{Name: "settings, then silent, with keep-alive", Client: exam.Says(hello), Knob: alive, Serve: keepAlive,
 			Want: exam.AtLimit(sockettest.Dropped).Plus(time.Second), SimnetOnly: second},
@@ -44,13 +44,13 @@ func TestServer(t *testing.T) {
 			Want: exam.AtLimit(sockettest.Dropped).Plus(time.Second), SimnetOnly: second},
 		{Name: "request a byte at a time, with keep-alive", Client: slowRequest, Knob: alive, Serve: keepAlive,
 			Want: exam.AtLimit(sockettest.Dropped).Plus(helloIsOver + time.Second), SimnetOnly: second},
-		{Name: "settings, then silent, idle", Client: exam.Says(hello), Knob: "ServerParameters.MaxConnectionIdle", Serve: maxIdle,
+		{Name: "settings, then silent, idle", Client: exam.Says(hello), Knob: "ServerParameters.MaxConnectionIdle (default none), then 5 s and 1 s", Serve: maxIdle,
 			Want: exam.AtLimit(sockettest.Dropped).Plus(6 * time.Second), SimnetOnly: "5 s for the GOAWAY and 1 s for the FIN cannot be set"},
-		{Name: "request, then silent, idle", Client: exam.Says(hello + request), Knob: "none; the default keep-alive, after 2 h 20 s", Serve: maxIdle,
+		{Name: "request, then silent, idle", Client: exam.Says(hello + request), Knob: "ServerParameters.Time and Timeout, as they come; not MaxConnectionIdle", Serve: maxIdle,
 			Want: exam.AtOnce(sockettest.Dropped).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
-		{Name: "four PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 4)), Knob: "EnforcementPolicy", Serve: connectionTimeout,
+		{Name: "four PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 4)), Knob: "EnforcementPolicy (default: no PING within 5m of the last, or without a call within 2h)", Serve: connectionTimeout,
 			Want: exam.AtOnce(sockettest.Dropped).Plus(time.Second)}, // GOAWAY at once, and 1 s for the client to go
-		{Name: "three PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 3)), Knob: "EnforcementPolicy", Serve: connectionTimeout,
+		{Name: "three PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 3)), Knob: "EnforcementPolicy (default: no PING within 5m of the last, or without a call within 2h)", Serve: connectionTimeout,
 			Want: exam.Never(), SimnetOnly: "on the kernel too, and no quicker"},
 	})
 }

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	attempts  = "HTTPClient.Timeout, for each of RetryMax + 1 attempts"
-	bodies    = "HTTPClient.Timeout, for the body of what is not an answer as well"
+	attempts  = "HTTPClient.Timeout (default none), for each of RetryMax + 1 (default 5) attempts"
+	bodies    = "HTTPClient.Timeout (default none), the body of a 503 included"
 	retries   = 2
 	answering = 2 * time.Second // the limit where something is answered within it, on a busy machine too
 	waitMin   = 50 * time.Millisecond
@@ -35,21 +35,21 @@ func TestClient(t *testing.T) {
 	stalled := fixtures.Scripted{Steps: script.Script{head, script.Send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\n"), script.Stall()}}
 	within := fixtures.Scripted{Steps: script.Script{head, script.Send("HTTP/1.1 200 OK\r\n"), script.Reset()}}
 	exam.Run(t, exam.Client{Name: "go-retryablehttp", Module: "github.com/hashicorp/go-retryablehttp"}, []exam.Case{
-		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "RetryMax, RetryWaitMin, RetryWaitMax", Op: get(bounded),
+		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "RetryMax (default 4), RetryWaitMin (default 1s), RetryWaitMax (default 30s)", Op: get(bounded),
 			Want: exam.AtOnce(sockettest.Rejected).In("connect").Plus(waits)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: attempts, Op: get(bounded),
 			Want: exam.AtLimit(sockettest.TimedOut).Times(1 + retries).Plus(waits)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: attempts, Op: counted(1+retries, get(bounded)),
 			Want: exam.AtLimit(sockettest.TimedOut).Times(1 + retries).Plus(waits)},
-		{Name: exam.Unanswered + ", as it comes", Fixture: fixtures.Silent{}, Knob: "none by default", Op: counted(1, get(asItComes)),
+		{Name: exam.Unanswered + ", as it comes", Fixture: fixtures.Silent{}, Knob: "none", Op: counted(1, get(asItComes)),
 			Want: exam.Never()},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: "RetryMax", Op: counted(1+retries, get(bounded)),
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: "RetryMax (default 4)", Op: counted(1+retries, get(bounded)),
 			Want: exam.AtOnce(sockettest.Reset).Plus(waits)},
-		{Name: "reset within the head of the answer", Fixture: within, Knob: "RetryMax", Op: counted(1+retries, get(bounded)),
+		{Name: "reset within the head of the answer", Fixture: within, Knob: "RetryMax (default 4)", Op: counted(1+retries, get(bounded)),
 			Want: exam.AtOnce(sockettest.Closed).Plus(waits)}, // bufio's Peek swallows ECONNRESET, and net/textproto reads on, to EOF
 		{Name: "503, and a body that stalls", Fixture: stalled, Knob: bodies, Op: counted(1+retries, get(bounded)),
 			Limit: answering, Want: exam.AtLimit(sockettest.Other).Times(1 + retries).Plus(waits)}, // "giving up after 3 attempt(s)", and no cause
-		{Name: "503, and a body that stalls, as it comes", Fixture: stalled, Knob: "none by default", Op: counted(1, get(asItComes)),
+		{Name: "503, and a body that stalls, as it comes", Fixture: stalled, Knob: "none", Op: counted(1, get(asItComes)),
 			Want: exam.Never()},
 		{Name: exam.WentSilent, Fixture: serving("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), Knob: attempts, Op: counted(2, getAgain),
 			Limit: answering, Want: exam.AtLimit(sockettest.Accepted).Plus(waitMin)}, // the second attempt is on a connection of its own

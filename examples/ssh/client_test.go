@@ -4,6 +4,7 @@ package ssh_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -20,8 +21,9 @@ import (
 )
 
 const (
-	timeout  = "ClientConfig.Timeout"
-	deadline = "none; SetDeadline on the connection"
+	timeout  = "ClientConfig.Timeout (default none)"
+	dialOnly = "none: ClientConfig.Timeout is for the dial"
+	deadline = "SetDeadline on the connection"
 )
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
@@ -35,18 +37,18 @@ func TestClient(t *testing.T) {
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: timeout, Op: dialing,
 			Want: exam.AtLimit(sockettest.TimedOut).In("connect")},
-		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: timeout, Op: dialing, Want: exam.Never()},
+		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: dialOnly, Op: dialing, Want: exam.Never()},
 		{Name: exam.Unanswered + ", with a deadline", Fixture: fixtures.Silent{}, Knob: deadline, Op: dialingWithin,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
-		{Name: "key exchange unanswered", Fixture: noKeys, Knob: timeout, Op: dialing, Want: exam.Never()},
+		{Name: "key exchange unanswered", Fixture: noKeys, Knob: dialOnly, Op: dialing, Want: exam.Never()},
 		{Name: "key exchange unanswered, with a deadline", Fixture: noKeys, Knob: deadline, Op: dialingWithin,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
-		{Name: exam.ResetMidway, Fixture: reset, Knob: timeout, Op: dialing,
+		{Name: exam.ResetMidway, Fixture: reset, Knob: "none needed", Op: dialing,
 			Want: exam.AtOnce(sockettest.Reset).In("read")},
 		{Name: exam.WentSilent, Fixture: server{}, Knob: "none", Op: keepAlive(0), Want: exam.Never()},
 		{Name: exam.WentSilent + ", with a deadline", Fixture: server{}, Knob: deadline, Op: keepAlive(1),
 			Want: exam.AtLimit(sockettest.Closed)}, // the deadline ends the connection, and the call is told of nothing else
-		{Name: exam.WentSilent + ", a channel is opened", Fixture: server{}, Knob: "context of Client.DialContext", Op: tunnel,
+		{Name: exam.WentSilent + ", a channel is opened", Fixture: server{}, Knob: "the context of Client.DialContext", Op: tunnel,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 	})
 }
@@ -130,6 +132,9 @@ func keepAlive(limits int) func(testing.TB, exam.Place) func(context.Context) er
 				}
 			}
 			_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+			if limits > 0 {
+				assert.ErrorIs(t, client.Wait(), os.ErrDeadlineExceeded, "what the call is not told")
+			}
 			return err
 		}
 	}

@@ -20,24 +20,24 @@ import (
 
 func TestCoderClient(t *testing.T) {
 	t.Parallel()
-	const dialing = "context of Dial; DialOptions.HTTPClient.Timeout"
+	const dialing = "the context of Dial"
 	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Op: coderDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Op: coderDial, Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: dialing, Op: coderDial, Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.Unanswered + ", HTTPClient.Timeout", Fixture: fixtures.Silent{}, Knob: dialing, Op: coderTimeout,
+		{Name: exam.Unanswered + ", HTTPClient.Timeout", Fixture: fixtures.Silent{}, Knob: "DialOptions.HTTPClient.Timeout (default none)", Op: coderTimeout,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.Unanswered + ", no limit", Fixture: fixtures.Silent{}, Knob: "none by default", Op: coderUnlimited,
+		{Name: exam.Unanswered + ", no limit", Fixture: fixtures.Silent{}, Knob: "none", Op: coderUnlimited,
 			Want: exam.Never()},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: dialing, Op: coderDial, Want: exam.AtOnce(sockettest.Reset)},
-		{Name: exam.WentSilent, Fixture: upgraded, Knob: "context of Read", Op: coderRead, Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.WentSilent + ", no limit", Fixture: upgraded, Knob: "none by default", Op: coderReadOn, Want: exam.Never()},
-		{Name: exam.WentSilent + ", asked by Ping", Fixture: upgraded, Knob: "context of Ping", Op: coderPing,
+		{Name: exam.WentSilent, Fixture: upgraded, Knob: "the context of Read", Op: coderRead, Want: exam.AtLimit(sockettest.TimedOut)},
+		{Name: exam.WentSilent + ", no limit", Fixture: upgraded, Knob: "none", Op: coderReadOn, Want: exam.Never()},
+		{Name: exam.WentSilent + ", asked by Ping", Fixture: upgraded, Knob: "the context of Ping", Op: coderPing,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.WentSilent + ", writing", Fixture: upgraded, Knob: "context of Write", Op: coderWrite,
+		{Name: exam.WentSilent + ", writing", Fixture: upgraded, Knob: "the context of Write", Op: coderWrite,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.WentSilent + ", closing", Fixture: upgraded, Knob: "none; always 5 s", Op: coderClose, SimnetOnly: "5 s that no knob shortens",
+		{Name: exam.WentSilent + ", closing", Fixture: upgraded, Knob: "none: it is always 5 s", Op: coderClose, SimnetOnly: "5 s that no knob shortens",
 			Want: exam.AtOnce(sockettest.TimedOut).Plus(5 * time.Second)},
 	})
 }
@@ -152,11 +152,11 @@ func TestCoderDialOutlivesItsContext(t *testing.T) {
 func TestCoderServer(t *testing.T) {
 	t.Parallel()
 	exam.Defend(t, exam.Client{Name: "coder/websocket server", Module: "github.com/coder/websocket"}, []exam.Attack{
-		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Dropped),
+		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout (default none)", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Dropped),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
-		{Name: "upgraded, then silent", Knob: "none; those of http.Server are over", Serve: coderServe(0), Want: exam.Never(),
+		{Name: "upgraded, then silent", Knob: "none: those of http.Server are over", Serve: coderServe(0), Want: exam.Never(),
 			Client: exam.Says(hello), SimnetOnly: brief},
-		{Name: "upgraded, then silent, with a deadline", Knob: "context of Read", Serve: coderServe(1),
+		{Name: "upgraded, then silent, with a deadline", Knob: "the context of Read", Serve: coderServe(1),
 			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -19,25 +20,25 @@ import (
 
 func TestGorillaClient(t *testing.T) {
 	t.Parallel()
-	const shaking = "Dialer.HandshakeTimeout"
+	const shaking = "Dialer.HandshakeTimeout (default none; of DefaultDialer 45s)"
 	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket"}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtLimit(sockettest.TimedOut).In("connect")},
-		{Name: exam.BlackHoled + ", with NetDial", Fixture: fixtures.BlackHole{}, Knob: "none; that of NetDial itself", Op: gorillaNetDial,
+		{Name: exam.BlackHoled + ", with NetDial", Fixture: fixtures.BlackHole{}, Knob: "none: Dialer.HandshakeTimeout is not for it", Op: gorillaNetDial,
 			Want: exam.Never()},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
-		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: shaking + ", not the context", Op: gorillaCancelled,
+		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: "Dialer.HandshakeTimeout, not the context", Op: gorillaCancelled,
 			Limit: time.Second, Want: exam.AtLimit(sockettest.TimedOut).In("read")},
 		{Name: "forbidden, and a body that stalls", Fixture: forbidden, Knob: shaking, Op: gorillaDial,
 			Limit: time.Second, Want: exam.AtLimit(sockettest.Err(websocket.ErrBadHandshake))},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: shaking, Op: gorillaDial, Want: exam.AtOnce(sockettest.Reset)},
-		{Name: exam.WentSilent, Fixture: upgraded, Knob: "Conn.SetReadDeadline", Op: gorillaRead(1),
+		{Name: exam.WentSilent, Fixture: upgraded, Knob: "Conn.SetReadDeadline (default none)", Op: gorillaRead(1),
 			Want: exam.AtLimit(sockettest.TimedOut)}, // its error has Timeout, and hides the rest
 		{Name: exam.WentSilent + ", without a deadline", Fixture: upgraded, Knob: "none", Op: gorillaRead(0), Want: exam.Never()},
-		{Name: exam.WentSilent + ", writing", Fixture: upgraded, Knob: "Conn.SetWriteDeadline", Op: gorillaWrite(1),
+		{Name: exam.WentSilent + ", writing", Fixture: upgraded, Knob: "Conn.SetWriteDeadline (default none)", Op: gorillaWrite(1),
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.WentSilent + ", writing without a deadline", Fixture: upgraded, Knob: "none", Op: gorillaWrite(0), Want: exam.Never()},
 	})
@@ -95,6 +96,7 @@ func gorillaRead(limits int) func(testing.TB, exam.Place) func(context.Context) 
 				_ = c.SetReadDeadline(time.Now().Add(time.Duration(limits) * p.Limit))
 			}
 			_, _, err := c.ReadMessage()
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded) // it hides what package net says, and keeps Timeout
 			return err
 		}
 	}
@@ -119,13 +121,13 @@ func gorillaWrite(limits int) func(testing.TB, exam.Place) func(context.Context)
 func TestGorillaServer(t *testing.T) {
 	t.Parallel()
 	exam.Defend(t, exam.Client{Name: "gorilla/websocket server", Module: "github.com/gorilla/websocket"}, []exam.Attack{
-		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout, not Upgrader.HandshakeTimeout", Serve: gorillaHandshake,
+		{Name: "connects, then silent", Knob: "none: Upgrader.HandshakeTimeout is for the answer", Serve: gorillaHandshake,
 			Want: exam.Never(), Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
-		{Name: "half a handshake, then silent", Knob: "http.Server.ReadHeaderTimeout, not Upgrader.HandshakeTimeout", Serve: gorillaHandshake,
+		{Name: "half a handshake, then silent", Knob: "none: Upgrader.HandshakeTimeout is for the answer", Serve: gorillaHandshake,
 			Want: exam.Never(), Client: exam.Says(hello[:20])},
-		{Name: "upgraded, then silent", Knob: "none; Upgrade clears those of http.Server", Serve: gorillaServe(0), Want: exam.Never(),
+		{Name: "upgraded, then silent", Knob: "none: those of http.Server are over", Serve: gorillaServe(0), Want: exam.Never(),
 			Client: exam.Says(hello), SimnetOnly: brief},
-		{Name: "upgraded, then silent, with a deadline", Knob: "Conn.SetReadDeadline", Serve: gorillaServe(1),
+		{Name: "upgraded, then silent, with a deadline", Knob: "Conn.SetReadDeadline (default none)", Serve: gorillaServe(1),
 			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
 	})
 }
