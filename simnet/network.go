@@ -61,8 +61,8 @@ func New(t TB) *Network {
 	}
 	t.Cleanup(func() {
 		t.Helper()
-		if t.Failed() {
-			t.Logf("simnet: sockets at the end:\n%s", strings.Join(n.Sockets(), "\n"))
+		if left := n.Sockets(); t.Failed() && len(left) > 0 {
+			t.Logf("simnet: sockets at the end:\n%s", strings.Join(left, "\n"))
 		}
 	})
 	return n

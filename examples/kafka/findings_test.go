@@ -100,6 +100,28 @@ func TestCancelledRequestLeavesItsConnection(t *testing.T) {
 	})
 }
 
+// FINDINGS.md, kafka-go 6: CloseIdleConnections leaves the connection on which the transport asks for metadata, for MetadataTTL, 6 s.
+func TestClosedTransportHoldsItsOwnRequest(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) {
+		sockettest.NoLeaks(t)
+		p := on(t, answering(apiVersions))
+		p.Limit = time.Second
+		c := open(t, p, func(*kafka.Client, *kafka.Transport, time.Duration) {})
+		sockettest.Expect(t, p.Endpoint, sockettest.TimedOut.At(p.Limit), func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, p.Limit)
+			defer cancel()
+			_, err := c.Metadata(ctx, &kafka.MetadataRequest{})
+			return err
+		})
+		c.Transport.(*kafka.Transport).CloseIdleConnections()
+		time.Sleep(5*time.Second - 1) // rules:allow virtual time
+		assert.Equal(t, []int{1}, openConns(p))
+		time.Sleep(time.Second) // rules:allow virtual time
+		assert.Empty(t, openConns(p))
+	})
+}
+
 // FINDINGS.md, kafka-go 4: Reader.Close waits for a partition's leader that does not answer: up to 10 s, which cannot be set. A second
 // connection, which asks for the lag, stays for 20 s more.
 func TestReaderCloseWaitsForTheLeader(t *testing.T) {

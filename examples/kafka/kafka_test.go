@@ -118,15 +118,19 @@ func TestClient(t *testing.T) {
 		own     = "Client.Timeout (default none)"
 		ctx     = "the context"
 	)
+	const lingers = "TestClosedTransportHoldsItsOwnRequest"
 	greeted := answering(apiVersions)
 	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ask(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: dialing, Want: exam.AtOnce(sockettest.Reset), Op: ask(dialTimeout)},
-		{Name: exam.WentSilent, Fixture: greeted, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(metadataTTL)},
-		{Name: exam.WentSilent + ", client", Fixture: greeted, Knob: own, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(whole)},
-		{Name: exam.WentSilent + ", context", Fixture: greeted, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: askWithin},
+		{Name: exam.WentSilent, Fixture: greeted, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(metadataTTL),
+			Lingers: lingers},
+		{Name: exam.WentSilent + ", client", Fixture: greeted, Knob: own, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(whole),
+			Lingers: lingers},
+		{Name: exam.WentSilent + ", context", Fixture: greeted, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: askWithin,
+			Lingers: lingers},
 	})
 }
 

@@ -84,6 +84,7 @@ func unlimited(t testing.TB, p exam.Place) func(context.Context) error {
 func query(t testing.TB, p exam.Place) func(context.Context) error {
 	conn, err := pgx.ConnectConfig(t.Context(), config(t, p, 0))
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, p.Limit)
 		defer cancel()
@@ -96,6 +97,7 @@ func query(t testing.TB, p exam.Place) func(context.Context) error {
 func unlimitedQuery(t testing.TB, p exam.Place) func(context.Context) error {
 	conn, err := pgx.ConnectConfig(t.Context(), config(t, p, 0))
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
 	return func(ctx context.Context) error {
 		_, err := conn.Exec(ctx, "select 1")
 		return err
@@ -119,7 +121,8 @@ func TestPgx(t *testing.T) {
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: knob, Want: exam.AtOnce(sockettest.Reset), Op: connect},
-		{Name: exam.WentSilent, Fixture: silent, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: query},
+		{Name: exam.WentSilent, Fixture: silent, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: query,
+			Lingers: "TestAbandonedQueryLivesOnFor15s"},
 		{Name: exam.BlackHoled + ", no limit", Fixture: fixtures.BlackHole{}, Knob: "none", Want: exam.Never(), Op: unlimited},
 		{Name: exam.Unanswered + ", no limit", Fixture: fixtures.Silent{}, Knob: "none", Want: exam.Never(), Op: unlimited},
 		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: unlimitedQuery},

@@ -30,6 +30,7 @@ const (
 	kernelLimit = 300 * time.Millisecond // the knob, in real time: a client that takes it twice is later than the slack allows
 	bubbleLimit = 30 * time.Second       // the knob, in virtual time: as one would set it
 	ample       = time.Minute            // the knob, in real time, where it is not to play
+	settle      = 2 * time.Second        // what a client that is closed may take to end its connections
 	prompt      = 5 * time.Second        // far from ample, and far from what a busy machine makes of "at once"
 )
 
@@ -48,6 +49,7 @@ type Case struct {
 	SimnetOnly string        // why it does not run on the kernel; empty means that it does
 	Limit      time.Duration // the knob on the kernel, instead of 300 ms
 	Leak       string        // what NoLeaks says of this client today; FINDINGS.md tells of it
+	Lingers    string        // the test that tells why a connection may be open 2 s after the client was closed; empty means that none is
 }
 
 // A Place is where a case runs.
@@ -110,5 +112,34 @@ func (c Case) run(t testing.TB, p Place) {
 		options = append(options, sockettest.On(simnet.New(t)))
 	}
 	p.Endpoint = sockettest.Start(t, c.Fixture, options...)
+	if !c.Want.never && c.Leak == "" && c.Lingers == "" {
+		t.Cleanup(func() { left(t, p) }) // after the client's own, and before the fixture closes, which would end what is left
+	}
 	sockettest.Expect(t, p.Endpoint, c.Want.in(p), c.Op(t, p))
+}
+
+// left looks for connections that the client holds although it is closed. NoLeaks looks when the fixture is closed too, and
+// forgives those that end with it.
+func left(t testing.TB, p Place) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	open := p.open()
+	for end := time.Now().Add(settle); len(open) > 0 && time.Now().Before(end); open = p.open() {
+		<-time.NewTimer(10 * time.Millisecond).C
+	}
+	assert.Empty(t, open, "connections that the client holds, though it is closed")
+}
+
+// open returns the connections that nobody has ended: neither the client nor the fixture.
+func (p Place) open() []string {
+	var open []string
+	for _, c := range p.Conns() {
+		end, _ := c.End()
+		if _, ours := c.Ends(); ours && end == fixtures.Open {
+			open = append(open, c.String())
+		}
+	}
+	return open
 }
