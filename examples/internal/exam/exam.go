@@ -13,6 +13,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
@@ -137,9 +138,14 @@ func (p Place) open() []string {
 	var open []string
 	for _, c := range p.Conns() {
 		end, _ := c.End()
-		if _, ours := c.Ends(); ours && end == fixtures.Open {
+		if ends, ours := c.Ends(); ours && end == fixtures.Open && !closed(ends.Other) {
 			open = append(open, c.String())
 		}
 	}
 	return open
+}
+
+// closed tells whether the client has closed its end, though its FIN did not arrive, as when the connection was cut.
+func closed(other *network.EndInfo) bool {
+	return other != nil && other.State != "ESTABLISHED" && other.State != "CLOSE-WAIT"
 }
