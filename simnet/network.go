@@ -75,12 +75,17 @@ func New(t TB, options ...Option) *Network {
 		return n
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
-			t.Helper()
-			t.Logf("simnet: sockets at the end:\n%s", strings.Join(n.Sockets(), "\n"))
-			if n.drew() {
-				t.Logf("simnet: the seed was %d; simnet.Seed(%[1]d) or %s=%[1]d draws the same again", n.seed, seedEnv)
-			}
+		if !t.Failed() {
+			return
+		}
+		t.Helper()
+		if left := n.Sockets(); len(left) > 0 {
+			t.Logf("simnet: sockets at the end:
+%s", strings.Join(left, "
+"))
+		}
+		if n.drew() {
+			t.Logf("simnet: the seed was %d; simnet.Seed(%[1]d) or %s=%[1]d draws the same again", n.seed, seedEnv)
 		}
 	})
 	return n

@@ -73,6 +73,8 @@ func walk(err error, phase string, depth int) []Class {
 // phaseOf is what one error says of the phase, or nothing.
 func phaseOf(err error) string {
 	switch e := err.(type) {
+	case *os.SyscallError: // all that is left of it where a client takes package net's errors apart
+		return callPhases[e.Syscall]
 	case *net.DNSError:
 		return "resolve"
 	case *net.OpError:
@@ -90,6 +92,13 @@ const remoteAlert = "remote error"
 var opPhases = map[string]string{
 	"dial": "connect", "listen": "bind", "bind": "bind", "accept": "accept", "read": "read", "write": "write",
 	"close": "close", remoteAlert: "handshake", "local error": "handshake",
+}
+
+// callPhases translates the name of a system call. Those that serve more than one phase tell nothing.
+var callPhases = map[string]string{
+	"connect": "connect", "connectex": "connect", "bind": "bind", "accept": "accept", "accept4": "accept", "acceptex": "accept",
+	"read": "read", "readv": "read", "recvfrom": "read", "recvmsg": "read", "wsarecv": "read",
+	"write": "write", "writev": "write", "sendto": "write", "sendmsg": "write", "wsasend": "write",
 }
 
 // own classifies an error by its type or identity.

@@ -61,6 +61,7 @@ func TestClassify(t *testing.T) {
 		{"EOF", op("read", io.EOF), []Class{{Closed, "read", ""}}},
 		{"unexpected EOF", io.ErrUnexpectedEOF, []Class{{Closed, "call", ""}}},
 		{"reset", op("read", sys("read", syscall.ECONNRESET)), []Class{{Reset, "read", ""}}},
+		{"reset, of which a client shows the system call only", fmt.Errorf("redis: %w", sys("read", syscall.ECONNRESET)), []Class{{Reset, "read", ""}}},
 		{"broken pipe", op("write", sys("write", syscall.EPIPE)), []Class{{Reset, "write", ""}}},
 		{"canceled", op("dial", claiming{context.Canceled}), []Class{{Canceled, "connect", ""}}},
 		{"own socket closed", op("accept", net.ErrClosed), []Class{{Canceled, "accept", ""}}},
