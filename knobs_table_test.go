@@ -54,6 +54,11 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"net", netKnobs()},
+		{"net/http, client", httpKnobs()},
+		{"crypto/tls, client", tlsKnobs()},
+		{"net/smtp", smtpKnobs()},
+		{"net/rpc", rpcKnobs()},
+		{"database/sql", sqlKnobs()},
 	}
 }
 
