@@ -16,6 +16,7 @@ import (
 
 func httpKnobs() []knob {
 	timedOut := sockettest.TimedOut.At(knobLimit)
+	const lostPing = "http2: client connection lost"
 	return []knob{
 		{name: "Client.Timeout", trip: httpfault.NeverAnswers{}, with: timedOut, without: waits,
 			run: requesting(httpfault.NeverAnswers{}, clientTimeout, get)},
@@ -39,14 +40,14 @@ func httpKnobs() []knob {
 		{name: "Transport.ExpectContinueTimeout", trip: httpfault.NoContinue{}, with: sockettest.Accepted.At(knobLimit),
 			without: sockettest.Accepted.At(0), note: "the body is sent without a wait; DefaultTransport has 1 s",
 			run: requesting(httpfault.NoContinue{}, func(h *httpCall, d time.Duration) { h.ExpectContinueTimeout = d }, expecting)},
-		{name: "Transport.IdleConnTimeout", trip: httpfault.OK{}, with: sockettest.Accepted.At(knobLimit), without: waits,
+		{name: "Transport.IdleConnTimeout", trip: httpfault.OK{}, with: sockettest.Closed.At(knobLimit), without: waits,
 			note: "the connection stays open, idle; DefaultTransport has 90 s", run: requesting(httpfault.OK{}, idleConnTimeout, thenIdle)},
-		{name: "Transport.IdleConnTimeout", trip: "`httpfault.OK`, in HTTP/2", with: sockettest.Accepted.At(knobLimit), without: waits,
+		{name: "Transport.IdleConnTimeout", trip: "`httpfault.OK`, in HTTP/2", with: sockettest.Closed.At(knobLimit), without: waits,
 			run: requesting(httpfault.OK{}, idleConnTimeout, http2, thenIdle)},
-		{name: "HTTP2Config.SendPingTimeout", trip: httpfault.H2NoPing{}, with: sockettest.Other.At(knobLimit), without: waits,
+		{name: "HTTP2Config.SendPingTimeout", trip: httpfault.H2NoPing{}, with: sockettest.Other.At(knobLimit), without: waits, says: lostPing,
 			note: "no PING is sent; set to 15 s, and PingTimeout's default is 15 s more",
 			run:  requesting(httpfault.H2NoPing{}, func(h *httpCall, d time.Duration) { h.HTTP2.SendPingTimeout = d / 2 }, http2, get)},
-		{name: "HTTP2Config.PingTimeout", trip: httpfault.H2NoPing{}, with: sockettest.Other.At(knobLimit),
+		{name: "HTTP2Config.PingTimeout", trip: httpfault.H2NoPing{}, with: sockettest.Other.At(knobLimit), says: lostPing,
 			without: sockettest.Other.At(35 * time.Second), note: "set to 10 s, the default is 15 s, and SendPingTimeout 20 s",
 			run: requesting(httpfault.H2NoPing{}, func(h *httpCall, d time.Duration) {
 				h.HTTP2.SendPingTimeout, h.HTTP2.PingTimeout = 20*time.Second, d/3
@@ -124,7 +125,15 @@ func http2(h *httpCall) {
 
 // thenIdle waits until the client closes the connection on which nothing happens any more.
 func thenIdle(h *httpCall) {
-	h.after = func(ctx context.Context) error { return h.ep.Await(ctx, fixtures.PeerFIN, 1) }
+	h.after = func(ctx context.Context) error { return untilClosed(ctx, h.ep) }
+}
+
+// untilClosed returns io.EOF when the other side has closed a connection.
+func untilClosed(ctx context.Context, ep *fixtures.Endpoint) error {
+	if err := ep.Await(ctx, fixtures.PeerFIN, 1); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 func clientTimeout(h *httpCall, d time.Duration) { h.Timeout = d }

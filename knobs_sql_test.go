@@ -17,7 +17,7 @@ import (
 )
 
 func sqlKnobs() []knob {
-	timedOut, idleOver := sockettest.TimedOut.At(knobLimit), sockettest.Accepted.At(knobLimit+time.Second)
+	timedOut, idleOver := sockettest.TimedOut.At(knobLimit), sockettest.Closed.At(knobLimit+time.Second)
 	return []knob{
 		{name: "ctx of DB.PingContext", trip: fixtures.BlackHole{}, with: timedOut.In("connect"),
 			without: sockettest.TimedOut.At(131 * time.Second).In("connect"), note: "Linux gives up; the driver must heed its context",
@@ -110,7 +110,7 @@ func idling(set func(*sql.DB, time.Duration)) func(*testing.T, world, *fixtures.
 			if err := db.PingContext(ctx); err != nil {
 				return err
 			}
-			return ep.Await(ctx, fixtures.PeerFIN, 1)
+			return untilClosed(ctx, ep)
 		}
 	}
 }
