@@ -5,12 +5,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/httpfault"
+	"example.com/go-sockettest/fixtures/proxyfault"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -28,6 +30,12 @@ func httpKnobs() []knob {
 			run: requesting(httpfault.NeverAnswers{}, requestContext, get)},
 		{name: "Request's ctx", trip: httpfault.StallBody{}, with: timedOut, without: waits,
 			run: requesting(httpfault.StallBody{After: 3}, requestContext, get)},
+		{name: "Request's ctx", trip: proxyfault.Connect{}, with: timedOut, without: sockettest.TimedOut.At(time.Minute),
+			note: "the Transport gives up CONNECT, and no field says when",
+			run:  requesting(proxyfault.Connect{Stall: proxyfault.Reply}, requestContext, secure, proxy("http"), get)},
+		{name: "Request's ctx", trip: proxyfault.SOCKS5{}, with: timedOut, without: waits,
+			note: "even with it the dial goes on, until CloseIdleConnections",
+			run:  requesting(proxyfault.SOCKS5{Stall: proxyfault.Reply}, requestContext, secure, proxy("socks5"), get)},
 		{name: "Transport.DialContext's Dialer.Timeout", trip: fixtures.BlackHole{}, with: timedOut.In("connect"),
 			without: sockettest.TimedOut.At(131 * time.Second).In("connect"), note: "Linux gives up; DefaultTransport has 30 s",
 			run: requesting(fixtures.BlackHole{}, dialTimeout, get)},
@@ -109,6 +117,11 @@ func (h *httpCall) do(ctx context.Context) error {
 func get(h *httpCall) { h.method = http.MethodGet }
 
 func secure(h *httpCall) { h.scheme = "https" }
+
+// proxy leads there through a proxy.
+func proxy(scheme string) func(*httpCall) {
+	return func(h *httpCall) { h.Proxy = http.ProxyURL(&url.URL{Scheme: scheme, Host: h.ep.Addr()}) }
+}
 
 // upload is more than any buffer takes.
 func upload(h *httpCall) { h.method, h.body = http.MethodPost, strings.Repeat(".", 16<<20) }
