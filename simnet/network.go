@@ -80,9 +80,7 @@ func New(t TB, options ...Option) *Network {
 		}
 		t.Helper()
 		if left := n.Sockets(); len(left) > 0 {
-			t.Logf("simnet: sockets at the end:
-%s", strings.Join(left, "
-"))
+			t.Logf("simnet: sockets at the end:\n%s", strings.Join(left, "\n"))
 		}
 		if n.drew() {
 			t.Logf("simnet: the seed was %d; simnet.Seed(%[1]d) or %s=%[1]d draws the same again", n.seed, seedEnv)
