@@ -52,15 +52,7 @@ func (c *Conn) arrive(b []byte, through int) int {
 		p.sendRST()
 		return len(b)
 	}
-	k := min(len(b), p.rcvMax-p.rcv.len())
-	if through < k {
-		c.noteLoss(k - through - mss)
-		k = through
-	}
-	if c.deaf() {
-		k = min(k, c.resend.window)
-		c.resend.lost = c.resend.lost || k < len(b)
-	}
+	k := c.fits(len(b), through)
 	if k <= 0 {
 		return 0
 	}
@@ -77,6 +69,20 @@ func (c *Conn) arrive(b []byte, through int) int {
 	} else {
 		c.arrived()
 		c.alive.heard()
+	}
+	return k
+}
+
+// fits is how many of n bytes there is room for at the other end, of those that get through.
+func (c *Conn) fits(n, through int) int {
+	k := min(n, c.peer.rcvMax-c.peer.rcv.len())
+	if through < k {
+		c.noteLoss(k - through - mss)
+		k = through
+	}
+	if c.deaf() {
+		k = min(k, c.resend.window)
+		c.resend.lost = c.resend.lost || k < n
 	}
 	return k
 }

@@ -60,6 +60,11 @@ var checks = []check{
 	{attack: flood, suffers: usual.hears(20, "")},
 	{attack: splitEverywhere, suffers: usual.hears(5, "hello")},
 	{attack: scripted, suffers: converses},
+	{attack: slowBody, suffers: usual.hearsSlowly},
+	{attack: slowHello, suffers: begins("\x16\x03\x01")}, // a TLS record of a handshake
+	{attack: stalledTLS, suffers: begins("\x16\x03\x01")},
+	{attack: stalledH2, suffers: usual.hears(1, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+	{attack: neverPong, suffers: begins("GET / HTTP/1.1\r\n")},
 }
 
 func connectOnly(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }
@@ -69,6 +74,18 @@ func slowloris(s string) hostile.Fixture {
 }
 
 func neverRead(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }
+
+func slowBody(s string) hostile.Fixture {
+	return hostile.SlowBody{Target: s, Head: "h", Body: "ello", Every: usual.delay / 2}
+}
+
+func slowHello(s string) hostile.Fixture { return hostile.SlowHello{Target: s} }
+
+func stalledTLS(s string) hostile.Fixture { return hostile.StalledTLS{Target: s} }
+
+func stalledH2(s string) hostile.Fixture { return hostile.StalledH2{Target: s} }
+
+func neverPong(s string) hostile.Fixture { return hostile.NeverPong{Target: s} }
 
 func abort(s string) hostile.Fixture { return hostile.Abort{Target: s, Data: "hello"} }
 

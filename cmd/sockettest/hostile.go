@@ -72,6 +72,13 @@ func (p pace) hears(n int, want string) func(context.Context, siege) (string, er
 	}
 }
 
+// begins: the first that the client says.
+func begins(want string) func(context.Context, siege) (string, error) {
+	return func(ctx context.Context, s siege) (string, error) {
+		return "", s.accepted(ctx, 1, func(c conn) error { return c.expect(want) })
+	}
+}
+
 // hearsSlowly: the last byte comes a while after the attack's start.
 func (p pace) hearsSlowly(ctx context.Context, s siege) (string, error) {
 	err := s.accepted(ctx, 1, func(c conn) error { return c.expect("hello") })
