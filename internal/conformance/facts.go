@@ -29,10 +29,7 @@ func (r *run) note(c *call) {
 		e.lost = e.lost || c.n > 0 && e.peer.closed
 		e.send(c.n > 0)
 	case Fill:
-		e.filling = false
-		e.sent += c.n
-		e.full = c.full || c.n > 0 && c.err != nil
-		e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
+		e.noteFill(c)
 	case Linger:
 		if c.err == nil {
 			e.abrupt = c.step.N == 0
@@ -91,6 +88,13 @@ func (r *run) notePort(c *call) {
 		r.ends[2*i+1].reset()
 	}
 	r.queue = nil
+}
+
+func (e *end) noteFill(c *call) {
+	e.filling = false
+	e.sent += c.n
+	e.full = c.full || c.n > 0 && c.err != nil
+	e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
 }
 
 func (e *end) noteDeadline(c *call) {
