@@ -39,8 +39,7 @@ func (r *run) note(c *call) {
 	case CloseWrite:
 		e.lost = e.lost || c.err == nil && !e.half && e.peer.closed && !e.peer.fin && !e.peer.rst
 		e.send(c.err == nil && !e.half)
-		e.half = e.half || c.err == nil
-		e.fin = e.fin || e.half
+		e.half, e.fin = e.half || c.err == nil, e.fin || c.err == nil
 	case Partition, Heal:
 		e.noteCut(c)
 	case Close, Reset:
