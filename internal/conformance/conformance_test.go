@@ -93,10 +93,16 @@ func TestTheKernelIsDeterministic(t *testing.T) {
 // again: go test -run NAME ./internal/conformance -first SEED -programs 1
 func compareMany(t *testing.T, n int, a, b conformance.World) {
 	t.Helper()
-	for seed := *first; seed < *first+uint64(max(n, 1)); seed++ {
+	seed := *first
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed) // also if it was a bubble that failed, which ends the test there
+		}
+	}()
+	for end := seed + uint64(max(n, 1)); seed < end; seed++ {
 		conformance.Compare(t, conformance.Decode(conformance.Bytes(seed)), a, b)
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			return
 		}
 	}
 }

@@ -30,7 +30,7 @@ func (e *end) noteCut(c *call) {
 		return
 	}
 	e.cut = c.step.Op == Partition
-	if !e.cut {
+	if e.everCut = e.everCut || e.cut; !e.cut {
 		e.unacked, e.missing = false, false
 	}
 }

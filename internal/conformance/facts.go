@@ -29,10 +29,7 @@ func (r *run) note(c *call) {
 		e.lost = e.lost || c.n > 0 && e.peer.closed
 		e.send(c.n > 0)
 	case Fill:
-		e.filling = false
-		e.sent += c.n
-		e.full = c.full || c.n > 0 && c.err != nil
-		e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
+		e.noteFill(c)
 	case Linger:
 		if c.err == nil {
 			e.abrupt = c.step.N == 0
@@ -42,8 +39,7 @@ func (r *run) note(c *call) {
 	case CloseWrite:
 		e.lost = e.lost || c.err == nil && !e.half && e.peer.closed && !e.peer.fin && !e.peer.rst
 		e.send(c.err == nil && !e.half)
-		e.half = e.half || c.err == nil
-		e.fin = e.fin || e.half
+		e.half, e.fin = e.half || c.err == nil, e.fin || c.err == nil
 	case Partition, Heal:
 		e.noteCut(c)
 	case Close, Reset:
@@ -91,6 +87,13 @@ func (r *run) notePort(c *call) {
 		r.ends[2*i+1].reset()
 	}
 	r.queue = nil
+}
+
+func (e *end) noteFill(c *call) {
+	e.filling = false
+	e.sent += c.n
+	e.full = c.full || c.n > 0 && c.err != nil
+	e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
 }
 
 func (e *end) noteDeadline(c *call) {

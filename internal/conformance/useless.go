@@ -46,31 +46,62 @@ func (r *run) useless(s Step) string {
 		return r.waits(Connect)
 	}
 	e := r.ends[s.End]
-	switch {
-	case e == nil || e.conn == nil:
+	if e == nil || e.conn == nil {
 		return "there is no such end"
+	}
+	for _, why := range []string{e.uselessBeside(s), r.uselessCut(e, s), e.uselessSmall(s), e.uselessFull(s)} {
+		if why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// uselessBeside: beside a call that waits.
+func (e *end) uselessBeside(s Step) string {
+	switch {
 	case e.reading && (s.Op == Read || s.Op == Fill || s.Op == Drain):
 		return "a Read waits"
 	case e.filling && (s.Op == Read || s.Op == Drain):
 		return "a Fill waits"
-	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
-		return "its buffers are full"
-	case s.Op == Partition && (r.dropping || e.small || e.peer.small || e.full || e.peer.full || e.filling || e.peer.filling || e.peer.cut):
+	}
+	return ""
+}
+
+// uselessCut: in a partition, or after one.
+func (r *run) uselessCut(e *end, s Step) string {
+	p := e.peer
+	switch {
+	case s.Op == Partition && (r.dropping || e.small || p.small || e.full || p.full || e.filling || p.filling || p.cut):
 		return "its partition is a matter of time"
-	case s.Op == Partition && !e.closed:
-		e.everCut = true
-	case s.Op == Fill && (e.everCut || e.peer.everCut):
+	case s.Op == Fill && (e.everCut || p.everCut):
 		return "it was partitioned"
 	case s.Op == Close && e.cut && e.missing:
 		return "what comes first is a race"
+	}
+	return ""
+}
+
+// uselessSmall: with a small window.
+func (e *end) uselessSmall(s Step) string {
+	switch {
 	case s.Op == Fill && e.small && !e.peer.small:
 		return "the window grows to take it all"
 	case s.Op == Write && e.peer.small && e.sent+s.N > e.peer.received+sureRoom:
 		return "its window may be full"
-	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
-		return "the other end does not take it"
 	case s.Op == Drain && e.small:
 		return "its window opens by a timer"
+	}
+	return ""
+}
+
+// uselessFull: with buffers that are full, or can never be.
+func (e *end) uselessFull(s Step) string {
+	switch {
+	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
+		return "its buffers are full"
+	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
+		return "the other end does not take it"
 	case s.Op == Drain && (e.shut || !e.peer.full || !e.peer.filling && !e.peer.half && !e.peer.closed):
 		return "there is nothing that ends"
 	case s.Op == CloseRead && e.half && e.peer.full, s.Op == CloseWrite && e.shut && e.peer.full:
