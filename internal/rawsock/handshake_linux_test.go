@@ -167,6 +167,26 @@ func TestSlowHandshakeWithASmallWindow(t *testing.T) {
 
 // Nobody can take the port while connects are completed from it, but in the microseconds of a bind and with
 // SO_REUSEPORT, which net.Listen does not set.
+// The kernel keeps what it knows of a port number for all addresses: a socket at another one must not change what we may bind.
+func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(slow(time.Millisecond)))
+		for range 2 {
+			c, err := dial(t, p, 20*time.Second)
+			require.NoError(t, err)
+			defer c.Close()
+			s, err := p.Accept()
+			require.NoError(t, err)
+			defer s.Close()
+			requireBlack(t, p)
+			ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", (&net.TCPAddr{IP: ownLoopback(), Port: p.addr.Port}).String())
+			require.NoError(t, err)
+			require.NoError(t, ln.Close())
+		}
+	})
+}
+
 func TestSlowHandshakeHoldsThePort(t *testing.T) {
 	t.Parallel()
 	eachSlow(t, func(t *testing.T, p *port) {

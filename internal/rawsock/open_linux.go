@@ -66,6 +66,9 @@ func awaitConnect(fd int, client diagSocket) error {
 	}
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(poll, openPatience)
+	for err == unix.EINTR { // by the runtime's own signals
+		n, err = unix.Poll(poll, openPatience)
+	}
 	switch {
 	case err != nil:
 		return os.NewSyscallError("poll", err)
@@ -91,15 +94,16 @@ func (p *port) twin() (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	err = setReusePort(fd, 1)
+	// As an accepted connection has it: the two then do not bar each other, nor it us from listening again.
+	err = setReuseAddr(fd, 1)
+	if err == nil {
+		err = setReusePort(fd, 1)
+	}
 	if err == nil {
 		err = p.control(func(listener int) error { return bindBeside(fd, listener, p.addr) })
 	}
 	if err == nil {
 		err = setReusePort(fd, 0)
-	}
-	if err == nil {
-		err = setReuseAddr(fd, 1) // as an accepted connection has it: it must not bar us from listening again
 	}
 	if err != nil {
 		_ = unix.Close(fd)

@@ -32,6 +32,9 @@ func sockDiag(request []byte, flags uint16, each func(reply []byte)) error {
 	buf := make([]byte, 1<<15)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if err == unix.EINTR { // which a socket with a limit gets for the runtime's own signals (signal(7))
+			continue
+		}
 		if err != nil {
 			return os.NewSyscallError("recvfrom", err)
 		}
