@@ -45,6 +45,7 @@ func netKnobs() []knob {
 			run: against(fixtures.Silent{}, deadline(net.Conn.SetReadDeadline, readOne))},
 		{name: "Conn.SetWriteDeadline", trip: fixtures.NeverRead{}, with: sockettest.TimedOut.At(knobLimit).In("write"), without: waits,
 			run: against(fixtures.NeverRead{}, deadline(net.Conn.SetWriteDeadline, writeMuch))},
+		{name: "UDPConn.SetReadDeadline", trip: udp.Silent{}, with: sockettest.TimedOut.At(knobLimit).In("read"), without: waits, run: datagram},
 		{name: "ctx of Resolver.LookupIP", trip: udp.Silent{}, with: sockettest.TimedOut.At(time.Second).In("resolve"), run: resolve,
 			without: sockettest.TimedOut.After(2 * time.Second).Before(10 * time.Minute).In("resolve"),
 			note:    "resolv.conf's timeout and attempts, for each of its servers"},
@@ -111,8 +112,8 @@ const partitioned = "`Silent`, its connection partitioned"
 // keepAlive reads from such a server.
 func keepAlive(dial func(ctx context.Context, w world, addr string, limit time.Duration) (net.Conn, error)) trial {
 	return against(fixtures.Silent{}, func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-		if limit == 0 && w.real() && testing.Short() {
-			t.Skip("takes 3 s; not with -short")
+		if w.real() && testing.Short() {
+			t.Skip("takes up to 3 s; not with -short")
 		}
 		c, err := dial(t.Context(), w, ep.Addr(), limit)
 		require.NoError(t, err)
@@ -202,4 +203,18 @@ func resolve(t *testing.T, w world, limit time.Duration, want sockettest.Want) s
 		_, err := r.LookupIP(ctx, "ip4", "db.example.")
 		return err
 	})
+}
+
+// datagram asks a server of datagrams that does not answer.
+func datagram(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+	ep := sockettest.StartUDP(t, udp.Silent{}, w.on)
+	c, err := w.dial(t.Context(), "udp", ep.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	if limit > 0 {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
+	}
+	_, err = c.Write([]byte("hello"))
+	require.NoError(t, err)
+	return sockettest.Expect(t, ep, want, readUntilDone(c))
 }

@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -72,18 +73,32 @@ func walk(err error, phase string, depth int) []Class {
 // phaseOf is what one error says of the phase, or nothing.
 func phaseOf(err error) string {
 	switch e := err.(type) {
+	case *os.SyscallError: // all that is left of it where a client takes package net's errors apart
+		return callPhases[e.Syscall]
 	case *net.DNSError:
 		return "resolve"
 	case *net.OpError:
 		return opPhases[e.Op]
+	case *tls.CertificateVerificationError, tls.RecordHeaderError:
+		return "handshake"
 	}
 	return ""
 }
 
-// opPhases translates the Op of a net.OpError. TLS alerts come as "remote error" and "local error".
+// remoteAlert is the Op of a TLS alert that the other side sent; our own is a "local error".
+const remoteAlert = "remote error"
+
+// opPhases translates the Op of a net.OpError.
 var opPhases = map[string]string{
 	"dial": "connect", "listen": "bind", "bind": "bind", "accept": "accept", "read": "read", "write": "write",
-	"close": "close", "remote error": "handshake", "local error": "handshake",
+	"close": "close", remoteAlert: "handshake", "local error": "handshake",
+}
+
+// callPhases translates the name of a system call. Those that serve more than one phase tell nothing.
+var callPhases = map[string]string{
+	"connect": "connect", "connectex": "connect", "bind": "bind", "accept": "accept", "accept4": "accept", "acceptex": "accept",
+	"read": "read", "readv": "read", "recvfrom": "read", "recvmsg": "read", "wsarecv": "read",
+	"write": "write", "writev": "write", "sendto": "write", "sendmsg": "write", "wsasend": "write",
 }
 
 // own classifies an error by its type or identity.
@@ -98,6 +113,10 @@ func own(err error, phase string) (Class, bool) {
 		}
 	case *net.AddrError, *net.ParseError, net.UnknownNetworkError, net.InvalidAddrError:
 		return Class{Rejected, phase, ""}, true
+	case *tls.CertificateVerificationError, tls.RecordHeaderError:
+		return Class{Rejected, phase, ""}, true
+	case *net.OpError:
+		return Class{Rejected, phase, ""}, e.Op == remoteAlert
 	case syscall.Errno:
 		return ofErrno(e, phase)
 	}

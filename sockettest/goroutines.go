@@ -18,12 +18,9 @@ type stuck struct {
 	frames  []string // "function  file:line", innermost first, without the runtime's
 }
 
-// short shows both ends of the stack: where it waits, and what was started.
+// short shows where the stack waits, in whose function, and what was started.
 func (s stuck) short() []string {
-	f := slices.Clone(s.frames)
-	if len(f) > 4 {
-		f = []string{f[0], f[1], "...", f[len(f)-1]}
-	}
+	f := slices.Clone(ends(s.frames))
 	if what := s.numbers(); what != "" && len(f) > 0 {
 		f[0] += "  (" + what + ")"
 	}

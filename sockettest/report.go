@@ -72,9 +72,10 @@ func (f failure) String() string {
 		f.line(&b, "", "and "+inPhase(c.Outcome, c.Phase))
 	}
 	f.line(&b, "window", f.window())
-	for i, l := range chain(f.result.Err, 0) {
+	for i, l := range chain(f.result.Err, 0, "") {
 		f.line(&b, label("error", i), l)
 	}
+	f.line(&b, "hint", f.hint())
 	for i, l := range f.blocked() {
 		f.line(&b, label("blocked", i), l)
 	}
@@ -147,36 +148,48 @@ func (f failure) window() string {
 	return fmt.Sprintf("0 %s %s", b, digits(span))
 }
 
-// chain writes an error and what it wraps, one line each, with types.
-func chain(err error, depth int) []string {
+// chain writes an error and what it wraps, one line each, with types. above is the text of the error that wraps it: some
+// clients wrap several times without a word of their own.
+func chain(err error, depth int, above string) []string {
 	if err == nil || depth > maxDepth {
 		return nil
 	}
-	text := strings.ReplaceAll(err.Error(), "\n", "\n           ")
+	own := err.Error()
+	text := strings.ReplaceAll(own, "\n", "\n           ")
 	if e, ok := err.(syscall.Errno); ok {
 		text += " (" + rawsock.ErrnoName(e) + ")"
+	} else if own == above {
+		text = "(the same)"
 	}
 	lines := []string{fmt.Sprintf("%s%T  %s", strings.Repeat("  ", depth), err, text)}
 	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
 		for _, branch := range e.Unwrap() {
-			lines = append(lines, chain(branch, depth+1)...)
+			lines = append(lines, chain(branch, depth+1, own)...)
 		}
 	case interface{ Unwrap() error }:
-		lines = append(lines, chain(e.Unwrap(), depth+1)...)
+		lines = append(lines, chain(e.Unwrap(), depth+1, own)...)
 	}
 	return lines
 }
 
-// blocked shows the ends of the stack: what it waits for, and who called.
+// hint is for an error that tells nothing by its type: what a test can name then.
+func (f failure) hint() string {
+	if f.result.Outcome != Other || f.want.target != nil || f.result.Err == nil {
+		return ""
+	}
+	if _, panicked := f.result.Err.(*panicError); panicked || f.result.Err == errExited {
+		return ""
+	}
+	return "nothing can be told from the error's types; Err(target) wants an error of the client's own"
+}
+
+// blocked shows what it waits for, in which function of the client, and who called.
 func (f failure) blocked() []string {
 	if f.result.conn > 0 {
 		return nil
 	}
-	s := f.result.stack
-	if len(s) > 4 {
-		s = []string{s[0], s[1], "...", s[len(s)-1]}
-	}
+	s := ends(f.result.stack)
 	if f.result.Outcome == Blocked && !f.result.unblocked {
 		s = append(s, "it did not return when its context was cancelled and the fixture closed: its goroutine is left behind")
 	}

@@ -40,6 +40,11 @@ func TestReport(t *testing.T) {
 	slow := ended(context.DeadlineExceeded, 550*time.Millisecond)
 	slow.late = 6 * time.Millisecond
 	joined := ended(errors.Join(refusedError(), fmt.Errorf("second host: %w", os.ErrDeadlineExceeded)), limit)
+	wordy := refusedError()
+	for range 3 {
+		wordy = fmt.Errorf("%w", wordy)
+	}
+	opaque := ended(errors.New("db: bad connection"), limit)
 	var many []fixtures.Event
 	for i := range 40 {
 		many = append(many, fixtures.Event{At: time.Duration(i) * time.Millisecond, Kind: fixtures.Accepted, Conn: i + 1,
@@ -62,6 +67,8 @@ func TestReport(t *testing.T) {
 		{"not blocked", Blocked.For(limit), ended(refusedError(), time.Millisecond), "Refused{}", nil},
 		{"several outcomes", Accepted.Before(limit), joined, "BlackHole{}", blackHole},
 		{"error of its own", Err(errors.New("db: no servers")).After(limit), ended(errors.New("db: bad connection"), limit), "BlackHole{}", blackHole},
+		{"wrapped without a word", TimedOut.After(limit), ended(wordy, limit), "Refused{}", nil},
+		{"unclassified", TimedOut.After(limit), opaque, "Silent{}", nil},
 		{"long timeline", Rejected.Before(limit), ended(nil, time.Millisecond), "Echo{}", many},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -70,12 +70,12 @@ func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) 
 	return e
 }
 
-// where settles the options.
+// where settles the options. Like the next two it calls Helper when there is something to report: that costs a microsecond.
 func where(t testing.TB, verb string, opts []Option) fixtures.Where {
-	t.Helper()
 	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
+			t.Helper()
 			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Network or Address", verb)
 		}
 		o(&w)
@@ -85,13 +85,14 @@ func where(t testing.TB, verb string, opts []Option) fixtures.Where {
 
 // started ends the test if the fixture could not be had.
 func started(t testing.TB, verb string, err error) {
+	if err == nil {
+		return
+	}
 	t.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("sockettest.%s: %v", verb, err)
 	}
-	if err != nil {
-		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
-	}
+	t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
 }
 
 // fault is told of a fault that was asked of a running endpoint and cannot be had.
@@ -105,14 +106,15 @@ func fault(t testing.TB, err error) {
 
 // stop closes the fixture, after NoLeaks has had a look at its connections.
 func stop(t testing.TB, f connected) {
-	t.Helper()
 	if w := watched(t); w != nil {
 		w.inspect(f)
 	}
 	if err := f.Close(); err != nil {
+		t.Helper()
 		t.Errorf("sockettest: %v", err)
 	}
 	for _, err := range f.Failures() {
+		t.Helper()
 		t.Errorf("sockettest: %v: %v", f, err)
 	}
 }
