@@ -142,9 +142,9 @@ func TestConn(t *testing.T) {
 	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: dial},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: dial},
-		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: set, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: request(deadline)},
+		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: set, Want: exam.AtLimit(sockettest.TimedOut), Op: request(deadline)},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: set, Want: exam.AtOnce(sockettest.Reset), Op: request(deadline)},
-		{Name: exam.WentSilent, Fixture: answering(apiVersions), Knob: set, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: request(deadline)},
+		{Name: exam.WentSilent, Fixture: answering(apiVersions), Knob: set, Want: exam.AtLimit(sockettest.TimedOut), Op: request(deadline)},
 		{Name: exam.WentSilent + ", no limit", Fixture: answering(apiVersions), Knob: "none", Want: exam.Never(), Op: request(noDeadline)},
 	})
 }

@@ -150,7 +150,7 @@ func TestMongo(t *testing.T) {
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(selection)},
 		{Name: exam.WentSilent, Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(none)},
 		{Name: exam.WentSilent + ", operation", Fixture: silent, Knob: whole, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(operation)},
-		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: ping(selection)},
+		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: ping(none)},
 		{Name: exam.BlackHoled + ", context", Fixture: fixtures.BlackHole{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(none)},
 		{Name: exam.BlackHoled + ", operation", Fixture: fixtures.BlackHole{}, Knob: whole, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(operation)},
 		{Name: exam.BlackHoled + ", connect limit only", Fixture: fixtures.BlackHole{}, Knob: "SetConnectTimeout (default 30s), which is for each dial", Want: exam.Never().Times(3), Op: ping(connectOnly)},

@@ -112,6 +112,20 @@ func pingWithin(set func(*redis.Options, time.Duration)) op {
 	}
 }
 
+// pingCancelled cancels the context when the client has sent its first command.
+func pingCancelled(t testing.TB, p exam.Place) func(context.Context) error {
+	c := open(t, p, none)
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			defer cancel()
+			_ = p.Await(ctx, fixtures.Received, 1)
+		}()
+		return c.Ping(ctx).Err()
+	}
+}
+
 func dialTimeout(o *redis.Options, d time.Duration) { o.DialTimeout = d }
 func readTimeout(o *redis.Options, d time.Duration) { o.ReadTimeout = d }
 
@@ -148,7 +162,8 @@ func TestRedis(t *testing.T) {
 			KernelOnly: "the dial outlives the call, which a bubble does not allow: see TestDialOutlivesCloseAndCaller"},
 		{Name: exam.Unanswered + ", context", Fixture: fixtures.Silent{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(heeding)},
 		{Name: exam.WentSilent + ", context", Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(heeding)},
-		{Name: exam.Unanswered + ", context not heeded", Fixture: fixtures.Silent{}, Knob: vain, Want: exam.Never().Times(3), Op: pingWithin(none)},
-		{Name: exam.WentSilent + ", context not heeded", Fixture: silent, Knob: vain, Want: exam.Never().Times(3), Op: pingWithin(none)},
+		{Name: exam.Unanswered + ", context not heeded", Fixture: fixtures.Silent{}, Knob: vain, Want: exam.Never(), Op: pingCancelled},
+		{Name: exam.WentSilent + ", context not heeded", Fixture: silent, Knob: vain, Want: exam.Never().Times(3), Op: pingWithin(none),
+			SimnetOnly: "on the kernel, a machine that stalls could let the context end before the client is connected"},
 	})
 }

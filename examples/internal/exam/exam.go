@@ -31,7 +31,7 @@ const (
 	kernelLimit = 300 * time.Millisecond // the knob, in real time: a client that takes it twice is later than the slack allows
 	bubbleLimit = 30 * time.Second       // the knob, in virtual time: as one would set it
 	ample       = time.Minute            // the knob, in real time, where it is not to play
-	settle      = 2 * time.Second        // what a client that is closed may take to end its connections
+	settle      = 5 * time.Second        // what a client that is closed may take to end its connections
 	prompt      = 5 * time.Second        // far from ample, and far from what a busy machine makes of "at once"
 )
 
@@ -50,7 +50,7 @@ type Case struct {
 	SimnetOnly string        // why it does not run on the kernel; empty means that it does
 	Limit      time.Duration // the knob on the kernel, instead of 300 ms
 	Leak       string        // what NoLeaks says of this client today; FINDINGS.md tells of it
-	Lingers    string        // the test that tells why a connection may be open 2 s after the client was closed; empty means that none is
+	Lingers    string        // the test that tells why a connection may be open 5 s after the client was closed; empty means that none is
 }
 
 // A Place is where a case runs.
