@@ -45,7 +45,7 @@ func show[F sockettest.Operation](t *testing.T, on world, what string, ep *fixtu
 }
 
 // ep describes a fixture without starting it.
-func ep(f fixtures.Fixture) string { return strings.TrimPrefix(fmt.Sprintf("%T", f), "fixtures.") }
+func ep(f any) string { return strings.TrimPrefix(fmt.Sprintf("%T", f), "fixtures.") }
 
 func printTable() {
 	lines := slices.Clone(seen.lines)

@@ -58,6 +58,7 @@ type ConnInfo struct {
 // An EndInfo is the state of one end of a connection.
 type EndInfo struct {
 	State         string        // in RFC 9293's words, such as "ESTABLISHED" or "FIN-WAIT-1"
+	Inode         uint64        // by which the process that has the socket open knows it; 0 where that is not told
 	Unread        int           // bytes that have arrived and were not read
 	Unacked       int           // bytes that were written and not acknowledged; what was not sent yet is among them
 	Retransmits   int           // segments that were sent again, in all

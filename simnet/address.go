@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -14,27 +16,47 @@ var (
 	loopback6 = netip.IPv6Loopback()
 )
 
-// loopbackAddr is for Bind and BindPacket: a literal address, and empty for any port.
-func loopbackAddr(protocol, nw, address string) (netip.AddrPort, error) {
-	own := loopback4
+// bindAddr is for Bind and BindPacket: a literal address or the host's name, and empty for any port. The caller holds mu.
+func (h *Host) bindAddr(protocol, nw, address string) (netip.AddrPort, error) {
+	own, own6 := loopback4, loopback6
+	if h != h.n.here {
+		own, own6 = h.ip4, h.ip6
+	}
 	switch nw {
-	case protocol, protocol + "4":
+	case protocol:
+		if !own.IsValid() {
+			own = own6
+		}
+	case protocol + "4":
 	case protocol + "6":
-		own = loopback6
+		own = own6
 	case "unix":
 		return netip.AddrPort{}, fmt.Errorf("simnet: network is %q, which it has not; want tcp, tcp4 or tcp6: %w", nw, errors.ErrUnsupported)
 	default:
 		return netip.AddrPort{}, fmt.Errorf("network is %q; want %s, %[2]s4 or %[2]s6: %[3]w", nw, protocol, net.UnknownNetworkError(nw))
 	}
+	if !own.IsValid() {
+		return netip.AddrPort{}, fmt.Errorf("network is %q, and host %v has no address of that family: %w", nw, h, syscall.EADDRNOTAVAIL)
+	}
 	if address == "" {
 		return netip.AddrPortFrom(own, 0), nil
+	}
+	return h.literal(protocol, nw, address, own)
+}
+
+// literal reads an address of the host.
+func (h *Host) literal(protocol, nw, address string, own netip.Addr) (netip.AddrPort, error) {
+	if name, number, ok := strings.Cut(address, ":"); ok && name == h.name && h != h.n.here {
+		address = net.JoinHostPort(own.String(), number)
 	}
 	ap, err := netip.ParseAddrPort(address)
 	switch example := netip.AddrPortFrom(own, 1717); {
 	case err != nil:
 		return ap, fmt.Errorf("address is %q; want an IP literal and a port, such as %s: %w", address, example, err)
-	case !ap.Addr().IsLoopback():
+	case h == h.n.here && !ap.Addr().IsLoopback() && ap.Addr() != h.ip4 && ap.Addr() != h.ip6:
 		return ap, fmt.Errorf("address is %q; want one on loopback (127.0.0.0/8 or ::1)", address)
+	case !h.has(ap.Addr()):
+		return ap, fmt.Errorf("address is %q; want one of host %v, such as %s", address, h, example)
 	case nw != protocol && ap.Addr().Is4() != (nw == protocol+"4"):
 		return ap, fmt.Errorf("address is %q on network %q; want one of that family, such as %s", address, nw, example)
 	}
@@ -63,7 +85,7 @@ func protocolOf(nw string) (protocol, family string) {
 }
 
 // resolve turns an address into those that package net would try, in order, with its errors.
-func resolve(op, nw, address string) ([]netip.AddrPort, error) {
+func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	fail := func(err error) ([]netip.AddrPort, error) {
 		return nil, &net.OpError{Op: op, Net: nw, Err: err}
 	}
@@ -85,7 +107,7 @@ func resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return fail(err)
 	}
-	ips, err := lookup(op, family, host)
+	ips, err := h.lookup(op, family, host)
 	if err != nil {
 		return fail(err)
 	}
@@ -106,19 +128,22 @@ func portNumber(nw, service string) (uint16, error) {
 }
 
 // lookup finds a host's addresses of the family.
-func lookup(op, family, host string) ([]netip.Addr, error) {
+func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
 	var all []netip.Addr
 	switch {
-	case host == "" && op == "listen":
+	case name == "" && op == "listen":
 		all = []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()}
-	case host == "" || host == "localhost":
+	case name == "" || name == localhost:
 		all = []netip.Addr{loopback4, loopback6}
 	default:
-		ip, err := netip.ParseAddr(host)
-		if err != nil {
-			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		ip, err := netip.ParseAddr(name)
+		if all = []netip.Addr{ip.Unmap()}; err != nil {
+			all = h.n.byName(name)
+			h.sort(all)
 		}
-		all = []netip.Addr{ip.Unmap()}
+		if len(all) == 0 {
+			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+		}
 	}
 	var some []netip.Addr
 	for _, ip := range all {
@@ -127,9 +152,38 @@ func lookup(op, family, host string) ([]netip.Addr, error) {
 		}
 	}
 	if len(some) == 0 {
-		return nil, &net.AddrError{Err: "no suitable address found", Addr: host}
+		return nil, &net.AddrError{Err: "no suitable address found", Addr: name}
 	}
 	return some, nil
+}
+
+// sort puts IPv6 first where both ends have addresses of it that are not of fd00::/8: RFC 6724 prefers IPv4 to those.
+func (h *Host) sort(addrs []netip.Addr) {
+	if len(addrs) == 2 && h.ip6.IsValid() && !h.ip6.IsPrivate() && !addrs[1].IsPrivate() {
+		slices.Reverse(addrs)
+	}
+}
+
+// byName returns the addresses of the host of that name, which may end in a dot, and be in capitals.
+func (n *Network) byName(name string) (addrs []netip.Addr) {
+	name = strings.TrimSuffix(name, ".")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.hosts[name]
+	for known, other := range n.hosts {
+		if h == nil && strings.EqualFold(known, name) {
+			h = other
+		}
+	}
+	if h == nil {
+		return nil
+	}
+	for _, ip := range []netip.Addr{h.ip4, h.ip6} {
+		if ip.IsValid() {
+			addrs = append(addrs, ip)
+		}
+	}
+	return addrs
 }
 
 // asked is an address as package net has it in the error of a dial or a listen: resolved, in 16 bytes. That of a socket has 4.

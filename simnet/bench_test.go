@@ -1,20 +1,13 @@
 package simnet_test
 
 import (
-	"context"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -60,68 +53,9 @@ func BenchmarkPingPong(b *testing.B) {
 	})
 }
 
-func BenchmarkStream(b *testing.B) {
-	eachEnds(b, func(b *testing.B, c, s net.Conn) {
-		b.Helper()
-		go func() {
-			_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
-		}()
-		chunk := make([]byte, 64<<10)
-		b.SetBytes(int64(len(chunk)))
-		for b.Loop() {
-			_, _ = c.Write(chunk)
-		}
-		_ = c.Close()
-	})
-}
-
-// A bubble needs a *testing.T, so this one is a test, and prints what a benchmark would.
-func TestBubbleFigures(t *testing.T) {
-	if os.Getenv("SIMNET_FIGURES") == "" {
-		t.Skip("prints figures; set SIMNET_FIGURES=1")
-	}
-	for name, f := range map[string]func(t *testing.T){"net.Pipe": pipeTimesOut, "Dial": dialTimesOut, "BlackHole": blackHoleTimesOut} {
-		const rounds = 2000
-		begin := time.Now()
-		for range rounds {
-			synctest.Test(t, f)
-		}
-		fmt.Printf("%-10s %v per bubble\n", name, time.Since(begin)/rounds)
-	}
-}
-
-func pipeTimesOut(t *testing.T) {
-	t.Helper()
-	c, s := net.Pipe()
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
-	_ = readErr(c)
-	_, _ = c.Close(), s.Close()
-}
-
-func dialTimesOut(t *testing.T) {
-	t.Helper()
-	nw := simnet.New(t)
-	p, _ := nw.Bind(t.Context(), "tcp", "")
-	_ = p.Become(network.State{Answer: network.Drop})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	_, _ = nw.DialContext(ctx, "tcp", p.Addr().String())
-	cancel()
-	_ = p.Close()
-}
-
-func blackHoleTimesOut(t *testing.T) {
-	t.Helper()
-	nw := simnet.New(t)
-	ep, _ := fixtures.Start(t.Context(), fixtures.BlackHole{}, fixtures.Where{Stack: nw})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	_, _ = ep.DialContext(ctx, "", "")
-	cancel()
-	_ = ep.Close()
-}
-
 // An idle connection costs little, and no goroutine.
 func TestIdleConnectionsAreCheap(t *testing.T) {
-	const count = 2_000
+	const count = 10_000
 	nw := simnet.New(t)
 	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -1,40 +1,45 @@
 package simnet
 
 // A buffer is a queue of bytes, in chunks that come from the network's spares and go back there: a connection that is idle
-// holds none, and one that is busy goes on using the same few, which the processor's cache then has. The zero buffer is
-// empty.
+// holds none, and one that is busy goes on using the same few, which the processor's cache then has. What a call of Write
+// brings may be lent instead, as long as that call lasts: one copy less, if it is read meanwhile. The zero buffer is empty.
 type buffer struct {
-	chunks []*chunk
-	first  int // of chunks, what has been emptied
-	n      int // bytes in all
+	first, last *chunk // nil if there is none
+	lent        []byte // behind the chunks
+	n           int    // bytes in all
 }
 
 // A chunk is full up to end, and was taken up to head.
 type chunk struct {
+	next      *chunk
 	head, end int
-	b         [16 << 10]byte
+	b         [16<<10 - 24]byte // 16 KiB with what is above
 }
 
-// spares are chunks that nobody uses.
-type spares []*chunk
+// spares are chunks that nobody uses, the one that was used last first.
+type spares struct {
+	first *chunk
+	n     int
+}
 
 // maxSpares bounds what a network keeps, at 4 MiB: as much as a connection holds.
 const maxSpares = 256
 
 func (s *spares) take() *chunk {
-	last := len(*s) - 1
-	if last < 0 {
+	c := s.first
+	if c == nil {
 		return new(chunk)
 	}
-	c := (*s)[last]
-	*s = (*s)[:last]
+	s.first, c.next = c.next, nil
+	s.n--
 	return c
 }
 
 func (s *spares) give(c *chunk) {
-	if len(*s) < maxSpares {
-		c.head, c.end = 0, 0
-		*s = append(*s, c)
+	if s.n < maxSpares {
+		c.head, c.end, c.next = 0, 0, s.first
+		s.first = c
+		s.n++
 	}
 }
 
@@ -42,45 +47,65 @@ func (q *buffer) len() int { return q.n }
 
 // put copies p to the end.
 func (q *buffer) put(s *spares, p []byte) {
+	q.keep(s)
 	q.n += len(p)
+	q.append(s, p)
+}
+
+// lend puts p itself at the end. It must stay as it is until keep is called.
+func (q *buffer) lend(s *spares, p []byte) {
+	q.keep(s)
+	q.n += len(p)
+	q.lent = p
+}
+
+// keep copies what is still lent.
+func (q *buffer) keep(s *spares) {
+	q.append(s, q.lent)
+	q.lent = nil
+}
+
+func (q *buffer) append(s *spares, p []byte) {
 	for len(p) > 0 {
-		if len(q.chunks) == 0 || q.last().end == len(chunk{}.b) {
-			q.chunks = append(q.chunks, s.take())
+		c := q.last
+		switch {
+		case c == nil:
+			c = s.take()
+			q.first, q.last = c, c
+		case c.end == len(c.b):
+			c.next = s.take()
+			c = c.next
+			q.last = c
 		}
-		c := q.last()
 		k := copy(c.b[c.end:], p)
 		c.end += k
 		p = p[k:]
 	}
 }
 
-func (q *buffer) last() *chunk { return q.chunks[len(q.chunks)-1] }
-
 // next is what lies at the front in one piece, until the next call of put or skip.
 func (q *buffer) next() []byte {
-	if q.n == 0 {
-		return nil
+	if c := q.first; c != nil {
+		return c.b[c.head:c.end]
 	}
-	c := q.chunks[q.first]
-	return c.b[c.head:c.end]
+	return q.lent
 }
 
 // skip removes n bytes from the front, which next has given.
 func (q *buffer) skip(s *spares, n int) {
 	q.n -= n
-	c := q.chunks[q.first]
+	c := q.first
+	if c == nil {
+		q.lent = q.lent[n:]
+		return
+	}
 	if c.head += n; c.head < c.end {
 		return
 	}
-	s.give(c)
-	q.chunks[q.first] = nil
-	if q.first++; q.first == len(q.chunks) {
-		q.chunks, q.first = q.chunks[:0], 0
-	} else if q.first > len(q.chunks)/2 {
-		kept := copy(q.chunks, q.chunks[q.first:])
-		clear(q.chunks[kept:])
-		q.chunks, q.first = q.chunks[:kept], 0
+	if q.first = c.next; q.first == nil {
+		q.last = nil
 	}
+	s.give(c)
 }
 
 // read moves bytes from the front to p.
@@ -95,8 +120,10 @@ func (q *buffer) read(s *spares, p []byte) (n int) {
 
 // drop frees all.
 func (q *buffer) drop(s *spares) {
-	for _, c := range q.chunks[q.first:] {
+	for c := q.first; c != nil; {
+		next := c.next
 		s.give(c)
+		c = next
 	}
 	*q = buffer{}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ type Conn struct {
 	mu     *sync.Mutex // the network's; it guards all that follows
 	n      *Network
 	peer   *Conn
+	host   *Host
+	out    *path // to the other end's
 	id     uint64
 	net    string
 	la, ra *net.TCPAddr
@@ -31,18 +34,20 @@ type Conn struct {
 	snd    buffer // what has not
 	sndMax int
 
-	fin      bool          // the other end's FIN has arrived
-	finSent  finState      // ours
-	rshut    bool          // CloseRead
-	wshut    bool          // CloseWrite, or Close
-	dead     bool          // CLOSED, in RFC 9293's words: there is no connection any more
-	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
-	soErr    syscall.Errno // told once
-	closed   bool          // by us
-	abortive bool          // SO_LINGER with 0
-	queuedAt time.Time     // in the accept queue
+	fin              bool          // the other end's FIN has arrived
+	finSent          finState      // ours
+	rshut            bool          // CloseRead
+	wshut            bool          // CloseWrite, or Close
+	dead             bool          // CLOSED, in RFC 9293's words: there is no connection any more
+	aborted          bool          // it ended without both FINs: whatever still comes is answered with RST
+	closed           bool          // by us
+	abortive         bool          // SO_LINGER with 0
+	reading, writing bool          // a call is in progress
+	taking           bool          // the call is of Read: it returns as soon as something arrives
+	lends            bool          // what is sent now stays as it is until the call of Write returns
+	soErr            syscall.Errno // told once
+	queuedAt         time.Time     // in the accept queue
 
-	reading, writing   bool // a call is in progress
 	readable, writable sync.Cond
 	readDeadline       deadline
 	writeDeadline      deadline
@@ -62,18 +67,20 @@ const (
 )
 
 // pair makes the two ends of a connection. The caller holds mu.
-func (n *Network) pair(clientNet, serverNet string, client, server netip.AddrPort) (c, s *Conn) {
-	ours, theirs := net.TCPAddrFromAddrPort(client), net.TCPAddrFromAddrPort(server)
-	c = n.newConn(clientNet, ours, theirs)
-	s = n.newConn(serverNet, theirs, ours)
-	c.local = client
+func (d *dial) pair(serverNet string) (c, s *Conn) {
+	ours, theirs := net.TCPAddrFromAddrPort(d.la), net.TCPAddrFromAddrPort(d.ra)
+	c = d.from.newConn(d.net, ours, theirs)
+	s = d.to.newConn(serverNet, theirs, ours)
+	c.local = d.la
 	c.peer, s.peer = s, c
+	c.out, s.out = d.out, d.back
 	return c, s
 }
 
-func (n *Network) newConn(nw string, local, remote *net.TCPAddr) *Conn {
+func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {
+	n := h.n
 	n.ids++
-	c := &Conn{mu: &n.mu, n: n, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
+	c := &Conn{mu: &n.mu, n: n, host: h, id: n.ids, net: nw, la: local, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
 	c.readable.L, c.writable.L = &n.mu, &n.mu
 	n.conns[c] = struct{}{}
 	return c
@@ -104,6 +111,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	c.taking = true
 	for {
 		n, err := c.take(b)
 		if n > 0 || err != nil {
@@ -147,8 +155,9 @@ func (c *Conn) beginRead() bool {
 }
 
 func (c *Conn) endRead() {
-	c.reading = false
+	c.reading, c.taking = false, false
 	c.readable.Broadcast()
+	c.peer.writable.Broadcast() // see endWrite
 }
 
 // Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
@@ -162,7 +171,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	}
 	c.writing = true
-	defer func() { c.writing = false; c.writable.Broadcast() }()
+	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {
 			return n, err
@@ -175,6 +184,26 @@ func (c *Conn) Write(b []byte) (int, error) {
 			c.writable.Wait()
 		}
 	}
+}
+
+// lendable is the size from which on it costs less to let the other end read than to copy.
+const lendable = 8 << 10
+
+// endWrite copies what the other end has not read by now. Before that, whoever is in Read takes what he wants, which does not
+// block him, and who is about to read may do so: then most of what is written is copied once, from the one caller to the other.
+func (c *Conn) endWrite() {
+	p := c.peer
+	for len(p.rcv.lent) > 0 && p.taking {
+		c.writable.Wait()
+	}
+	if len(p.rcv.lent) > 0 {
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+		p.rcv.keep(&c.n.spares)
+	}
+	c.writing = false
+	c.writable.Broadcast()
 }
 
 func (c *Conn) mayWrite() error {
@@ -195,7 +224,9 @@ func (c *Conn) mayWrite() error {
 func (c *Conn) put(b []byte) int {
 	n := 0
 	if c.snd.len() == 0 {
+		c.lends = true
 		n = c.deliver(b)
+		c.lends = false
 	}
 	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)

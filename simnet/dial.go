@@ -19,14 +19,20 @@ var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Se
 // A dial is a socket in SYN-SENT. The network's lock guards it.
 type dial struct {
 	n       *Network
+	from    *Host
+	out     *path // to the other host
+	back    *path
+	to      *Host // nil if nobody has the address
 	net     string
 	la, ra  netip.AddrPort
 	small   bool
 	first   time.Time // of its SYNs
 	syns    int
-	again   event // the next SYN
-	due     event // the answer to a SYN that has arrived
-	slow    *port // that is about to answer
+	last    time.Time // of the latest SYN
+	vain    *port     // that drops all of them until stir is called; nil if they may be answered
+	again   event     // the next SYN
+	due     event     // the answer to a SYN that has arrived
+	slow    *port     // that is about to answer
 	changed sync.Cond
 	over    bool
 	client  *Conn // the answer is on its way
@@ -34,15 +40,27 @@ type dial struct {
 	errno   syscall.Errno
 }
 
-// dial connects to the first address that answers.
-func (n *Network) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
-	addrs, err := resolve("dial", nw, address)
+// dial connects to the first address that answers, as net.Dialer does.
+func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
+	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
 		return nil, err
 	}
+	primary, fallback := byFamily(addrs)
+	serial := func(ctx context.Context, addrs []netip.AddrPort) (*Conn, error) {
+		return h.serial(ctx, nw, addrs, small)
+	}
+	if len(fallback) == 0 {
+		return serial(ctx, primary)
+	}
+	return race(ctx, primary, fallback, serial)
+}
+
+// serial connects to one address after the other.
+func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
-		c, err := n.connect(ctx, nw, a, small)
+		c, err := h.connect(ctx, nw, a, small)
 		if err == nil {
 			return c, nil
 		}
@@ -58,13 +76,14 @@ func (n *Network) dial(ctx context.Context, nw, address string, small bool) (*Co
 }
 
 // connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
-func (n *Network) connect(ctx context.Context, nw string, a netip.AddrPort, small bool) (*Conn, error) {
+func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool) (*Conn, error) {
 	if err := endOf(ctx); err != nil {
 		return nil, err
 	}
+	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d, errno := n.newDial(nw, a, small)
+	d, errno := h.newDial(nw, a, small)
 	if errno != 0 {
 		return nil, sys("connect", errno)
 	}
@@ -91,54 +110,70 @@ func (n *Network) connect(ctx context.Context, nw string, a netip.AddrPort, smal
 }
 
 // newDial gives it a local address. The caller holds mu.
-func (n *Network) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.Errno) {
-	own, ip := loopback4, a.Addr()
-	if ip.Is6() {
-		own = loopback6
-	}
-	if ip.IsUnspecified() {
-		ip = own // as connect(2) does
-	}
-	if !ip.IsLoopback() {
+func (h *Host) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.Errno) {
+	n, a := h.n, specified(a)
+	to, own := h.route(a.Addr())
+	if !own.IsValid() {
 		return nil, syscall.ENETUNREACH
 	}
-	free := n.ephemeral(own)
+	free := h.ephemeral(own)
 	if free == 0 {
 		return nil, syscall.EADDRNOTAVAIL
 	}
-	d := &dial{n: n, net: nw, la: netip.AddrPortFrom(own, free), ra: netip.AddrPortFrom(ip, a.Port()), small: small, first: time.Now()}
+	d := &dial{n: n, from: h, to: to, net: nw, la: netip.AddrPortFrom(own, free), ra: a, small: small, first: time.Now()}
 	d.changed.L = &n.mu
 	d.again.do = d.send
 	d.due.do = func() { d.establish(d.slow) }
-	n.used[d.la]++
+	if to != nil {
+		d.out, d.back = n.path(h, to), n.path(to, h)
+	}
+	h.used[d.la]++
 	n.dials[d] = struct{}{}
 	return d, 0
 }
 
 // send sends a SYN, and sets the time for the next one.
 func (d *dial) send() {
+	if d.to == nil {
+		d.unreachable()
+		return
+	}
+	d.catchUp()
 	if d.syns == len(synWaits) {
 		d.finish(nil, syscall.ETIMEDOUT)
 		return
 	}
 	d.syns++
-	d.n.after(func() {
+	d.last = now()
+	d.out.after(func() {
 		if !d.over && d.client == nil {
-			d.arrive(d.n.at(d.ra))
+			d.arrive(d.to.at(d.ra))
 		}
 	}, nil)
-	if !d.over {
-		d.n.schedule(&d.again, time.Now().Add(synWaits[d.syns-1]))
+	if !d.over && d.vain == nil {
+		d.sendLater()
 	}
+}
+
+// unreachable is what becomes of a connect to an address that no machine has: nobody answers who has it (ARP, neighbour
+// discovery: three questions, a second apart), and no SYN can be sent.
+func (d *dial) unreachable() {
+	if d.syns > 0 {
+		d.finish(nil, syscall.EHOSTUNREACH)
+		return
+	}
+	d.syns++
+	d.n.schedule(&d.again, time.Now().Add(3*time.Second))
 }
 
 // arrive is what a SYN meets at a port.
 func (d *dial) arrive(p *port) {
 	switch {
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
-		d.n.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
+		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case p.state.Answer == network.Drop:
 		p.drop()
+		d.expectNothing(p)
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -155,14 +190,14 @@ func (d *dial) establish(p *port) {
 		p.drop()
 		return
 	}
-	client, server := d.n.pair(d.net, p.net, d.la, d.ra)
+	client, server := d.pair(p.net)
 	if d.small {
 		shrink(client, server)
 	}
 	if p.state.SmallWindow {
 		shrink(server, client)
 	}
-	if !d.n.slow() {
+	if d.n.troubles == 0 {
 		p.admit(server)
 		d.finish(client, 0)
 		return
@@ -174,16 +209,16 @@ func (d *dial) establish(p *port) {
 		client.abort()
 		d.client = nil
 		if !d.over {
-			d.n.used[d.la]++ // with the next SYN it tries again
+			d.from.used[d.la]++ // with the next SYN it tries again
 		}
 	}
-	d.n.after(func() {
+	d.back.after(func() {
 		if d.over { // nobody is there any more
 			forget()
 			return
 		}
 		admit := func() { p.admit(server) }
-		d.n.after(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
+		d.out.after(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
 		d.finish(client, 0)
 	}, forget)
 }
@@ -205,12 +240,13 @@ func (d *dial) reconsider(p *port) {
 
 // finish wakes who waits for it. The local address is the connection's then, if there is one.
 func (d *dial) finish(c *Conn, e syscall.Errno) {
+	d.catchUp()
 	d.over, d.conn, d.errno = true, c, e
 	d.n.drop(&d.again)
 	d.n.drop(&d.due)
 	delete(d.n.dials, d)
 	if c == nil && d.client == nil { // else it is the connection's
-		d.n.release(d.la)
+		d.from.release(d.la)
 	}
 	d.changed.Broadcast()
 }

@@ -22,21 +22,30 @@
 // Connect: refused, dropped with the kernel's retransmissions of the SYN (at 1, 2, 3, 4, 5, 7, 11, 19, 35 and 67 s) and
 // ETIMEDOUT at 131 s, handshakes that take their time, accept queues that are full or held. Connections: finite buffers
 // and the zero window, whole writes, FIN and RST with what they leave of the data, half-close, linger, deadlines,
-// partition and heal with retransmission, keep-alive and TCP_USER_TIMEOUT. UDP: datagrams, and ICMP port unreachable. Of
-// the whole network: latency, hold and partition. Errors have package net's types, operations and addresses, and Linux's
-// errnos, on every platform.
+// partition and heal with retransmission, keep-alive and TCP_USER_TIMEOUT. UDP: datagrams, and ICMP port unreachable.
+// Errors have package net's types, operations and addresses, and Linux's errnos, on every platform.
+//
+// A network is one machine until it is asked for others: [Network.Host] makes one with a name, addresses and a loopback of
+// its own. Between each two of them, in each direction, and for the whole network there are latency, jitter, bandwidth,
+// loss, reordering of datagrams, hold and partition ([Link]). Each can be changed while it is in use, and is undone by the
+// function that it returns. Where chance has a part, it is drawn from a seed, the same in each run ([Seed]), by its
+// kind and direction: to add one fault does not change the draws of another. The exact moments at which goroutines send
+// are part of what happens: in a bubble a program that always does the same sees the same.
 //
 // # What is not
 //
-// There are no packets: no loss but by a partition, no congestion control, no Nagle, no urgent data; TIME-WAIT holds no
-// port. An acknowledgement takes no time of its own, so that a send buffer has room again half a round trip early.
+// There is no congestion control (what is lost is sent again, and the rest at full speed), no Nagle, no urgent data, no
+// queue that overflows; TIME-WAIT holds no port. An acknowledgement takes no time of its own and is lost only in a
+// partition, so that a send buffer has room again half a round trip early.
 // Under [Network.Hold] no data is retransmitted. How many bytes a write takes before it blocks is near the kernel's, and not
 // the same. There are no file descriptors, so no SyscallConn and no File; a connection is a [*Conn] and no *net.TCPConn.
-// Datagrams of UDP are neither lost nor reordered. There are no unix sockets, and no other machines.
+// There are no unix sockets, and no routers between machines.
 //
 // # How it waits
 //
-// Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between: it has no goroutine of its own.
+// Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between: it has no goroutine of its own, but while
+// a name with two addresses is dialled.
 // A Network may be made outside a bubble and used inside, and outside again. While connections of one bubble are open, it
-// must be used neither in another nor outside: it goes by one clock at a time.
+// must be used neither in another nor outside: it goes by one clock at a time, and the runtime ends a process that has it go
+// by two.
 package simnet

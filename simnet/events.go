@@ -18,10 +18,11 @@ type event struct {
 type agenda struct {
 	events  queue
 	seq     uint64
-	timer   *time.Timer // nil if none is pending
+	timer   *time.Timer // nil if there is nothing to wait for
 	number  int         // of that timer
-	at      time.Time   // when it fires
+	at      time.Time   // when it fires, or has
 	virtual bool        // it belongs to a bubble
+	ticking bool        // it is set when all that was due has happened
 }
 
 // schedule puts e at t, wherever it was before. The caller holds mu.
@@ -48,6 +49,9 @@ func (n *Network) drop(e *event) {
 // fire in vain than to move it with every deadline. A timer of a bubble may not be touched outside it, nor one of the
 // outside within; it is then left to fire, or to vanish with its bubble.
 func (n *Network) wind() {
+	if n.agenda.ticking {
+		return
+	}
 	a, now := &n.agenda, time.Now()
 	mine := a.timer != nil && a.virtual == isVirtual(now)
 	if len(a.events) == 0 {
@@ -61,10 +65,11 @@ func (n *Network) wind() {
 	if mine && !a.at.After(first) && a.at.After(now) {
 		return
 	}
-	if mine {
-		a.timer.Stop()
-	}
 	a.at, a.virtual = first, isVirtual(now)
+	if mine {
+		a.timer.Reset(first.Sub(now))
+		return
+	}
 	a.number++
 	number := a.number
 	a.timer = time.AfterFunc(first.Sub(now), func() { n.tick(number) })
@@ -77,11 +82,12 @@ func (n *Network) tick(number int) {
 	if n.agenda.number != number {
 		return // another has taken its place, perhaps by another clock
 	}
-	n.agenda.timer = nil
+	n.agenda.ticking = true
 	for now := time.Now(); len(n.agenda.events) > 0 && !n.agenda.events[0].at.After(now); {
 		e := heap.Pop(&n.agenda.events).(*event)
 		e.do()
 	}
+	n.agenda.ticking = false
 	n.wind()
 }
 

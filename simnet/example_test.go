@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -89,4 +90,59 @@ func ExampleConn_Partition() {
 	// Output:
 	// written: <nil>
 	// on its way <nil>
+}
+
+// Two machines and what is between them.
+func ExampleNetwork_Link() {
+	nw := simnet.New(nil)
+	app, db := nw.Host("app"), nw.Host("db")
+	ln, err := db.Listen(context.Background(), "tcp", ":5432") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	defer ln.Close()
+	slow := nw.Link(app, db).Latency(20 * time.Millisecond)
+	begin := time.Now()
+	c, err := app.Dial("tcp", "db:5432")
+	fmt.Println("a round trip:", err, time.Since(begin) >= 40*time.Millisecond)
+	slow()
+
+	heal := app.To(db).Partition() // nothing that app sends arrives
+	_ = c.(*simnet.Conn).SetUserTimeout(50 * time.Millisecond)
+	_, _ = c.Write([]byte("SELECT 1"))
+	_, err = c.Read(make([]byte, 1))
+	fmt.Println(errors.Is(err, syscall.ETIMEDOUT))
+	heal()
+	// Output:
+	// a round trip: <nil> true
+	// true
+}
+
+// A real network's bad day, the same on every run.
+func ExampleLink_Loss() {
+	nw := simnet.New(nil, simnet.Seed(17))
+	app, db := nw.Host("app"), nw.Host("db")
+	link := nw.Link(app, db)
+	defer link.Latency(time.Millisecond)()
+	defer link.Jitter(time.Millisecond)()
+	defer link.Loss(0.01)()
+	ln, err := db.Listen(context.Background(), "tcp", ":5432") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	defer ln.Close()
+	c, err := app.Dial("tcp", "db:5432")
+	if err != nil {
+		panic(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		panic(err)
+	}
+	_, _ = c.Write(make([]byte, 100_000))
+	_ = c.Close()
+	n, err := io.Copy(io.Discard, server)
+	fmt.Println(n, err)
+	// Output:
+	// 100000 <nil>
 }

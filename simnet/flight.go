@@ -18,6 +18,8 @@ type flight struct {
 type segment struct {
 	kind segmentKind
 	n    int       // bytes of data
+	get  int       // how many of them get through, before what is lost
+	lost bool      // what has no data
 	at   time.Time // when it arrives; zero while it is held
 }
 
@@ -31,10 +33,13 @@ const (
 )
 
 // slow tells whether what c sends takes its time.
-func (c *Conn) slow() bool { return c.n.slow() || c.flight != nil && len(c.flight.segments) > 0 }
+func (c *Conn) slow() bool { return c.out.slow() || c.flies() }
+
+// flies tells whether something is in the air.
+func (c *Conn) flies() bool { return c.flight != nil && len(c.flight.segments) > 0 }
 
 // gone tells whether RST is all that c has to say to what still comes. While one is in the air it has the word.
-func (c *Conn) gone() bool { return c.aborted && (c.flight == nil || len(c.flight.segments) == 0) }
+func (c *Conn) gone() bool { return c.aborted && !c.flies() }
 
 // inAir is how many bytes of data have not landed.
 func (c *Conn) inAir() int {
@@ -44,23 +49,42 @@ func (c *Conn) inAir() int {
 	return c.flight.air.len()
 }
 
-// fly sends a segment. None overtakes another. The caller holds mu.
+// fly sends a segment, or, where bandwidth is short, as many as n bytes need. None overtakes another. The caller holds mu.
 func (c *Conn) fly(kind segmentKind, n int) {
 	if c.flight == nil {
 		c.flight = &flight{event: event{do: c.land}}
 	}
-	f := c.flight
-	s := segment{kind: kind, n: n}
-	if c.n.holds == 0 {
-		s.at = now().Add(c.n.latency)
-	}
-	if len(f.segments) == 0 {
+	if len(c.flight.segments) == 0 {
 		c.n.flying[c] = struct{}{}
-	} else if last := f.segments[len(f.segments)-1]; last.at.IsZero() || last.at.After(s.at) && !s.at.IsZero() {
-		s.at = last.at
+	}
+	most := n
+	if c.out.rate() > 0 {
+		most = min(n, mss)
+	}
+	for ; n > most; n -= most {
+		c.send(kind, most)
+	}
+	c.send(kind, n)
+	c.takeOff()
+}
+
+// send puts a segment behind the others.
+func (c *Conn) send(kind segmentKind, n int) {
+	f, s := c.flight, segment{kind: kind, n: n}
+	if kind == dataSegment {
+		s.get = c.out.passes(n)
+	} else {
+		s.lost = c.out.loses()
+	}
+	if !c.out.isHeld() {
+		s.at = c.out.arrival(n)
+	}
+	if len(f.segments) > 0 {
+		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(s.at) && !s.at.IsZero() {
+			s.at = last
+		}
 	}
 	f.segments = append(f.segments, s)
-	c.takeOff()
 }
 
 // takeOff sets the time at which the first segment lands.
@@ -83,13 +107,13 @@ func (c *Conn) land() {
 		f.segments = slices.Delete(f.segments, 0, 1)
 		switch s.kind {
 		case dataSegment:
-			c.landData(s.n)
+			c.landData(s.n, s.get)
 		case finSegment:
-			c.landFIN()
+			c.landFIN(s.lost)
 		case rstSegment:
-			c.peer.onRST()
+			c.landRST(s.lost)
 		case windowSegment:
-			if !c.peer.deaf() {
+			if !c.peer.deaf() && !s.lost {
 				c.peer.windowOpened()
 			} else if c.peer.snd.len() > 0 {
 				c.peer.resend.lost = true
@@ -100,13 +124,14 @@ func (c *Conn) land() {
 	c.takeOff()
 }
 
-// landData lets n bytes arrive.
-func (c *Conn) landData(n int) {
+// landData lets n bytes arrive, as far as they get through.
+func (c *Conn) landData(n, through int) {
 	f := c.flight
 	for n > 0 {
 		b := f.air.next()
 		b = b[:min(n, len(b))]
-		k := c.arrive(b)
+		k := c.arrive(b, min(through, len(b)))
+		through -= k
 		f.air.skip(&c.n.spares, k)
 		if n -= k; k < len(b) {
 			c.takeBack()
@@ -124,6 +149,9 @@ func (c *Conn) takeBack() {
 		f.air.drop(&c.n.spares)
 		return
 	}
+	if c.out.lossy() && !c.deaf() && !c.peer.deaf() && !c.resend.gap {
+		c.noteLoss(f.air.len() - mss)
+	}
 	again := f.air
 	for b := c.snd.next(); b != nil; b = c.snd.next() {
 		again.put(&c.n.spares, b)
@@ -133,6 +161,6 @@ func (c *Conn) takeBack() {
 	if c.finSent == finFlies {
 		c.finSent = finWaits
 	}
-	c.resend.lost = true
+	c.resend.lost, c.resend.resent = true, false
 	c.await()
 }

@@ -6,9 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,24 +15,19 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
-// limit is each timeout of these tests.
-const limit = 30 * time.Second
-
-// get is one request, with a transport that has one timeout.
-func get(nw *simnet.Network, address string, set func(*http.Transport)) func(context.Context) error {
-	tr := &http.Transport{DialContext: nw.DialContext}
+// post is one request, with a transport that has one timeout.
+func post(t *testing.T, nw *simnet.Network, p protocol, address net.Addr, set func(*http.Transport)) func(context.Context) error {
+	t.Helper()
+	tr := p.transport(t, nw)
 	set(tr)
 	return func(ctx context.Context) error {
 		defer tr.CloseIdleConnections()
-		scheme := "http://"
-		if tr.TLSHandshakeTimeout > 0 {
-			scheme = "https://"
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, scheme+address, strings.NewReader("x"))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url(address), strings.NewReader("x"))
 		if err != nil {
 			return err
 		}
@@ -49,162 +42,138 @@ func get(nw *simnet.Network, address string, set func(*http.Transport)) func(con
 
 func TestTimeoutsOfAnHTTPClient(t *testing.T) {
 	t.Parallel()
+	drips := script.Script{script.ReadUntil("\r\n\r\n"), script.Read(1),
+		script.Send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), script.Drip("hello", time.Hour), script.Stall()}
+	none := func(*http.Transport) {}
+	header := func(tr *http.Transport) { tr.ResponseHeaderTimeout = limit }
+	handshake := func(tr *http.Transport) { tr.TLSHandshakeTimeout = limit }
 	for _, tt := range []struct {
-		name    string
-		fixture fixtures.Fixture
-		set     func(*http.Transport)
-		want    sockettest.Want
+		name     string
+		protocol protocol
+		fixture  fixtures.Fixture
+		set      func(*http.Transport)
+		want     sockettest.Want
 	}{
-		{"response header", fixtures.Silent{}, func(tr *http.Transport) { tr.ResponseHeaderTimeout = limit }, sockettest.TimedOut.At(limit)},
-		{"TLS handshake", fixtures.Silent{}, func(tr *http.Transport) { tr.TLSHandshakeTimeout = limit }, sockettest.TimedOut.At(limit)},
-		{"dial", fixtures.BlackHole{}, func(tr *http.Transport) { tr.DialContext = within(tr.DialContext) }, sockettest.TimedOut.At(limit)},
-		{"the kernel's", fixtures.BlackHole{}, func(*http.Transport) {}, sockettest.TimedOut.At(131 * time.Second)},
-		{"none", fixtures.Silent{}, func(*http.Transport) {}, sockettest.Blocked.For(24 * time.Hour)},
-		{"a body that drips", fixtures.Scripted{Steps: script.Script{script.ReadUntil("\r\n\r\n"), script.Read(1),
-			script.Send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), script.Drip("hello", time.Hour), script.Stall()}},
-			func(tr *http.Transport) { tr.ResponseHeaderTimeout = limit }, sockettest.Accepted.At(4 * time.Hour)},
-		{"reset", fixtures.Reset{}, func(*http.Transport) {}, sockettest.Reset.At(0)},
+		{"dial", http1, fixtures.BlackHole{}, func(tr *http.Transport) { tr.DialContext = within(tr.DialContext) }, sockettest.TimedOut.At(limit)},
+		{"dial, the kernel's", http1, fixtures.BlackHole{}, none, sockettest.TimedOut.At(131 * time.Second)},
+		{"TLS handshake", https, tlsfault.Stall{}, handshake, sockettest.TimedOut.At(limit)},
+		{"TLS handshake of HTTP/2", http2, tlsfault.Stall{At: tlsfault.AfterServerHello}, handshake, sockettest.TimedOut.At(limit)},
+		{"TLS handshake, none", https, tlsfault.Stall{}, header, sockettest.Blocked.For(24 * time.Hour)},
+		{"response header", http1, fixtures.Silent{}, header, sockettest.TimedOut.At(limit)},
+		{"response header over TLS", https, tlsfault.Scripted{Steps: script.Script{script.Discard()}}, header, sockettest.TimedOut.At(limit)},
+		{"response header, none", http1, fixtures.Silent{}, none, sockettest.Blocked.For(24 * time.Hour)},
+		{"a body that drips", http1, fixtures.Scripted{Steps: drips}, header, sockettest.Accepted.At(4 * time.Hour)},
+		{"a body that drips, over TLS", https, tlsfault.Scripted{Steps: drips}, header, sockettest.Accepted.At(4 * time.Hour)},
+		{"reset", http1, fixtures.Reset{}, none, sockettest.Reset.At(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, nw *simnet.Network) {
 				sockettest.NoLeaks(t)
 				ep := sockettest.Start(t, tt.fixture, sockettest.On(nw))
-				sockettest.Expect(t, ep, tt.want, get(nw, ep.Addr(), tt.set))
+				sockettest.Expect(t, ep, tt.want, post(t, nw, tt.protocol, ep.NetAddr(), tt.set))
 			})
 		})
 	}
 }
 
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
-// within bounds a dial, as net.Dialer.Timeout does.
-func within(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		return dial(ctx, network, address)
-	}
-}
-
-// serve runs a server until the test ends.
-func serve(t *testing.T, nw *simnet.Network, srv *http.Server) net.Addr {
-	t.Helper()
-	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	wg.Go(func() { assert.ErrorIs(t, srv.Serve(ln), http.ErrServerClosed) })
-	t.Cleanup(func() {
-		_ = srv.Close()
-		wg.Wait()
-	})
-	return ln.Addr()
-}
-
-// A client that is too slow is shown the door at the exact time.
-func TestTimeoutsOfAnHTTPServer(t *testing.T) {
+// The server is net/http's own: it reads the request, and does not answer.
+func TestResponseHeaderTimeoutOfAnHTTPClient(t *testing.T) {
 	t.Parallel()
-	const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+	each(t, func(t *testing.T, nw *simnet.Network, p protocol) {
+		block := make(chan struct{})
+		srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, p.h2, r.ProtoMajor == 2)
+			<-block
+		})}
+		addr := p.serve(t, nw, srv)
+		defer close(block)
+		begin := time.Now()
+		err := post(t, nw, p, addr, func(tr *http.Transport) { tr.ResponseHeaderTimeout = limit })(t.Context())
+		require.ErrorContains(t, err, "timeout awaiting response headers")
+		assert.Equal(t, limit, time.Since(begin))
+	}, http1, https, http2)
+}
+
+// A body that notes when the client begins to read it, which is when it begins to send it.
+type body struct{ at time.Time }
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.at.IsZero() {
+		b.at = time.Now()
+		return copy(p, "hello"), nil
+	}
+	return 0, io.EOF
+}
+
+// A client that expects 100 Continue sends its body when that comes, or when it has waited for it long enough.
+func TestExpectContinueTimeoutOfAnHTTPClient(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
-		name string
-		set  func(*http.Server)
-		send string
-		want time.Duration
+		name    string
+		timeout time.Duration
+		reads   time.Duration // when the server does, which sends 100 Continue; from the request on
+		want    time.Duration // when the body is sent
 	}{
-		{"read header", func(s *http.Server) { s.ReadHeaderTimeout = limit }, "POST / HT", limit},
-		{"read", func(s *http.Server) { s.ReadTimeout = limit }, head, limit},
-		{"idle", func(s *http.Server) { s.IdleTimeout = limit }, head + "hello", limit},
+		{"no 100 Continue", limit, 2 * limit, limit},
+		{"100 Continue in time", limit, limit - 1, limit - 1},
+		{"the default is not to wait", 0, 2 * limit, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(t *testing.T, nw *simnet.Network) {
-				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}
-				tt.set(srv)
-				c, err := nw.Dial("tcp", serve(t, nw, srv).String())
+			each(t, func(t *testing.T, nw *simnet.Network, p protocol) {
+				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(tt.reads) // rules:allow it is in a bubble
+					_, err := io.Copy(w, r.Body)
+					assert.NoError(t, err)
+				})}
+				tr := p.transport(t, nw)
+				tr.ExpectContinueTimeout = tt.timeout
+				sent := new(body)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url(p.serve(t, nw, srv)), sent)
 				require.NoError(t, err)
-				defer c.Close()
+				req.ContentLength = 5
+				req.Header.Set("Expect", "100-continue")
 				begin := time.Now()
-				write(t, c, tt.send)
-				_, err = io.Copy(io.Discard, c)
+				resp, err := (&http.Client{Transport: tr}).Do(req)
 				require.NoError(t, err)
-				assert.Equal(t, tt.want, time.Since(begin))
-				time.Sleep(time.Second) // rules:allow in a bubble; a server half-closes and lingers for 500 ms (rstAvoidanceDelay)
-			})
+				got, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				assert.Equal(t, "hello", string(got))
+				assert.Equal(t, tt.want, sent.at.Sub(begin))
+			}, http1, https, http2)
 		})
 	}
 }
 
-// A client that does not read stops a server that writes, up to its write timeout.
-func TestWriteTimeoutOfAnHTTPServer(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		ended := make(chan time.Time, 1)
-		srv := &http.Server{WriteTimeout: limit, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, err := w.Write(make([]byte, 16<<20))
-			assert.ErrorContains(t, err, "i/o timeout")
-			ended <- time.Now()
-		})}
-		c, err := nw.Dial("tcp", serve(t, nw, srv).String())
-		require.NoError(t, err)
-		defer c.Close()
-		begin := time.Now()
-		write(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		assert.Equal(t, limit, (<-ended).Sub(begin))
-	})
-}
+// dialled are the times of a transport's connects.
+type dialled []time.Time
 
-// Over TLS, HTTP/2 included, as well: httptest's certificate is valid from 1970 on, and a bubble's clock starts in 2000.
-func TestTimeoutsOverTLS(t *testing.T) {
-	t.Parallel()
-	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			bubble(t, func(t *testing.T, nw *simnet.Network) {
-				block := make(chan struct{})
-				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-					assert.Equal(t, name, r.Proto)
-					<-block
-				}))
-				_ = srv.Listener.Close()
-				var err error
-				srv.Listener, err = nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
-				require.NoError(t, err)
-				srv.EnableHTTP2 = h2
-				srv.StartTLS()
-				defer srv.Close()
-				defer close(block)
-				tr := srv.Client().Transport.(*http.Transport)
-				tr.DialContext, tr.ResponseHeaderTimeout = nw.DialContext, limit
-				begin := time.Now()
-				_, err = srv.Client().Get(srv.URL)
-				require.ErrorContains(t, err, "timeout awaiting response headers")
-				assert.Equal(t, limit, time.Since(begin))
-			})
-		})
+func (d *dialled) through(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		*d = append(*d, time.Now())
+		return dial(ctx, network, address)
 	}
 }
 
 // One connection serves many requests, until it has been idle for too long.
 func TestIdleTimeoutOfAnHTTPClient(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RemoteAddr) })}
-		url := "http://" + serve(t, nw, srv).String()
-		tr := &http.Transport{DialContext: nw.DialContext, IdleConnTimeout: limit}
-		defer tr.CloseIdleConnections()
-		client := http.Client{Transport: tr}
-		from := func() string {
+	each(t, func(t *testing.T, nw *simnet.Network, p protocol) {
+		var conns dialled
+		tr := p.transport(t, nw)
+		tr.DialContext, tr.IdleConnTimeout = conns.through(nw.DialContext), limit
+		client, url := http.Client{Transport: tr}, p.url(p.serve(t, nw, &http.Server{Handler: echoBody}))
+		for _, pause := range []time.Duration{limit - 1, limit + 1, 0} {
 			resp, err := client.Get(url)
 			require.NoError(t, err)
-			defer resp.Body.Close()
-			b, err := io.ReadAll(resp.Body)
+			_, err = io.Copy(io.Discard, resp.Body)
 			require.NoError(t, err)
-			return string(b)
+			require.NoError(t, resp.Body.Close())
+			time.Sleep(pause) // rules:allow it is in a bubble
 		}
-		first := from()
-		time.Sleep(limit - 1) // rules:allow it is in a bubble
-		assert.Equal(t, first, from())
-		time.Sleep(limit + 1) // rules:allow it is in a bubble
-		assert.NotEqual(t, first, from())
-	})
+		require.Len(t, conns, 2)
+		assert.Equal(t, 2*limit, conns[1].Sub(conns[0]))
+	}, http1, https, http2)
 }

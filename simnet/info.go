@@ -68,7 +68,7 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 func (c *Conn) endInfo() network.EndInfo {
 	return network.EndInfo{
 		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.inAir() + c.resend.unacked, Retransmits: c.resend.total,
-		RTO: c.resend.rto(), SendWindow: max(0, c.peer.rcvMax-c.peer.rcv.len()), ReceiveWindow: max(0, c.rcvMax-c.rcv.len()),
+		RTO: c.rto(), SendWindow: max(0, c.peer.rcvMax-c.peer.rcv.len()), ReceiveWindow: max(0, c.rcvMax-c.rcv.len()),
 	}
 }
 
@@ -95,15 +95,16 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 	n := b.p.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.catchUp()
 	var clients []network.Client
 	for d := range n.dials {
-		if n.at(d.ra) == b.p {
+		if d.to != nil && d.to.at(d.ra) == b.p {
 			end := network.EndInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
 			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), End: end})
 		}
 	}
 	for c := range n.conns {
-		if c.local.IsValid() && c.ra.AddrPort() == b.p.addr && !c.dead {
+		if c.local.IsValid() && c.peer.host == b.p.host && c.ra.AddrPort() == b.p.addr && !c.dead {
 			clients = append(clients, network.Client{Addr: c.la, End: c.endInfo()})
 		}
 	}
@@ -114,39 +115,55 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 }
 
 // Sockets lists what is on the network, as ss(8) would, for a report: one line for each port, each connect that waits and
-// each end of a connection.
+// each end of a connection. Where there are several machines, a line begins with the name of its own.
 func (n *Network) Sockets() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.catchUp()
 	var lines []string
-	for _, same := range n.bound {
-		for _, p := range same {
-			lines = append(lines, fmt.Sprintf("%v  %v, %d queued, %d SYNs dropped", p.addr, p.state.Answer, len(p.queue), p.dropped))
+	add := func(h *Host, format string, args ...any) {
+		line := fmt.Sprintf(format, args...)
+		if len(n.hosts) > 1 {
+			line = h.name + ": " + line
+		}
+		lines = append(lines, line)
+	}
+	for _, h := range n.hosts {
+		for _, same := range h.bound {
+			for _, p := range same {
+				add(h, "%v  %v, %d queued, %d SYNs dropped", p.addr, p.state.Answer, len(p.queue), p.dropped)
+			}
 		}
 	}
 	for d := range n.dials {
-		lines = append(lines, fmt.Sprintf("%v -> %v  SYN-SENT, %d SYNs", d.la, d.ra, d.syns))
+		add(d.from, "%v -> %v  SYN-SENT, %d SYNs", d.la, d.ra, d.syns)
 	}
 	for c := range n.conns {
-		lines = append(lines, fmt.Sprintf("%v -> %v  %v", c.la, c.ra, c.endInfo()))
+		add(c.host, "%v -> %v  %v", c.la, c.ra, c.endInfo())
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// SocketsTo returns the sockets whose other end is addr, and which their owner has not closed: the number of each by its
-// own address. A number is never used again. The error is nil.
-func (n *Network) SocketsTo(addr net.Addr) (map[string]uint64, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// SocketsTo returns the sockets whose other end is addr on the network's own machine; see [Host.SocketsTo].
+func (n *Network) SocketsTo(addr net.Addr) (map[string]uint64, error) { return n.here.SocketsTo(addr) }
+
+// SocketsTo returns the sockets of all machines whose other end is addr on this one, and which their owner has not closed:
+// the number of each by its own address. A number is never used again. The error is nil.
+func (h *Host) SocketsTo(addr net.Addr) (map[string]uint64, error) {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
 	found := map[string]uint64{}
-	for c := range n.conns {
-		if !c.closed && c.ra.String() == addr.String() {
+	for c := range h.n.conns {
+		if !c.closed && c.peer.host == h && c.ra.String() == addr.String() {
 			found[c.la.String()] = c.id
 		}
 	}
 	return found, nil
 }
+
+// HasSocket tells whether the socket of that number is still open, on whatever machine.
+func (h *Host) HasSocket(number uint64) bool { return h.n.HasSocket(number) }
 
 // HasSocket tells whether the socket of that number is still open.
 func (n *Network) HasSocket(number uint64) bool {

@@ -43,7 +43,7 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 
 // update starts or ends probing.
 func (k *keepAlive) update(c *Conn) {
-	well := !c.deaf() && !c.peer.deaf() && !c.peer.gone() && c.n.holds == 0
+	well := !c.deaf() && !c.peer.deaf() && !c.peer.gone() && !c.out.isHeld() && !c.peer.out.isHeld()
 	if !k.on || c.dead || c.closed || well {
 		c.n.drop(&k.event)
 		k.probes = 0
@@ -78,7 +78,7 @@ func (k *keepAlive) probe(c *Conn) {
 		c.end(syscall.ETIMEDOUT)
 		c.sendRST()
 		return
-	case !p.deaf() && !c.deaf() && c.n.holds == 0 && p.gone():
+	case !p.deaf() && !c.deaf() && !c.out.isHeld() && !p.out.isHeld() && p.gone():
 		c.onRST()
 		return
 	}

@@ -2,54 +2,178 @@ package simnet
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
 )
 
-// slow tells whether what is sent takes its time. The caller holds mu.
-func (n *Network) slow() bool { return n.latency > 0 || n.holds > 0 }
+// A Link is what connects two hosts, in both directions or in one: its methods change how it treats what is sent from now on,
+// until the function that they return is called, in any order. Of two changes of one kind the later one counts; what the
+// whole [Network] has comes on top. What makes no sense is fatal to the test.
+type Link struct {
+	n     *Network
+	paths []*path
+}
 
-// Latency makes everything that is sent from now on arrive d later, in each direction: a connect takes 2 d, and so do a
-// request and its answer. Nothing overtakes what was sent before it. undo goes back to what it was at the call. A negative
-// d is none.
-func (n *Network) Latency(d time.Duration) (undo func()) {
+// Link returns what connects two hosts, or one with itself, in both directions.
+func (n *Network) Link(a, b *Host) *Link {
+	n.check("Link", a, b)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	old := n.latency
-	n.latency = max(0, d)
+	if a == b {
+		return &Link{n, []*path{n.path(a, a)}}
+	}
+	return &Link{n, []*path{n.path(a, b), n.path(b, a)}}
+}
+
+// To returns the direction from this host to another.
+func (h *Host) To(other *Host) *Link {
+	h.n.check("To", other)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	return &Link{h.n, []*path{h.n.path(h, other)}}
+}
+
+func (n *Network) check(method string, hosts ...*Host) {
+	for _, h := range hosts {
+		if h == nil || h.n != n {
+			n.fatal(fmt.Errorf("simnet: %s: a host is %v, which is not on this network; want one that its Host method returned", method, h))
+		}
+	}
+}
+
+// Latency makes everything that is sent arrive d later in each of the link's directions: a connect takes 2 d, and so do a
+// request and its answer. Nothing overtakes what was sent before it on the same connection.
+func (l *Link) Latency(d time.Duration) (undo func()) {
+	if d < 0 {
+		l.n.fatal(fmt.Errorf("simnet: Latency: d is %v; want 0 or more", d))
+	}
+	return change(l, func(p *path) *setting[time.Duration] { return &p.latency }, d)
+}
+
+// Jitter makes everything arrive up to d later, by chance: drawn anew for each segment. On one connection nothing overtakes
+// what was sent before; datagrams do.
+func (l *Link) Jitter(d time.Duration) (undo func()) {
+	if d < 0 {
+		l.n.fatal(fmt.Errorf("simnet: Jitter: d is %v; want 0 or more", d))
+	}
+	return change(l, func(p *path) *setting[time.Duration] { return &p.jitter }, d)
+}
+
+// Bandwidth lets so many bytes of data through a second, in each direction, for all connections together: what is sent
+// waits for its turn. Headers do not count. 0 is no bound.
+func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
+	if bytesPerSecond < 0 {
+		l.n.fatal(fmt.Errorf("simnet: Bandwidth: bytesPerSecond is %d; want 1 or more, or 0 for no bound", bytesPerSecond))
+	}
+	return change(l, func(p *path) *setting[int] { return &p.bandwidth }, bytesPerSecond)
+}
+
+// Loss loses this share of what is sent, from 0 to 1, by chance: drawn anew for each segment of up to 1448 bytes and each
+// datagram. What a connection loses is sent again, and never missing: after one round trip if three more segments show
+// the gap (RFC 5681), else by the retransmission timer, a round trip and 200 ms, doubled each time (RFC 6298). SYNs are sent
+// again after a second. Acknowledgements are not lost.
+func (l *Link) Loss(share float64) (undo func()) {
+	checkShare(l, "Loss", share)
+	return change(l, func(p *path) *setting[float64] { return &p.loss }, share)
+}
+
+// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one; if none comes, it arrives 10 ms
+// late. A TCP connection reads all in order: for it, reordering is jitter.
+func (l *Link) Reorder(share float64) (undo func()) {
+	checkShare(l, "Reorder", share)
+	return change(l, func(p *path) *setting[float64] { return &p.reorder }, share)
+}
+
+func checkShare(l *Link, method string, share float64) {
+	if !(share >= 0 && share <= 1) || math.IsNaN(share) {
+		l.n.fatal(fmt.Errorf("simnet: %s: share is %v; want 0 (none) to 1 (all)", method, share))
+	}
+}
+
+// change sets one kind of fault in each direction.
+func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
+	l.n.mu.Lock()
+	defer l.n.mu.Unlock()
+	l.n.troubles++
+	l.n.stir()
+	var undos []func()
+	for _, p := range l.paths {
+		undos = append(undos, kind(p).set(v))
+	}
 	return sync.OnceFunc(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.latency = old
+		l.n.mu.Lock()
+		defer l.n.mu.Unlock()
+		for _, u := range undos {
+			u()
+		}
+		l.n.troubles--
 	})
 }
 
 // Hold keeps everything that is sent from now on in the air: SYNs, data, FIN and RST arrive when release is called, in
 // order. Several may hold at once.
-func (n *Network) Hold() (release func()) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.holds++
-	n.updateKeepAlive() // probes are held as well
-	return sync.OnceFunc(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.holds--; n.holds == 0 {
-			n.letGo()
-			n.updateKeepAlive()
+func (l *Link) Hold() (release func()) {
+	return l.count(func(p *path, by int) {
+		if p.holds += by; p.holds == 0 {
+			l.n.letGo()
 		}
 	})
 }
 
-// letGo lets arrive what was held, at once. The caller holds mu.
+// Partition makes everything that is sent vanish, SYNs included, until heal is called: then it arrives with the next
+// retransmission, or connections have failed with ETIMEDOUT before. Of a link in one direction only that one is cut: what
+// is sent the other way arrives, and its acknowledgement does not. Unlike with [Conn.Partition] closing does not heal it.
+// Several may cut at once.
+func (l *Link) Partition() (heal func()) {
+	return l.count(func(p *path, by int) {
+		heard := map[*Conn]bool{}
+		for c := range l.n.conns {
+			heard[c] = !c.deaf()
+		}
+		p.cuts += by
+		for _, c := range byNumber(l.n.conns) {
+			if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
+				c.cutOff()
+			}
+		}
+	})
+}
+
+// count counts a fault that can be had several times over, in each direction.
+func (l *Link) count(add func(p *path, by int)) (undo func()) {
+	by := func(n int) {
+		l.n.mu.Lock()
+		defer l.n.mu.Unlock()
+		l.n.troubles += n
+		l.n.stir()
+		for _, p := range l.paths {
+			add(p, n)
+		}
+		l.n.updateKeepAlive()
+	}
+	by(1)
+	return sync.OnceFunc(func() { by(-1) })
+}
+
+// letGo lets arrive what was held and is not any more, at once. The caller holds mu.
 func (n *Network) letGo() {
-	held := n.held
-	n.held = nil
-	for _, e := range held {
-		n.schedule(e, now())
+	for _, p := range n.inOrder() {
+		if p.isHeld() {
+			continue
+		}
+		held := p.held
+		p.held = nil
+		for _, e := range held {
+			n.schedule(e, now())
+		}
 	}
 	for _, c := range byNumber(n.flying) {
+		if c.out.isHeld() {
+			continue
+		}
 		for i := range c.flight.segments {
 			if c.flight.segments[i].at.IsZero() {
 				c.flight.segments[i].at = now()
@@ -59,23 +183,16 @@ func (n *Network) letGo() {
 	}
 }
 
-// Partition makes everything that is sent vanish, SYNs included, until heal is called: then it arrives with the next
-// retransmission, or connections have failed with ETIMEDOUT before. Unlike [Conn.Partition] it cuts both directions, and
-// closing does not heal it. Several may cut at once.
-func (n *Network) Partition() (heal func()) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cuts++
-	for _, c := range byNumber(n.conns) {
-		c.cutOff()
+// inOrder returns the paths, always in the same order.
+func (n *Network) inOrder() []*path {
+	list := make([]*path, 0, len(n.paths))
+	for _, p := range n.paths {
+		list = append(list, p)
 	}
-	return sync.OnceFunc(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.cuts--; n.cuts == 0 {
-			n.updateKeepAlive()
-		}
+	slices.SortFunc(list, func(a, b *path) int {
+		return cmp.Or(cmp.Compare(a.from.name, b.from.name), cmp.Compare(a.to.name, b.to.name))
 	})
+	return list
 }
 
 func (n *Network) updateKeepAlive() {
@@ -92,24 +209,4 @@ func byNumber(set map[*Conn]struct{}) []*Conn {
 	}
 	slices.SortFunc(list, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 	return list
-}
-
-// after lets something arrive that is no part of a connection: at once, if the network has no latency; or, if it is cut by
-// then, be lost. The caller holds mu.
-func (n *Network) after(arrive, lost func()) {
-	do := func() {
-		if n.cuts == 0 {
-			arrive()
-		} else if lost != nil {
-			lost()
-		}
-	}
-	switch {
-	case n.holds > 0:
-		n.held = append(n.held, &event{do: do})
-	case n.latency > 0:
-		n.schedule(&event{do: do}, now().Add(n.latency))
-	default:
-		do()
-	}
 }

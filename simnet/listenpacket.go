@@ -9,31 +9,31 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// BindPacket takes a UDP address and holds it; see [network.Stack].
-func (n *Network) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+// BindPacket takes a UDP address of the host and holds it; see [network.Stack] and [Host.Bind].
+func (h *Host) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	a, err := loopbackAddr("udp", nw, address)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	a, err := h.bindAddr("udp", nw, address)
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	family := "udp4" // as the kernel's names itself in errors
 	if a.Addr().Is6() {
 		family = "udp6"
 	}
-	c, errno := n.bindPacket(family, a, netip.AddrPort{})
+	c, errno := h.bindPacket(family, a, netip.AddrPort{})
 	if errno != 0 {
 		return nil, bindError("udp", a, errno)
 	}
 	return c, nil
 }
 
-// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does. What it returns is a [*PacketConn].
-func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
-	addrs, err := resolve("listen", nw, address)
+// ListenPacket makes a UDP socket on this host as [Network.ListenPacket] does on the network's own.
+func (h *Host) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
+	addrs, err := h.resolve("listen", nw, address)
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +45,9 @@ func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.Pac
 	if failed.Err = endOf(ctx); failed.Err != nil {
 		return nil, failed
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	c, errno := n.bindPacket(nw, addrs[0], netip.AddrPort{})
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	c, errno := h.bindPacket(nw, addrs[0], netip.AddrPort{})
 	if errno != 0 {
 		failed.Err = sys("bind", errno)
 		return nil, failed
@@ -56,8 +56,8 @@ func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.Pac
 }
 
 // dialPacket connects a UDP socket: nothing is sent, so that it succeeds though nobody is there.
-func (n *Network) dialPacket(ctx context.Context, nw, address string) (net.Conn, error) {
-	addrs, err := resolve("dial", nw, address)
+func (h *Host) dialPacket(ctx context.Context, nw, address string) (net.Conn, error) {
+	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
 		return nil, err
 	}
@@ -66,25 +66,30 @@ func (n *Network) dialPacket(ctx context.Context, nw, address string) (net.Conn,
 	if failed.Err = endOf(ctx); failed.Err != nil {
 		return nil, failed
 	}
-	own := loopback4
-	if to.Addr().Is6() {
-		own = loopback6
-	}
-	if to.Addr().IsUnspecified() {
-		to = netip.AddrPortFrom(own, to.Port())
-	}
+	to = specified(to)
 	errno := syscall.ENETUNREACH
 	var c *PacketConn
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if to.Addr().IsLoopback() {
-		c, errno = n.bindPacket(nw, netip.AddrPortFrom(own, 0), to)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if _, own := h.route(to.Addr()); own.IsValid() {
+		c, errno = h.bindPacket(nw, netip.AddrPortFrom(own, 0), to)
 	}
 	if errno != 0 {
 		failed.Err = sys("connect", errno)
 		return nil, failed
 	}
 	return c, nil
+}
+
+// specified puts the family's loopback in the place of the unspecified address, as connect(2) does.
+func specified(a netip.AddrPort) netip.AddrPort {
+	switch {
+	case !a.Addr().IsUnspecified():
+		return a
+	case a.Addr().Is4():
+		return netip.AddrPortFrom(loopback4, a.Port())
+	}
+	return netip.AddrPortFrom(loopback6, a.Port())
 }
 
 func askedPacket(a netip.AddrPort) *net.UDPAddr {

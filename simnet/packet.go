@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +22,7 @@ const packetRoom = 212992
 type PacketConn struct {
 	mu     *sync.Mutex // the network's
 	n      *Network
+	host   *Host
 	net    string
 	local  netip.AddrPort
 	remote netip.AddrPort // zero unless it is connected
@@ -45,44 +47,44 @@ type datagram struct {
 }
 
 // bindPacket takes an address; port 0 is any free one. The caller holds mu.
-func (n *Network) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, syscall.Errno) {
+func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, syscall.Errno) {
 	ip := a.Addr()
-	if !ip.IsLoopback() && !ip.IsUnspecified() {
+	if !h.has(ip) && !ip.IsUnspecified() {
 		return nil, syscall.EADDRNOTAVAIL
 	}
 	if a.Port() == 0 {
-		a = netip.AddrPortFrom(ip, n.packetPort(ip))
+		a = netip.AddrPortFrom(ip, h.packetPort(ip))
 	}
-	if a.Port() == 0 || n.packets[a] != nil || n.packetAt(a) != nil {
+	if a.Port() == 0 || h.packets[a] != nil || h.packetAt(a) != nil {
 		return nil, syscall.EADDRINUSE
 	}
-	c := &PacketConn{mu: &n.mu, n: n, net: nw, local: a, remote: remote, la: net.UDPAddrFromAddrPort(a)}
+	c := &PacketConn{mu: &h.n.mu, n: h.n, host: h, net: nw, local: a, remote: remote, la: net.UDPAddrFromAddrPort(a)}
 	if remote.IsValid() {
 		c.ra = net.UDPAddrFromAddrPort(remote)
 	}
-	c.readable.L = &n.mu
-	n.packets[a] = c
+	c.readable.L = &h.n.mu
+	h.packets[a] = c
 	return c, 0
 }
 
 // packetPort returns a free port, or 0.
-func (n *Network) packetPort(ip netip.Addr) uint16 {
+func (h *Host) packetPort(ip netip.Addr) uint16 {
 	for range lastEphemeral - firstEphemeral + 1 {
-		if n.lastPacket++; n.lastPacket < firstEphemeral || n.lastPacket > lastEphemeral {
-			n.lastPacket = firstEphemeral
+		if h.lastPacket++; h.lastPacket < firstEphemeral || h.lastPacket > lastEphemeral {
+			h.lastPacket = firstEphemeral
 		}
-		if n.packetAt(netip.AddrPortFrom(ip, n.lastPacket)) == nil {
-			return n.lastPacket
+		if h.packetAt(netip.AddrPortFrom(ip, h.lastPacket)) == nil {
+			return h.lastPacket
 		}
 	}
 	return 0
 }
 
 // packetAt returns the socket that takes what is sent to an address.
-func (n *Network) packetAt(a netip.AddrPort) *PacketConn {
+func (h *Host) packetAt(a netip.AddrPort) *PacketConn {
 	any4, any6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
 	for _, ip := range []netip.Addr{a.Addr(), any4, any6} {
-		c := n.packets[netip.AddrPortFrom(ip, a.Port())]
+		c := h.packets[netip.AddrPortFrom(ip, a.Port())]
 		if c != nil && (ip != any4 || a.Addr().Is4()) && (ip != any6 || c.net == "udp" || a.Addr().Is6()) {
 			return c
 		}
@@ -176,44 +178,54 @@ func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call strin
 		err = os.NewSyscallError(call, c.takeError())
 	case len(b) > maxDatagram:
 		err = sys(call, syscall.EMSGSIZE)
-	case !to.Addr().IsLoopback() && !to.Addr().IsUnspecified():
-		err = sys(call, syscall.ENETUNREACH)
+	}
+	to = specified(to)
+	there, from := c.host.route(to.Addr())
+	if local := c.local.Addr(); !local.IsUnspecified() && from.IsValid() {
+		if from = local; local.IsLoopback() && !to.Addr().IsLoopback() {
+			err = cmp.Or(err, sys(call, syscall.EINVAL)) // it would never come back
+		}
+	}
+	if !from.IsValid() {
+		err = cmp.Or(err, sys(call, syscall.ENETUNREACH))
 	}
 	if err != nil {
 		return 0, c.opError("write", addr, err)
 	}
-	if c.n.slow() {
-		b = slices.Clone(b)
-	}
-	c.n.after(func() { c.deliver(b, to) }, nil)
+	c.n.sendPacket(c, there, netip.AddrPortFrom(from, c.local.Port()), to, b)
 	return len(b), nil
 }
 
-// deliver lets a datagram arrive, or ICMP come back.
-func (c *PacketConn) deliver(b []byte, to netip.AddrPort) {
-	own := loopback4
-	if to.Addr().Is6() {
-		own = loopback6
+// sendPacket sends a datagram to a host; nil is none, where it is lost.
+func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort, b []byte) {
+	if there == nil {
+		return
 	}
-	from := c.local
-	if from.Addr().IsUnspecified() {
-		from = netip.AddrPortFrom(own, from.Port())
+	if n.troubles > 0 {
+		b = slices.Clone(b)
 	}
-	if to.Addr().IsUnspecified() {
-		to = netip.AddrPortFrom(own, to.Port())
-	}
-	p := c.n.packetAt(to)
-	switch {
-	case p == nil || p.refusing || p.remote.IsValid() && p.remote != from:
-		if c.remote.IsValid() {
-			c.soErr = syscall.ECONNREFUSED
-			c.readable.Broadcast()
+	n.path(c.host, there).send(len(b), func() {
+		if !there.takePacket(from, to, b) && c.remote.IsValid() {
+			n.path(there, c.host).after(func() {
+				c.soErr = syscall.ECONNREFUSED
+				c.readable.Broadcast()
+			}, nil)
 		}
-	case p.queued+len(b) <= packetRoom:
+	})
+}
+
+// takePacket lets a datagram arrive, unless nobody is there to take it. What comes to a full queue is lost.
+func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
+	p := h.packetAt(to)
+	if p == nil || p.refusing || p.remote.IsValid() && p.remote != from {
+		return false
+	}
+	if p.queued+len(b) <= packetRoom {
 		p.queue = append(p.queue, datagram{from, append([]byte(nil), b...)})
 		p.queued += len(b)
 		p.readable.Broadcast()
 	}
+	return true
 }
 
 // Close frees the address. What was not read is lost.
@@ -224,7 +236,7 @@ func (c *PacketConn) Close() error {
 		return c.opError("close", c.ra, net.ErrClosed)
 	}
 	c.closed, c.queue = true, nil
-	delete(c.n.packets, c.local)
+	delete(c.host.packets, c.local)
 	c.n.drop(&c.readDeadline.event)
 	c.n.drop(&c.writeDeadline.event)
 	c.readable.Broadcast()

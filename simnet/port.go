@@ -15,9 +15,10 @@ import (
 // somaxconn is the largest backlog that Linux gives; its queue admits one more.
 const somaxconn = 4096
 
-// A port is a bound address. All but n, addr, net and dual is guarded by the network's lock.
+// A port is a bound address. All but n, host, addr, net and dual is guarded by the network's lock.
 type port struct {
 	n    *Network
+	host *Host
 	addr netip.AddrPort
 	tcp  *net.TCPAddr // the same
 	net  string       // as package net names it in errors
@@ -29,12 +30,13 @@ type port struct {
 	due      event // when the head of the queue may be accepted, under Hold
 	deadline deadline
 	dropped  int
+	awaiting int // calls that wait for dropped SYNs
 	closed   bool
 }
 
-func newPort(n *Network, a netip.AddrPort, nw string, dual bool) *port {
-	p := &port{n: n, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
-	p.arrived.L = &n.mu
+func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
+	p := &port{n: h.n, host: h, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
+	p.arrived.L = &h.n.mu
 	p.due.do = p.arrived.Broadcast
 	return p
 }
@@ -67,6 +69,7 @@ func (p *port) become(s network.State) {
 	for d := range p.n.dials {
 		d.reconsider(p)
 	}
+	p.n.stir()
 }
 
 // resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
@@ -135,11 +138,11 @@ func (p *port) close() bool {
 		return false
 	}
 	p.closed = true
-	same := p.n.bound[p.addr.Port()]
+	same := p.host.bound[p.addr.Port()]
 	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
-		delete(p.n.bound, p.addr.Port())
+		delete(p.host.bound, p.addr.Port())
 	} else {
-		p.n.bound[p.addr.Port()] = same
+		p.host.bound[p.addr.Port()] = same
 	}
 	p.resetQueue()
 	p.n.drop(&p.due)
@@ -148,6 +151,7 @@ func (p *port) close() bool {
 	for d := range p.n.dials {
 		d.reconsider(p)
 	}
+	p.n.stir()
 	return true
 }
 
@@ -188,6 +192,7 @@ func (b *boundPort) Accept() (network.Conn, error) {
 func (b *boundPort) Dropped() (int, error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
+	b.p.n.catchUp()
 	return b.p.dropped, nil
 }
 
@@ -196,6 +201,9 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p := b.p
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()
+	p.n.stir()
+	p.awaiting++
+	defer func() { p.awaiting-- }()
 	if p.dropped < n {
 		stop := context.AfterFunc(ctx, func() {
 			p.n.mu.Lock()

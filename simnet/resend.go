@@ -21,6 +21,8 @@ type resend struct {
 	cut         bool // segments to this end vanish
 	window      int  // while cut: what the other end takes, as far as this one knows
 	lost        bool // what is next to be sent was sent, and vanished
+	gap         bool // and the other end says so, three times (RFC 5681, section 3.2)
+	resent      bool // what is in the air was sent before
 	unacked     int  // bytes that have arrived, and whose acknowledgement vanished
 	finUnacked  bool // the same of FIN
 	userTimeout time.Duration
@@ -30,8 +32,36 @@ type resend struct {
 	event       event
 }
 
-// rto is the pause before the next retransmission.
-func (r *resend) rto() time.Duration { return min(minRTO<<min(r.tries, 10), maxRTO) }
+// rto is how long after a segment it is sent again: the round trip and the smallest margin at first (RFC 6298, section 2).
+func (c *Conn) rto() time.Duration {
+	return min((minRTO+c.out.rtt())<<min(c.resend.tries, 10), maxRTO)
+}
+
+// pause is how long from now on. That a segment is lost is known when it would have arrived.
+func (c *Conn) pause() time.Duration {
+	r := &c.resend
+	switch {
+	case r.gap:
+		return c.peer.out.delay()
+	case r.lost:
+		return max(0, c.rto()-c.out.delay())
+	}
+	return c.rto()
+}
+
+// noteLoss is for when a segment was lost by chance. If three that were sent behind it arrive, its other end answers each
+// with what it misses, and it is sent again without a timeout; one that was sent again waits for the timer.
+func (c *Conn) noteLoss(behind int) {
+	r := &c.resend
+	r.lost = true
+	arrived := 0
+	for ; behind > 0 && arrived < 3; behind -= mss {
+		if !c.out.loses() {
+			arrived++
+		}
+	}
+	r.gap = arrived == 3 && r.since.IsZero() && !c.deaf()
+}
 
 // outstanding tells whether there is something to retransmit.
 func (r *resend) outstanding() bool { return r.lost || r.unacked > 0 || r.finUnacked }
@@ -41,7 +71,7 @@ func (c *Conn) await() {
 	r := &c.resend
 	probes := c.snd.len() > 0 && r.userTimeout > 0 // of a zero window: they are answered, and count all the same
 	if c.dead || !r.outstanding() && !probes {
-		if !r.since.IsZero() {
+		if !r.since.IsZero() && !r.resent {
 			c.progress()
 		}
 		return
@@ -55,7 +85,7 @@ func (c *Conn) await() {
 	if r.event.do == nil {
 		r.event.do = c.retransmit
 	}
-	next := now().Add(r.rto())
+	next := now().Add(c.pause())
 	if end := r.since.Add(r.userTimeout); r.userTimeout > 0 && (end.Before(next) || !r.outstanding()) {
 		next = end
 	}
@@ -66,6 +96,14 @@ func (c *Conn) await() {
 func (c *Conn) progress() {
 	c.resend.since, c.resend.tries = time.Time{}, 0
 	c.n.drop(&c.resend.event)
+}
+
+// arrived: what is in the air has, and is acknowledged; if it was sent again, that is progress.
+func (c *Conn) arrived() {
+	if c.resend.resent {
+		c.resend.resent = false
+		c.progress()
+	}
 }
 
 // retransmit sends again what was lost, or gives up.
@@ -79,7 +117,9 @@ func (c *Conn) retransmit() {
 		c.end(syscall.ETIMEDOUT)
 		return
 	}
-	r.tries++
+	if !r.gap {
+		r.tries++
+	}
 	r.total++
 	switch p := c.peer; {
 	case p.deaf():
@@ -87,16 +127,28 @@ func (c *Conn) retransmit() {
 		c.onRST()
 		return
 	default:
-		r.lost = false
-		if !c.deaf() {
-			r.unacked, r.finUnacked = 0, false
-			c.progress()
-			c.alive.heard()
-			c.settle()
-		}
-		c.flush()
+		c.again()
 	}
 	c.await()
+}
+
+// again sends what was lost, and what was not acknowledged, if the other end can hear it.
+func (c *Conn) again() {
+	r := &c.resend
+	if acked := r.unacked > 0 || r.finUnacked; acked && !c.deaf() && c.out.loses() {
+		return
+	}
+	r.lost, r.gap, r.resent = false, false, c.slow()
+	if !c.deaf() {
+		r.unacked, r.finUnacked = 0, false
+		c.settle()
+	}
+	c.flush()
+	r.resent = r.resent && c.flies()
+	if !c.deaf() && !r.lost && !r.resent {
+		c.progress()
+		c.alive.heard()
+	}
 }
 
 // Partition makes what the other end sends vanish; see [network.Conn].
@@ -124,7 +176,7 @@ func (c *Conn) cutOff() {
 }
 
 // deaf tells whether segments to this end vanish.
-func (c *Conn) deaf() bool { return c.resend.cut || c.n.cuts > 0 }
+func (c *Conn) deaf() bool { return c.resend.cut || c.peer.out.isCut() }
 
 // Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
 func (c *Conn) Heal() error {

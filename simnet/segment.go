@@ -8,7 +8,7 @@ import (
 // What one end sends reaches the other within the call that sends it, in this file. The caller of all of it holds mu.
 
 // A finState is how far a FIN of ours has come.
-type finState int
+type finState int8
 
 const (
 	finNone  finState = iota
@@ -23,7 +23,7 @@ func (c *Conn) deliver(b []byte) int {
 		return 0
 	}
 	if !c.slow() {
-		return c.arrive(b)
+		return c.arrive(b, c.out.passes(len(b)))
 	}
 	k := max(0, min(len(b), c.peer.rcvMax-c.peer.rcv.len()-c.inAir()))
 	if k > 0 {
@@ -33,34 +33,56 @@ func (c *Conn) deliver(b []byte) int {
 	return k
 }
 
-// arrive is what data meets at the other end. It returns how much of it was taken.
-func (c *Conn) arrive(b []byte) int {
+// arrive is what data meets at the other end, of which so many bytes get through. It returns how many of them were taken.
+func (c *Conn) arrive(b []byte, through int) int {
 	p := c.peer
 	switch {
-	case p.deaf() || p.refuses() && c.deaf(): // nothing comes back
+	case p.deaf():
 		c.resend.lost = true
+		return 0
+	case p.refuses() && c.deaf(): // the RST does not come back
+		p.end(syscall.ECONNRESET)
+		c.resend.lost = true
+		return 0
+	case through == 0:
+		c.noteLoss(len(b) - mss)
 		return 0
 	case p.refuses():
 		p.end(syscall.ECONNRESET)
 		p.sendRST()
 		return len(b)
 	}
-	k := min(len(b), p.rcvMax-p.rcv.len())
-	if c.deaf() {
-		k = min(k, c.resend.window)
-		c.resend.lost = c.resend.lost || k < len(b)
-	}
+	k := c.fits(len(b), through)
 	if k <= 0 {
 		return 0
 	}
-	p.rcv.put(&c.n.spares, b[:k])
+	if c.lends && k >= lendable {
+		p.rcv.lend(&c.n.spares, b[:k])
+	} else {
+		p.rcv.put(&c.n.spares, b[:k])
+	}
 	p.readable.Broadcast()
-	p.alive.heard()
+	p.heard()
 	if c.deaf() {
 		c.resend.unacked += k
 		c.resend.window -= k
 	} else {
+		c.arrived()
 		c.alive.heard()
+	}
+	return k
+}
+
+// fits is how many of n bytes there is room for at the other end, of those that get through.
+func (c *Conn) fits(n, through int) int {
+	k := min(n, c.peer.rcvMax-c.peer.rcv.len())
+	if through < k {
+		c.noteLoss(k - through - mss)
+		k = through
+	}
+	if c.deaf() {
+		k = min(k, c.resend.window)
+		c.resend.lost = c.resend.lost || k < n
 	}
 	return k
 }
@@ -77,7 +99,7 @@ func (c *Conn) flush() {
 			break
 		}
 		c.snd.skip(&c.n.spares, k)
-		if !c.deaf() {
+		if !c.deaf() && !c.resend.resent {
 			c.progress()
 		}
 	}
@@ -112,20 +134,22 @@ func (c *Conn) sendFIN() {
 		c.fly(finSegment, 0)
 		return
 	}
-	c.landFIN()
+	c.landFIN(c.out.loses())
 }
 
 // landFIN is what FIN meets at the other end.
-func (c *Conn) landFIN() {
+func (c *Conn) landFIN(lost bool) {
 	switch p := c.peer; {
-	case p.deaf() || p.aborted && c.deaf():
-		c.finSent, c.resend.lost = finWaits, true
+	case p.deaf() || p.aborted && c.deaf() || lost:
+		c.finSent, c.resend.lost, c.resend.resent = finWaits, true, false
 		c.await()
 	case p.aborted:
 		p.sendRST()
 	default:
 		c.finSent = finArrived
-		c.resend.finUnacked = c.deaf()
+		if c.resend.finUnacked = c.deaf(); !c.deaf() {
+			c.arrived()
+		}
 		p.onFIN()
 		c.settle()
 		c.await()
@@ -138,15 +162,34 @@ func (c *Conn) sendRST() {
 		c.fly(rstSegment, 0)
 		return
 	}
-	c.peer.onRST()
+	c.landRST(c.out.loses())
+}
+
+// landRST is what RST meets at the other end. One that is lost is sent again with the answer to what that end sends next.
+func (c *Conn) landRST(lost bool) {
+	if !lost {
+		c.peer.onRST()
+	} else {
+		c.peer.alive.update(c.peer)
+	}
 }
 
 // onFIN: the other end's FIN has arrived.
 func (c *Conn) onFIN() {
 	c.fin = true
-	c.alive.heard()
+	c.heard()
 	c.settle()
 	c.wake()
+}
+
+// heard: a segment has arrived, which acknowledges all that the other end has.
+func (c *Conn) heard() {
+	c.alive.heard()
+	if c.resend.unacked > 0 || c.resend.finUnacked {
+		c.resend.unacked, c.resend.finUnacked = 0, false
+		c.settle()
+		c.await()
+	}
 }
 
 // settle ends a connection of which both FINs have arrived.
@@ -194,7 +237,7 @@ func (c *Conn) forget() {
 		return
 	}
 	if _, known := c.n.conns[c]; known && c.local.IsValid() {
-		c.n.release(c.local)
+		c.host.release(c.local)
 	}
 	delete(c.n.conns, c)
 }

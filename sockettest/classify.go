@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -78,14 +79,19 @@ func phaseOf(err error) string {
 		return "resolve"
 	case *net.OpError:
 		return opPhases[e.Op]
+	case *tls.CertificateVerificationError, tls.RecordHeaderError:
+		return "handshake"
 	}
 	return ""
 }
 
-// opPhases translates the Op of a net.OpError. TLS alerts come as "remote error" and "local error".
+// remoteAlert is the Op of a TLS alert that the other side sent; our own is a "local error".
+const remoteAlert = "remote error"
+
+// opPhases translates the Op of a net.OpError.
 var opPhases = map[string]string{
 	"dial": "connect", "listen": "bind", "bind": "bind", "accept": "accept", "read": "read", "write": "write",
-	"close": "close", "remote error": "handshake", "local error": "handshake",
+	"close": "close", remoteAlert: "handshake", "local error": "handshake",
 }
 
 // callPhases translates the name of a system call. Those that serve more than one phase tell nothing.
@@ -107,6 +113,10 @@ func own(err error, phase string) (Class, bool) {
 		}
 	case *net.AddrError, *net.ParseError, net.UnknownNetworkError, net.InvalidAddrError:
 		return Class{Rejected, phase, ""}, true
+	case *tls.CertificateVerificationError, tls.RecordHeaderError:
+		return Class{Rejected, phase, ""}, true
+	case *net.OpError:
+		return Class{Rejected, phase, ""}, e.Op == remoteAlert
 	case syscall.Errno:
 		return ofErrno(e, phase)
 	}

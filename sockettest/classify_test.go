@@ -2,6 +2,8 @@ package sockettest
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +81,10 @@ func TestClassify(t *testing.T) {
 		{"unclassified", errors.New("invalid connection"), []Class{{Other, "call", ""}}},
 		{"unclassified, in a phase", op("read", errors.New("?")), []Class{{Other, "read", ""}}},
 		{"it wraps itself", endless{}, []Class{{Other, "call", ""}}},
+		{"a certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, []Class{{Rejected, "handshake", ""}}},
+		{"no TLS", fmt.Errorf("dial: %w", tls.RecordHeaderError{Msg: "no record"}), []Class{{Rejected, "handshake", ""}}},
+		{"the other side's alert", op("remote error", errors.New("tls: bad certificate")), []Class{{Rejected, "handshake", ""}}},
+		{"our own alert", op("local error", errors.New("tls: bad record MAC")), []Class{{Other, "handshake", ""}}},
 		{"url.Error", &url.Error{Op: "Get", Err: op("dial", sys("connect", syscall.ECONNREFUSED))}, []Class{{Rejected, "connect", ""}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,6 +117,7 @@ func TestClassifyRealErrors(t *testing.T) {
 	t.Cleanup(client.CloseIdleConnections)
 	_, err := client.Get("http://" + silent.Addr())
 	require.Equal(t, TimedOut, Classify(err)[0].Outcome, "%v", err)
+	client.Timeout = 0
 	_, err = client.Get("http://" + refused.Addr())
 	require.Equal(t, []Class{{Rejected, "connect", ""}}, Classify(err), "%v", err)
 	_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:http-of-old")

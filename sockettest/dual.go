@@ -8,7 +8,7 @@ import (
 
 // StartDual runs a name whose IPv4 and IPv6 addresses answer on one port, each in its own way, until the test ends. A host
 // without IPv6 skips the test, with the reason; otherwise it is as [Start]. The code under test dials HostPort with the
-// resolver or the dialer of what StartDual returns.
+// resolver, the dialer or the dial function of what StartDual returns; on simnet with the last.
 func StartDual(t testing.TB, d fixtures.Dual, opts ...Option) *fixtures.DualEndpoint {
 	if isNil(t) {
 		_ = errNilTB("StartDual")

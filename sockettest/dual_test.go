@@ -3,14 +3,18 @@ package sockettest
 import (
 	"context"
 	"net"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/simnet"
 )
 
 // How a net.Dialer gets on with a name whose addresses answer in all ways.
@@ -48,6 +52,26 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// In virtual time the fallback is exact, for an HTTP client too.
+func TestStartDualInABubble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		NoLeaks(t)
+		ok := fixtures.Scripted{Steps: script.Script{script.ReadUntil("\r\n\r\n"), script.Send("HTTP/1.1 204 No Content\r\n\r\n"), script.Discard()}}
+		dual := StartDual(t, fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: ok}, On(simnet.New(t)))
+		tr := &http.Transport{DialContext: dual.DialFunc(0)}
+		defer tr.CloseIdleConnections()
+
+		Expect(t, dual.IPv6, Accepted.At(300*time.Millisecond), func() error {
+			resp, err := (&http.Client{Transport: tr}).Get("http://" + dual.HostPort())
+			if err != nil {
+				return err
+			}
+			return resp.Body.Close()
+		})
+	})
 }
 
 func TestStartDualEndsWithTheTest(t *testing.T) {

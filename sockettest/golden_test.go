@@ -32,6 +32,7 @@ func steady(text string) string {
 	for _, r := range []struct{ from, to string }{
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
 		{`\[::1\]:\d+`, "[::1]:PORT"},
+		{`/\S*/sockettest-\d+/s\b`, "PATH"},
 		{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "TIME"},
 		{`\d+ B (unread|unacknowledged)`, "N B $1"},
 		{`\d+ retransmitted, RTO TIME, window \d+ B out, \d+ B in`, "N retransmitted, RTO TIME, window N B out, N B in"},

@@ -13,7 +13,6 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
-	"example.com/go-sockettest/internal/rawsock"
 )
 
 // settle is how long what a test started may take to end once the test is over. A dialer that hung in a black hole needs
@@ -45,11 +44,13 @@ var (
 )
 
 // NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its fixtures that the code
-// under test never closed: as a client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it looks last. It is safe in parallel tests: goroutines
-// are told apart by a profiler label that they inherit from the test's goroutine, so a neighbour's are never blamed.
+// under test never closed: as a client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it
+// looks last. It is safe in parallel tests: goroutines are told apart by a profiler label that they inherit from the test's
+// goroutine, so a neighbour's are never blamed.
 //
 // It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
-// label, nor do those that were started from elsewhere on the test's behalf. ignore names functions: a goroutine with
+// label, nor do those that were started from elsewhere on the test's behalf; and a client on a unix socket is found where
+// the kernel shows who it is (Linux, sock_diag(7)). ignore names functions: a goroutine with
 // one of them on its stack is not reported. From Go 1.27 on it says of a goroutine that it is blocked for ever, if nothing
 // is left that could wake it.
 //
@@ -103,12 +104,8 @@ func (w *watch) inspect(f connected) {
 		return
 	}
 	table := tableOf(f)
-	sockets, of, theirs := table.SocketsTo, open[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
-	_, attack := f.(*hostile.Attack)
-	if attack { // the server under test has the other end, at its own address
-		sockets, of, theirs = rawsock.SocketsAt, open[0].RemoteAddr(), (*fixtures.Conn).LocalAddr
-	}
-	found, err := sockets(of)
+	_, attack := f.(*hostile.Attack) // the server under test has the other end, at its own address
+	found, err := otherEnds(open, table, attack)
 	switch {
 	case err != nil && attack:
 		return // a server need not end what its client is about to
@@ -118,7 +115,7 @@ func (w *watch) inspect(f connected) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range open {
-		inode, here := found[theirs(c).String()]
+		inode, here := found[c]
 		if here || err != nil {
 			w.conns = append(w.conns, suspect{c.String() + otherEnd(c), inode, table})
 		}

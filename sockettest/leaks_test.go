@@ -71,37 +71,69 @@ func TestNoLeaksNamesTheConnection(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
+		network string
 	}{
-		{"echo", fixtures.Echo{}},
-		{"unread", fixtures.Silent{Unread: true}},
+		{"echo", fixtures.Echo{}, "tcp"},
+		{"unread", fixtures.Silent{Unread: true}, "tcp"},
+		{"unix", fixtures.Echo{}, "unix"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			needInfo(t, Network(tt.network))
 			var leaked net.Conn
-			tb := leaking(t, func(tb *faketb.TB) {
-				ep := Start(tb, tt.fixture)
-				var err error
-				leaked, err = ep.DialContext(tb.Context(), "", "")
-				assert.NoError(t, err)
-				assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
-			})
+			tb := leaking(t, func(tb *faketb.TB) { leaked = acceptedBy(tb, Start(tb, tt.fixture, Network(tt.network))) })
 			golden(t, steady(tb.Text()))
 			require.NoError(t, leaked.Close())
 		})
 	}
 }
 
+// acceptedBy returns a client that the endpoint has accepted.
+func acceptedBy(t testing.TB, ep *fixtures.Endpoint) net.Conn {
+	n := len(ep.Conns())
+	c, err := ep.DialContext(t.Context(), "", "")
+	assert.NoError(t, err)
+	assert.NoError(t, ep.Await(t.Context(), fixtures.Accepted, n+1))
+	return c
+}
+
 // A client that was made before the fixture is closed after it: no leak.
 func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 	t.Parallel()
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			tb := leaking(t, func(tb *faketb.TB) {
+				var c net.Conn
+				tb.Cleanup(func() { _ = c.Close() })
+				c = acceptedBy(tb, Start(tb, fixtures.Echo{}, Network(network)))
+			})
+			assert.Empty(t, tb.Text())
+		})
+	}
+}
+
+// The clients of a unix socket have no addresses: what is left open is told from what was closed all the same, and from
+// what a neighbour has open.
+func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
+	t.Parallel()
+	needInfo(t, Network("unix"))
+	neighbour := acceptedBy(t, Start(t, fixtures.Echo{}, Network("unix")))
+	defer neighbour.Close()
+	var leaked net.Conn
 	tb := leaking(t, func(tb *faketb.TB) {
-		var c net.Conn
-		tb.Cleanup(func() { _ = c.Close() })
-		ep := Start(tb, fixtures.Echo{})
-		var err error
-		c, err = ep.DialContext(tb.Context(), "", "")
-		assert.NoError(t, err)
-		assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
+		var late net.Conn
+		tb.Cleanup(func() { _ = late.Close() }) // after the fixture
+		ep := Start(tb, fixtures.Silent{Unread: true}, Network("unix"))
+		first := acceptedBy(tb, ep)
+		leaked, late = acceptedBy(tb, ep), acceptedBy(tb, ep)
+		assert.NoError(t, first.Close())
+	})
+	assert.NoError(t, leaked.Close())
+	assert.Contains(t, tb.Text(), "leak: 1 connection left behind")
+	assert.Contains(t, tb.Text(), "conn       #2 ")
+	tb = leaking(t, func(tb *faketb.TB) {
+		_ = acceptedBy(tb, Start(tb, fixtures.Echo{}, Network("unix"))).Close()
 	})
 	assert.Empty(t, tb.Text())
 }

@@ -11,7 +11,7 @@ type Outcome int
 // The outcomes. The first three are the ways in which opening a socket ends.
 const (
 	Accepted    Outcome = iota + 1 // no error
-	Rejected                       // refused, or asked for in a way that cannot work (a malformed address)
+	Rejected                       // refused, be it a TLS handshake, or asked for in a way that cannot work (a malformed address)
 	TimedOut                       // a deadline, a context or the kernel put an end to waiting
 	Closed                         // the other side closed: EOF
 	Reset                          // the other side reset: ECONNRESET, EPIPE

@@ -124,6 +124,66 @@ func TestBackoffUntilTheServerIsUp(t *testing.T) {
 	})
 }
 
+// A fixture on one machine, its client on another, and a link that goes bad.
+func TestFixtureOnAHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sockettest.NoLeaks(t)
+		nw := simnet.New(t)
+		app, db := nw.Host("app"), nw.Host("db")
+		ep := sockettest.Start(t, fixtures.Echo{}, sockettest.On(db), sockettest.Address("db:5432"))
+		defer nw.Link(app, db).Latency(time.Second)()
+		op := func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			defer cancel()
+			c, err := app.DialContext(ctx, "tcp", "db:5432")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if _, err = c.Write([]byte("x")); err != nil {
+				return err
+			}
+			_, err = c.Read(make([]byte, 1))
+			return err
+		}
+		sockettest.Expect(t, ep, sockettest.Accepted.At(4*time.Second), op)
+		defer db.To(app).Partition()()
+		sockettest.Expect(t, ep, sockettest.TimedOut.At(30*time.Second).In("connect"), op)
+	})
+}
+
+// The same address on another machine's loopback is somebody else's.
+func TestNoLeaksKnowsWhoseLoopbackItIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		a, b := nw.Host("a"), nw.Host("b")
+		other := sockettest.Start(t, fixtures.Echo{}, sockettest.On(nw))
+		ln, err := b.Listen(t.Context(), "tcp", other.Addr())
+		require.NoError(t, err)
+		defer ln.Close()
+		left, err := b.Dial("tcp", other.Addr())
+		require.NoError(t, err)
+		defer left.Close()
+		for h, leaks := range map[*simnet.Host]bool{a: true, b: false} {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				sockettest.NoLeaks(tb)
+				ep := sockettest.Start(tb, fixtures.Echo{}, sockettest.On(a))
+				c, err := h.Dial("tcp", ep.Addr())
+				require.NoError(t, err)
+				require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+				if leaks {
+					t.Cleanup(func() { _ = c.Close() })
+					return
+				}
+				require.NoError(t, c.Close())
+			})
+			assert.Equal(t, leaks, tb.Failed(), tb.Text())
+		}
+	})
+}
+
 func TestNoLeaksFindsAConnectionOfASimulatedNetwork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

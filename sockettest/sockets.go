@@ -36,6 +36,39 @@ func (kernelTable) SocketsTo(addr net.Addr) (map[string]uint64, error) {
 // HasSocket asks the kernel.
 func (kernelTable) HasSocket(inode uint64) bool { return rawsock.HasSocket(inode) }
 
+// otherEnds returns the numbers of the sockets that the code under test has at the other ends of the connections, of which
+// there is one or more.
+func otherEnds(conns []*fixtures.Conn, table socketTable, attack bool) (map[*fixtures.Conn]uint64, error) {
+	if conns[0].LocalAddr().Network() == "unix" {
+		return unixOtherEnds(conns)
+	}
+	sockets, of, theirs := table.SocketsTo, conns[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
+	if attack {
+		sockets, of, theirs = rawsock.SocketsAt, conns[0].RemoteAddr(), (*fixtures.Conn).LocalAddr
+	}
+	numbers, err := sockets(of)
+	found := map[*fixtures.Conn]uint64{}
+	for _, c := range conns {
+		if n, here := numbers[theirs(c).String()]; here {
+			found[c] = n
+		}
+	}
+	return found, err
+}
+
+// unixOtherEnds asks for each connection who is at its other end: the clients of a unix socket have no address by which
+// they could be told apart. One that is not shown is not blamed.
+func unixOtherEnds(conns []*fixtures.Conn) (map[*fixtures.Conn]uint64, error) {
+	here, err := rawsock.Inodes()
+	found := map[*fixtures.Conn]uint64{}
+	for _, c := range conns {
+		if info, _ := c.Info(); info.Other != nil && here[info.Other.Inode] {
+			found[c] = info.Other.Inode
+		}
+	}
+	return found, err
+}
+
 // keepSockets is how many connections a report shows the sockets of.
 const keepSockets = 5
 

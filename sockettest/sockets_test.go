@@ -96,9 +96,9 @@ func TestExpectEndShowsSockets(t *testing.T) {
 }
 
 // needInfo skips where the system does not show both ends of a connection.
-func needInfo(t *testing.T) {
+func needInfo(t *testing.T, opts ...Option) {
 	t.Helper()
-	ep := Start(t, fixtures.Echo{})
+	ep := Start(t, fixtures.Echo{}, opts...)
 	c, err := ep.DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })

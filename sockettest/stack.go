@@ -61,12 +61,18 @@ func framesOf(g string) []string {
 
 // phaseOfStack tells from its innermost frames what a blocked operation waits for.
 func phaseOfStack(frames []string) string {
-	for _, f := range frames {
+	names := make([]string, len(frames))
+	for i, f := range frames {
 		name, _, _ := strings.Cut(f, "  ")
-		f = name[strings.LastIndexByte(name, '/')+1:] // net, tls and simnet, wherever they are
+		names[i] = name[strings.LastIndexByte(name, '/')+1:] // net, tls and simnet, wherever they are
+		if strings.HasPrefix(names[i], "tls.(*Conn).handshake") {
+			return "handshake" // whatever it reads or writes
+		}
+	}
+	for _, f := range names {
 		for _, p := range []struct{ in, phase string }{
 			{"net.(*netFD).connect", "connect"}, {"net.(*sysDialer)", "connect"}, {"net.(*Dialer)", "connect"},
-			{"net.(*Resolver)", "resolve"}, {"tls.(*Conn).handshake", "handshake"},
+			{"net.(*Resolver)", "resolve"},
 			{"simnet.(*Network).dial", "connect"}, {"simnet.(*Listener).Accept", "accept"},
 			{"simnet.(*Conn).Read", "read"}, {"simnet.(*Conn).Write", "write"},
 			{"net.(*netFD).Read", "read"}, {"net.(*netFD).Write", "write"}, {"net.(*netFD).accept", "accept"},

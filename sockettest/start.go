@@ -18,19 +18,21 @@ type Option func(*fixtures.Where)
 func On(s network.Stack) Option { return func(w *fixtures.Where) { w.Stack = s } }
 
 // Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
-// address is the path of a socket. For [StartUDP] it is "udp4", "udp6" or "udp".
+// address is the path of a socket. For [StartUDP] it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
 func Network(name string) Option { return func(w *fixtures.Where) { w.Network = name } }
 
 // Address asks for one address, such as "127.0.0.1:1717", on loopback; on the network "unix", for a path. By default any free
 // port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
 
-// A starter is a plan of either side: [fixtures.Plan], which an Endpoint E runs, or [hostile.Plan], which an Attack does.
+// A starter is a plan of either side: [fixtures.Plan] or [dnsfault.Plan], which an Endpoint E runs, or [hostile.Plan], which
+// an Attack does.
 type starter[P, E any] interface {
 	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (*E, error)
 }
 
-// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack], a [*udp.Endpoint].
+// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack], a [*udp.Endpoint],
+// a [*dnsfault.Endpoint].
 type running interface {
 	Started() time.Time
 	Events() []fixtures.Event
@@ -46,8 +48,9 @@ type connected interface {
 	Failures() []error
 }
 
-// Start runs a fixture until the test ends: a server or an address that misbehaves, of package fixtures, or a client that
-// does, of package hostile. It returns the *fixtures.Endpoint or the *hostile.Attack.
+// Start runs a fixture until the test ends: a server or an address that misbehaves, of package fixtures, a client that
+// does, of package hostile, or a name server, of package dnsfault. It returns the *fixtures.Endpoint, the *hostile.Attack or
+// the *dnsfault.Endpoint.
 //
 //	ep := sockettest.Start(t, fixtures.BlackHole{})
 //	loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Addr()})
@@ -67,12 +70,12 @@ func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) 
 	return e
 }
 
-// where settles the options.
+// where settles the options. Like the next two it calls Helper when there is something to report: that costs a microsecond.
 func where(t testing.TB, verb string, opts []Option) fixtures.Where {
-	t.Helper()
 	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
+			t.Helper()
 			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Network or Address", verb)
 		}
 		o(&w)
@@ -82,13 +85,14 @@ func where(t testing.TB, verb string, opts []Option) fixtures.Where {
 
 // started ends the test if the fixture could not be had.
 func started(t testing.TB, verb string, err error) {
+	if err == nil {
+		return
+	}
 	t.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("sockettest.%s: %v", verb, err)
 	}
-	if err != nil {
-		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
-	}
+	t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
 }
 
 // fault is told of a fault that was asked of a running endpoint and cannot be had.
@@ -102,14 +106,15 @@ func fault(t testing.TB, err error) {
 
 // stop closes the fixture, after NoLeaks has had a look at its connections.
 func stop(t testing.TB, f connected) {
-	t.Helper()
 	if w := watched(t); w != nil {
 		w.inspect(f)
 	}
 	if err := f.Close(); err != nil {
+		t.Helper()
 		t.Errorf("sockettest: %v", err)
 	}
 	for _, err := range f.Failures() {
+		t.Helper()
 		t.Errorf("sockettest: %v: %v", f, err)
 	}
 }

@@ -99,7 +99,12 @@ func TestExpectJudgesDatagrams(t *testing.T) {
 		return err
 	}
 	Expect(t, ep, TimedOut.After(limit).In("read"), ask)
-	tb := faketb.Run(t, func(tb *faketb.TB) { Expect(tb, ep, Accepted.Before(limit), ask) })
+	seen := func() error { // the report is written when the fixture has seen both
+		err := ask()
+		assert.NoError(t, ep.Await(t.Context(), fixtures.Received, 2))
+		return err
+	}
+	tb := faketb.Run(t, func(tb *faketb.TB) { Expect(tb, ep, Accepted.Before(limit), seen) })
 	require.True(t, tb.Failed())
 	assert.Contains(t, tb.Text(), "fixture  udp.Silent{} on 127.0.0.1:")
 	assert.Contains(t, tb.Text(), `: 4 B, "who?"`)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/rawsock"
@@ -50,4 +51,52 @@ var checks = []check{
 	{datagrams: udp.Reorder{}, exchanges: usual.datagrams("a b", "b a")},
 	{datagrams: udp.Truncate{To: 2}, exchanges: usual.datagrams("hello", "he")},
 	{datagrams: udp.Reply(func([]byte) []byte { return []byte("no") }), exchanges: usual.datagrams("a", "no")},
+
+	{attack: connectOnly, suffers: usual.hears(1, "")},
+	{attack: slowloris, suffers: usual.hearsSlowly},
+	{attack: neverRead, suffers: usual.cannotWrite, by: rawsock.WindowMechanism},
+	{attack: abort, suffers: isReset, by: "SO_LINGER 0"},
+	{attack: halfClose, suffers: answersAfterFIN},
+	{attack: flood, suffers: usual.hears(20, "")},
+	{attack: splitEverywhere, suffers: usual.hears(5, "hello")},
+	{attack: scripted, suffers: converses},
+	{attack: slowBody, suffers: usual.hearsSlowly},
+	{attack: slowHello, suffers: begins("\x16\x03\x01")}, // a TLS record of a handshake
+	{attack: stalledTLS, suffers: begins("\x16\x03\x01")},
+	{attack: stalledH2, suffers: usual.hears(1, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+	{attack: neverPong, suffers: begins("GET / HTTP/1.1\r\n")},
+}
+
+func connectOnly(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }
+
+func slowloris(s string) hostile.Fixture {
+	return hostile.Slowloris{Target: s, Data: "hello", Every: usual.delay / 4}
+}
+
+func neverRead(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }
+
+func slowBody(s string) hostile.Fixture {
+	return hostile.SlowBody{Target: s, Head: "h", Body: "ello", Every: usual.delay / 2}
+}
+
+func slowHello(s string) hostile.Fixture { return hostile.SlowHello{Target: s} }
+
+func stalledTLS(s string) hostile.Fixture { return hostile.StalledTLS{Target: s} }
+
+func stalledH2(s string) hostile.Fixture { return hostile.StalledH2{Target: s} }
+
+func neverPong(s string) hostile.Fixture { return hostile.NeverPong{Target: s} }
+
+func abort(s string) hostile.Fixture { return hostile.Abort{Target: s, Data: "hello"} }
+
+func halfClose(s string) hostile.Fixture { return hostile.HalfClose{Target: s, Data: "hello"} }
+
+func flood(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }
+
+func splitEverywhere(s string) hostile.Fixture {
+	return hostile.SplitEverywhere{Target: s, Data: "hello"}
+}
+
+func scripted(s string) hostile.Fixture {
+	return hostile.Scripted{Target: s, Steps: script.Script{script.Want("220 "), script.Send("hello"), script.Discard()}}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
 )
 
@@ -29,29 +31,39 @@ type check struct {
 	datagrams udp.Fixture
 	exchanges func(ctx context.Context, ep *udp.Endpoint) (note string, err error)
 
+	// attack is a client of a server at target, instead, and suffers what that server must see.
+	attack  func(target string) hostile.Fixture
+	suffers func(ctx context.Context, s siege) (note string, err error)
+
 	// by is the mechanism, if it is not the port's.
 	by string
 }
 
-// start runs the fixture.
-func (c check) start(ctx context.Context, w fixtures.Where) (io.Closer, error) {
-	if c.datagrams != nil {
+// start runs the fixture; srv is the server under attack, if there is one.
+func (c check) start(ctx context.Context, w fixtures.Where, srv *net.TCPListener) (io.Closer, error) {
+	switch {
+	case srv != nil:
+		return hostile.Start(ctx, c.attack(srv.Addr().String()), w)
+	case c.datagrams != nil:
 		return udp.Start(ctx, c.datagrams, w)
 	}
 	return fixtures.Start(ctx, c.fixture, w)
 }
 
-// probe is holds or exchanges.
-func (c check) probe(ctx context.Context, ep io.Closer) (string, error) {
-	if ep, ok := ep.(*udp.Endpoint); ok {
-		return c.exchanges(ctx, ep)
+// probe is holds, exchanges or suffers.
+func (c check) probe(ctx context.Context, f io.Closer, srv *net.TCPListener) (string, error) {
+	switch f := f.(type) {
+	case *hostile.Attack:
+		return c.suffers(ctx, siege{srv, f})
+	case *udp.Endpoint:
+		return c.exchanges(ctx, f)
 	}
-	return c.holds(ctx, ep.(*fixtures.Endpoint))
+	return c.holds(ctx, f.(*fixtures.Endpoint))
 }
 
-// mechanism names what makes an endpoint answer, if that is told.
-func mechanism(ep io.Closer) string {
-	if m, ok := ep.(interface{ Mechanism() string }); ok {
+// mechanism names what makes the fixture behave, if that is told.
+func mechanism(f io.Closer) string {
+	if m, ok := f.(interface{ Mechanism() string }); ok {
 		return m.Mechanism()
 	}
 	return ""
@@ -99,6 +111,8 @@ func (c check) networks() []string {
 		return c.on
 	case c.datagrams != nil:
 		return []string{"udp4", "udp6"}
+	case c.attack != nil:
+		return tcp
 	}
 	return families
 }
@@ -107,8 +121,11 @@ func (c check) networks() []string {
 func (c check) String() string {
 	name := fmt.Sprintf("%T", c.fixture)
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	if c.datagrams != nil {
-		name = fmt.Sprintf("%T", c.datagrams) // with its package: there are more of the same name
+	switch { // with its package: there are more of the same name
+	case c.datagrams != nil:
+		name = fmt.Sprintf("%T", c.datagrams)
+	case c.attack != nil:
+		name = fmt.Sprintf("%T", c.attack(""))
 	}
 	if c.name != "" {
 		name += ", " + c.name
@@ -118,14 +135,19 @@ func (c check) String() string {
 
 // cost is the least of a few starts with a close: what it takes when nothing else happens. 0 is that it did not start.
 func cost(ctx context.Context, c check, family string) time.Duration {
+	srv, err := c.server(ctx, family)
+	if err != nil {
+		return 0
+	}
+	defer srv.Close()
 	var least time.Duration
 	for range 5 {
 		begin := time.Now()
-		ep, err := c.start(ctx, fixtures.Where{Network: family})
+		f, err := c.start(ctx, fixtures.Where{Network: family}, srv)
 		if err != nil {
 			return 0
 		}
-		err = ep.Close()
+		err = f.Close()
 		if d := time.Since(begin); err == nil && (least == 0 || d < least) {
 			least = d
 		}
@@ -139,17 +161,23 @@ func (f *finding) look(ctx context.Context, c check) {
 	defer cancel()
 	var mu sync.Mutex
 	var faults []error
-	ep, err := c.start(ctx, fixtures.Where{Network: f.family, Fail: func(err error) {
+	srv, err := c.server(ctx, f.family)
+	if err != nil {
+		f.judge(err)
+		return
+	}
+	defer srv.Close()
+	running, err := c.start(ctx, fixtures.Where{Network: f.family, Fail: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		faults = append(faults, err)
-	}})
+	}}, srv)
 	if err == nil {
 		if f.by = c.by; f.by == "" {
-			f.by = mechanism(ep)
+			f.by = mechanism(running)
 		}
-		f.note, err = c.probe(ctx, ep)
-		closed := ep.Close()
+		f.note, err = c.probe(ctx, running, srv)
+		closed := running.Close()
 		mu.Lock()
 		if len(faults) > 0 {
 			err = faults[0] // what came after it is its consequence

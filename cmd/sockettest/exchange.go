@@ -99,14 +99,17 @@ func resetsThenEchoes(ctx context.Context, ep *fixtures.Endpoint) (string, error
 
 // blocksWrites: what NeverRead promises is 64 KiB.
 func (p pace) blocksWrites(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
-	return exchange(ctx, ep, func(c conn) (string, error) {
-		_ = c.SetWriteDeadline(time.Now().Add(4 * p.quiet))
-		n, err := c.Write(make([]byte, 16<<20))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n+len("hello") > 64<<10 {
-			return "", fmt.Errorf("a write was to block within 64 KiB, and wrote %d B, %w", n, orNil(err))
-		}
-		return fmt.Sprintf("writes block after %d B", n+len("hello")), nil
-	})
+	return exchange(ctx, ep, func(c conn) (string, error) { return c.blocks(p.quiet) })
+}
+
+// blocks writes more than is taken, on a connection on which 5 bytes or none were written.
+func (c conn) blocks(quiet time.Duration) (string, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(4 * quiet))
+	n, err := c.Write(make([]byte, 16<<20))
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n+len("hello") > 64<<10 {
+		return "", fmt.Errorf("a write was to block within 64 KiB, and wrote %d B, %w", n, orNil(err))
+	}
+	return fmt.Sprintf("writes block after %d B", n), nil
 }
 
 // healsWithoutLoss cuts a connection on which there was traffic, writes into the void, and heals.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
 )
 
@@ -35,6 +36,8 @@ func TestDoctorFindsThisMachineWell(t *testing.T) {
 	}
 	if _, err := os.Stat("/proc/self/fd"); err == nil { // Linux: the one system whose mechanisms are known to this test
 		assert.Regexp(t, `(?m)^BlackHole +tcp4 +yes +(IP_MINTTL|full accept queue) `, text)
+		assert.Regexp(t, `(?m)^hostile\.NeverRead +tcp4 +yes +TCP_MAXSEG 1448, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
+		assert.Regexp(t, `(?m)^udp\.Refused +udp4 +yes +connected to itself `, text)
 		assert.Regexp(t, `(?m)^NeverRead +tcp4 +yes +listening, TCP_MAXSEG 1448, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
 		assert.Regexp(t, `(?m)^SlowHandshake +tcp4 +yes +\S.* +100ms asked for, and it took `, text)
 	}
@@ -71,12 +74,20 @@ func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 		{check{datagrams: udp.Echo{}, exchanges: p.datagrams("a", "")}, `after "" a read was to wait, and returned "a", no error`},
 		{check{datagrams: udp.Echo{}, exchanges: p.datagrams("a b", "b a")}, `read "a", no error, want "b" of "b a"`},
 		{check{datagrams: udp.Refused{}, exchanges: p.datagrams("a", "a")}, "connection refused"},
+		{check{attack: halfClose, suffers: p.hears(1, "hello")}, "a read was to wait, and returned 0, EOF"},
+		{check{attack: halfClose, suffers: isReset}, "a read was to be reset, and returned no error"},
+		{check{attack: abort, suffers: answersAfterFIN}, `read "hello" and then`},
+		{check{attack: splitEverywhere, suffers: p.hearsSlowly}, "a request took"},
+		{check{attack: flood, suffers: p.cannotWrite}, "a write was to block within 64 KiB"},
+		{check{attack: halfClose, suffers: p.hears(1, "world")}, `connection 1 of 1: read "hello", want "world"`},
+		{check{attack: impolite, suffers: converses}, `read "hullo", want "hello"`},
+		{check{attack: func(string) hostile.Fixture { return hostile.Flood{} }, suffers: isReset}, "Flood.Target is empty"},
 		{check{fixture: fixtures.Echo{}, holds: faulty}, "hold of #1: use of closed network connection"},
 	} {
 		t.Run(tt.note, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			if tt.on = tcp; tt.datagrams != nil {
+			if tt.on = tcp; tt.datagrams != nil || tt.attack != nil {
 				tt.on = nil
 			}
 			assert.Equal(t, 1, doctor(t.Context(), &out, []check{tt.check}), out.String())
@@ -85,6 +96,9 @@ func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 		})
 	}
 }
+
+// impolite does not wait for a greeting.
+func impolite(s string) hostile.Fixture { return hostile.HalfClose{Target: s, Data: "hullo"} }
 
 // faulty asks for a fault that cannot be had.
 func faulty(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
@@ -125,19 +139,23 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// No fixture is forgotten: each type of package fixtures with a method Plan is checked.
+// No fixture is forgotten: each type of package fixtures and those below it with a method Plan is checked.
 func TestDoctorKnowsEveryFixture(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
 	for _, c := range checks {
 		known[fmt.Sprintf("%T", c.fixture)] = true
 		known[fmt.Sprintf("%T", c.datagrams)] = true
+		if c.attack != nil {
+			known[fmt.Sprintf("%T", c.attack(""))] = true
+		}
 	}
-	files, err := filepath.Glob("../../fixtures/*.go")
-	require.NoError(t, err)
-	more, err := filepath.Glob("../../fixtures/udp/*.go")
-	require.NoError(t, err)
-	files = append(files, more...)
+	var files []string
+	for _, dir := range []string{"", "udp/", "hostile/"} {
+		more, err := filepath.Glob("../../fixtures/" + dir + "*.go")
+		require.NoError(t, err)
+		files = append(files, more...)
+	}
 	seen := 0
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
@@ -156,5 +174,5 @@ func TestDoctorKnowsEveryFixture(t *testing.T) {
 			}
 		}
 	}
-	assert.Greater(t, seen, 10, "this test looks for the wrong thing")
+	assert.Greater(t, seen, 30, "this test looks for the wrong thing")
 }

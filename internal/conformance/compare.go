@@ -9,6 +9,9 @@ import (
 // the traces still different, and fails with it and what each step gave on either side.
 func Compare(t *testing.T, p Program, a, b World) {
 	t.Helper()
+	if where := p.setup(); where&ipv6 > 0 && (a.NoIPv6 || b.NoIPv6) {
+		p = append(Program{{Op: Setup, N: where &^ ipv6}}, p[1:]...)
+	}
 	var last string // what differed when it last did
 	differ := func(p Program) bool {
 		if t.Failed() {
@@ -52,11 +55,12 @@ func (p Program) without(bad func(Program) bool) Program {
 }
 
 func (p Program) smaller(bad func(Program) bool) Program {
+	less := map[Op][]int{Read: {0, 1}, Write: {0, 1}, Setup: {ipv6, smallPort, smallClient}}
 	for i := range p {
-		for _, n := range []int{0, 1} {
+		for _, n := range less[p[i].Op] {
 			q := slices.Clone(p)
 			q[i].N = n
-			if n < p[i].N && (p[i].Op == Read || p[i].Op == Write) && bad(q) {
+			if n < p[i].N && bad(q) {
 				p = q
 				break
 			}

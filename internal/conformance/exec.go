@@ -1,14 +1,11 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -27,9 +24,11 @@ type run struct {
 	stack    network.Stack
 	port     network.Port
 	address  string
+	setup    int      // the Setup's N
 	names    []string // pairs of an address and its name, for strings.NewReplacer
 	ends     [2 * maxConnections]*end
 	cancel   func() // ends the Connect that waits
+	healing  bool   // the step is a Heal, or a Partition, which waits for acknowledgements
 	dropping bool   // the port answers no SYN
 	queue    []int  // connections that nobody has accepted, oldest first
 	refused  bool   // the port does not listen
@@ -61,6 +60,11 @@ type end struct {
 	before   int  // bytes that were sent before Fill
 	drained  bool // the other side has read all that a Fill writes
 	full     bool // Fill was called: more is written than arrives before the other side reads for long
+	cut      bool // Partition: what the other end sends vanishes
+	everCut  bool // Partition was called
+	unacked  bool // it has sent what was not acknowledged, since it is cut
+	missing  bool // the other end has sent what has not arrived, since it is cut
+	small    bool // it has a small receive window
 	broken   bool // Fill was ended by an error of the connection
 }
 
@@ -87,7 +91,7 @@ func (p Program) Execute(t *testing.T, w World) Trace {
 	t.Helper()
 	trace := Trace{World: w.Name}
 	w.run(t, func(t *testing.T, s network.Stack) {
-		r := &run{ctx: t.Context(), world: w, stack: s}
+		r := &run{ctx: t.Context(), world: w, stack: s, setup: p.setup()}
 		r.bind(t)
 		defer r.end()
 		for i, step := range p {
@@ -104,15 +108,26 @@ func (p Program) Execute(t *testing.T, w World) Trace {
 }
 
 func (r *run) bind(t *testing.T) {
-	port, err := r.stack.Bind(r.ctx, "tcp", r.world.anyPort())
+	nw, address := "tcp", r.world.anyPort()
+	if r.has(ipv6) {
+		nw, address = "tcp6", ""
+	}
+	port, err := r.stack.Bind(r.ctx, nw, address)
 	if err != nil {
 		t.Fatalf("bind: %v", err)
 	}
-	if err := port.Become(network.State{Answer: network.Listen}); err != nil {
+	if err := port.Become(r.listening()); err != nil {
 		t.Fatalf("listen: %v", err)
 	}
 	r.port, r.address = port, port.Addr().String()
 	r.names = []string{r.address, "port"}
+}
+
+func (r *run) has(setup int) bool { return r.setup&setup > 0 }
+
+// listening is the port's state.
+func (r *run) listening() network.State {
+	return network.State{Answer: network.Listen, SmallWindow: r.has(smallPort)}
 }
 
 // end resets all that is open: RST leaves no TIME-WAIT behind.
@@ -134,6 +149,9 @@ func (r *run) end() {
 
 // step makes one call, waits until nothing moves, and tells what came of it.
 func (r *run) step(s Step) (string, error) {
+	if s.Op == Setup {
+		return "done", nil
+	}
 	for _, c := range r.pending {
 		if c.returned() {
 			return "", fmt.Errorf("%s returned although nothing had happened since it was seen to wait: %s", c.step.Go(), r.result(c))
@@ -142,6 +160,7 @@ func (r *run) step(s Step) (string, error) {
 	if why := r.useless(s); why != "" {
 		return "left out: " + why, nil
 	}
+	r.healing = s.Op == Heal || s.Op == Partition
 	c := r.begin(s)
 	r.pending = append(r.pending, c)
 	var back []*call
@@ -205,95 +224,4 @@ func (c *call) returned() bool {
 	default:
 		return false
 	}
-}
-
-func (c *call) do(r *run) {
-	switch s := c.step; s.Op {
-	case Connect:
-		c.conn, c.err = r.stack.Connect(c.ctx, "tcp", r.address, network.ConnectOptions{})
-	case Accept:
-		c.conn, c.err = r.port.Accept()
-	case Cancel:
-		r.cancelConnect()
-	case Drop:
-		c.err = r.port.Become(network.State{Answer: network.Drop})
-	case Refuse:
-		c.err = r.port.Become(network.State{Answer: network.Refuse})
-	case Listen:
-		c.err = r.port.Become(network.State{Answer: network.Listen})
-	case ClosePort:
-		c.err = r.port.Close()
-	default:
-		c.doConn(c.end.conn)
-	}
-}
-
-func (c *call) doConn(conn network.Conn) {
-	switch s := c.step; s.Op {
-	case Read:
-		c.data = make([]byte, s.N)
-		c.n, c.err = conn.Read(c.data)
-	case Write:
-		c.data = pattern(c.end.sent, s.N)
-		c.n, c.err = conn.Write(c.data)
-	case Fill:
-		c.n, c.err = conn.Write(plenty)
-	case Drain:
-		c.drain(conn)
-	case Linger:
-		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(-s.N)
-	case Peer:
-		c.peer, c.err = conn.Peer()
-	case CloseRead:
-		c.err = conn.CloseRead()
-	case CloseWrite:
-		c.err = conn.CloseWrite()
-	case Close:
-		c.err = conn.Close()
-	case Reset:
-		c.err = conn.Reset()
-	case ReadDeadline:
-		c.err = conn.SetReadDeadline(instant(s.N))
-	case WriteDeadline:
-		c.err = conn.SetWriteDeadline(instant(s.N))
-	case Deadline:
-		c.err = conn.SetDeadline(instant(s.N))
-	}
-}
-
-// drain reads all of a Fill that still writes, else to the end: how much a Fill that was ended had written is the kernel's
-// affair.
-func (c *call) drain(conn network.Conn) {
-	r := struct{ io.Reader }{conn} // no splice(2)
-	if w := c.end.peer; c.whole {
-		r.Reader = io.LimitReader(conn, int64(w.sent+len(plenty)-c.end.received))
-	}
-	n, err := io.Copy(io.Discard, r)
-	c.n, c.err = int(n), err
-}
-
-func (r *run) cancelConnect() {
-	if r.cancel != nil {
-		r.cancel()
-	}
-}
-
-// plenty is what Fill writes: the kernel's buffers take 3.9 MB, and all that a program reads is little beside it.
-var plenty = bytes.Repeat([]byte("z"), 8<<20)
-
-// instant is one that is long past, or none.
-func instant(n int) time.Time {
-	if n == 0 {
-		return time.Unix(1, 0)
-	}
-	return time.Time{}
-}
-
-// pattern is what a stream carries from its byte number from on: a byte too many, too few or from elsewhere shows.
-func pattern(from, n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte('a' + (from+i)%26)
-	}
-	return b
 }

@@ -27,11 +27,9 @@ func (r *run) note(c *call) {
 	case Write:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
+		e.send(c.n > 0)
 	case Fill:
-		e.filling = false
-		e.sent += c.n
-		e.full = c.full || c.n > 0 && c.err != nil
-		e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
+		e.noteFill(c)
 	case Linger:
 		if c.err == nil {
 			e.abrupt = c.step.N == 0
@@ -39,8 +37,11 @@ func (r *run) note(c *call) {
 	case CloseRead:
 		e.shut = e.shut || c.err == nil
 	case CloseWrite:
-		e.half = e.half || c.err == nil
-		e.fin = e.fin || e.half
+		e.lost = e.lost || c.err == nil && !e.half && e.peer.closed && !e.peer.fin && !e.peer.rst
+		e.send(c.err == nil && !e.half)
+		e.half, e.fin = e.half || c.err == nil, e.fin || c.err == nil
+	case Partition, Heal:
+		e.noteCut(c)
 	case Close, Reset:
 		e.noteClose(c)
 	case ReadDeadline, WriteDeadline, Deadline:
@@ -52,8 +53,8 @@ func (r *run) noteConnect(c *call) {
 	if c.err != nil {
 		return
 	}
-	client := &end{conn: c.conn, address: c.conn.LocalAddr().String()}
-	client.peer = &end{peer: client}
+	client := &end{conn: c.conn, address: c.conn.LocalAddr().String(), small: r.has(smallClient)}
+	client.peer = &end{peer: client, small: r.has(smallPort)}
 	r.ends[c.step.End], r.ends[c.step.End+1] = client, client.peer
 	r.names = append(r.names, client.address, endName(c.step.End))
 	r.queue = append(r.queue, c.step.End/2)
@@ -82,9 +83,17 @@ func (r *run) notePort(c *call) {
 	r.refused, r.dropping = true, false
 	r.closed = r.closed || c.step.Op == ClosePort
 	for _, i := range r.queue {
-		r.ends[2*i+1].closed, r.ends[2*i+1].rst = true, true
+		r.ends[2*i+1].closed = true
+		r.ends[2*i+1].reset()
 	}
 	r.queue = nil
+}
+
+func (e *end) noteFill(c *call) {
+	e.filling = false
+	e.sent += c.n
+	e.full = c.full || c.n > 0 && c.err != nil
+	e.broken = c.err != nil && !errors.Is(c.err, os.ErrDeadlineExceeded)
 }
 
 func (e *end) noteDeadline(c *call) {
@@ -103,12 +112,14 @@ func (e *end) noteClose(c *call) {
 	if c.err != nil {
 		return
 	}
-	e.closed = true
+	e.closed, e.cut = true, false
+	e.peer.missing = e.peer.missing || e.peer.cut
 	switch {
 	case c.mute:
 	case c.rst || c.step.Op == Reset:
-		e.rst = true
+		e.reset()
 	default:
+		e.send(!e.fin)
 		e.fin = true
 	}
 }

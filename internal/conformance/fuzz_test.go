@@ -14,6 +14,6 @@ func FuzzPrograms(f *testing.F) {
 		f.Add(conformance.Bytes(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		conformance.Compare(t, conformance.Decode(b), kernel(t), memory())
+		conformance.Compare(t, conformance.Decode(b), seen(t), memory())
 	})
 }

@@ -26,6 +26,9 @@ var calls = [ops]string{
 	Drop:          "port.Become(network.State{Answer: network.Drop})",
 	Listen:        "port.Become(network.State{Answer: network.Listen})",
 	ClosePort:     "port.Close()",
+	Partition:     "%s.Partition()",
+	Heal:          "%s.Heal()",
+	Setup:         "// on",
 	Drain:         "io.CopyN(io.Discard, %s, 8<<20)",
 }
 
@@ -39,6 +42,12 @@ func (s Step) Go() string {
 		}
 	case Linger:
 		n = -s.N
+	case Setup:
+		for i, name := range []string{"::1", "with a small window at the port", "with a small window at the client"} {
+			if s.N>>i&1 > 0 {
+				text += " " + name
+			}
+		}
 	}
 	return strings.NewReplacer("%s", endName(s.End), "%d", fmt.Sprint(n)).Replace(text)
 }

@@ -30,7 +30,18 @@ const (
 	Listen                  // the port listens again
 	ClosePort               //
 	Drain                   // reads what the other side's Fill writes: all of it, or up to FIN
+	Partition               // what the other side sends vanishes
+	Heal                    // and arrives, with its next retransmission
+	Setup                   // comes first, if it does: N says where the program runs, IPv6 and the like
 	ops
+)
+
+// What the N of a Setup is made of.
+const (
+	ipv6        = 1 << iota // the port is on ::1
+	smallPort               // what the port accepts has a small receive window
+	smallClient             // what connects has one
+	setups
 )
 
 // A Step is one call. End is the number of the end that it is made on: 2*i is the client's end of connection i, 2*i+1 the
@@ -58,13 +69,18 @@ var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
-	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4,
+	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
 }
 
-// Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others.
+// Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others. What is
+// left of them, if anything is, makes the Setup.
 func Decode(b []byte) Program {
 	table := weighted()
-	p := Program{{Op: Connect}}
+	var p Program
+	if rest := b[len(b)-len(b)%3:]; len(rest) > 0 && rest[0]%setups > 0 {
+		p = append(p, Step{Op: Setup, N: int(rest[0] % setups)})
+	}
+	p = append(p, Step{Op: Connect})
 	connections := 1
 	for ; len(b) >= 3 && len(p) < maxSteps; b = b[3:] {
 		s := Step{Op: table[int(b[0])%len(table)], End: int(b[1]) % (2 * connections)}
@@ -91,7 +107,10 @@ func Decode(b []byte) Program {
 // its connection.
 func (p Program) Encode() []byte {
 	table := weighted()
-	var b []byte
+	var b, rest []byte
+	if where := p.setup(); where > 0 {
+		p, rest = p[1:], []byte{byte(where)}
+	}
 	for i, s := range p {
 		if i > 0 || s.Op != Connect {
 			n := s.N
@@ -101,7 +120,15 @@ func (p Program) Encode() []byte {
 			b = append(b, byte(slices.Index(table, s.Op)), byte(s.End), byte(n))
 		}
 	}
-	return b
+	return append(b, rest...)
+}
+
+// setup is the N of the Setup, 0 without one.
+func (p Program) setup() int {
+	if len(p) > 0 && p[0].Op == Setup {
+		return p[0].N
+	}
+	return 0
 }
 
 func weighted() (table []Op) {
@@ -119,6 +146,9 @@ func Bytes(seed uint64) []byte {
 	b := make([]byte, 3*(4+r.IntN(maxSteps-4)))
 	for i := range b {
 		b[i] = byte(r.Uint32())
+	}
+	if n := r.IntN(2 * setups); n < setups { // else as most networks are
+		b = append(b, byte(n))
 	}
 	return b
 }

@@ -41,7 +41,7 @@ func (r *run) result(c *call) string {
 			return "net.ErrClosed" // the seam asks for no more
 		}
 		return fmt.Sprintf("%d, %s", c.peer, err)
-	case Reset, Refuse, Drop, Listen, ClosePort:
+	case Reset, Refuse, Drop, Listen, ClosePort, Partition, Heal:
 		if errors.Is(c.err, net.ErrClosed) {
 			return "net.ErrClosed" // the seam asks for no more
 		}

@@ -22,9 +22,7 @@ const patience = 30 * time.Second
 // they may be delayed by 40 ms, and no call can tell.
 func (r *run) settle(f func(*call)) error {
 	if r.world.Virtual {
-		synctest.Wait()
-		r.reap(f)
-		return nil
+		return r.settleVirtual(f)
 	}
 	over := time.NewTimer(patience)
 	defer over.Stop()
@@ -41,6 +39,21 @@ func (r *run) settle(f func(*call)) error {
 		select {
 		case <-due:
 		case <-over.C:
+			return fmt.Errorf("not at rest after %v: %s", patience, why)
+		}
+	}
+}
+
+// settleVirtual gives what was sent in a partition time to be sent again.
+func (r *run) settleVirtual(f func(*call)) error {
+	for over := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		synctest.Wait()
+		r.reap(f)
+		why, _, err := r.moving()
+		switch {
+		case err != nil || why == "" || !r.healing:
+			return err
+		case time.Now().After(over):
 			return fmt.Errorf("not at rest after %v: %s", patience, why)
 		}
 	}
@@ -141,14 +154,18 @@ func ended(i network.EndInfo) bool {
 	return dead(i) || i.State == "CLOSE-WAIT" || i.State == "LAST-ACK" || i.State == "CLOSING"
 }
 
-// enough has arrived when buffers are full: more than a program can read, and less than any buffer has room for.
-const enough = maxSteps * 64
+// What has arrived when buffers are full: more than a program can read, and less than any buffer has room for; with a small
+// window, more than one Read takes, since it opens again before it is empty.
+const (
+	enough      = maxSteps * 64
+	enoughAtAll = 64
+)
 
 // moving says what this end, which looks like i, has still to receive, or to get an answer to.
 func (e *end) moving(i network.EndInfo, peer view) string {
 	p := e.peer
 	switch {
-	case dead(i):
+	case dead(i), e.cut:
 		return ""
 	case i.State == "SYN-RECEIVED" || i.State == "SYN-SENT":
 		return "its handshake is not over"
@@ -158,15 +175,19 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 		return "the other end's FIN has not arrived"
 	case p.closed && e.lost:
 		return "the RST for what it wrote to a closed end has not arrived"
-	case e.fin && p.fin && !e.full && !p.full:
+	case e.fin && p.fin && !e.full && !p.full && !p.cut:
 		return "both FINs are sent, and it is not closed yet"
 	case peer.visible && dead(peer.EndInfo):
 		return "the other end is dead, and it is not"
+	case peer.visible && e.full && p.small:
+		if peer.Unread < enoughAtAll && !ended(peer.EndInfo) {
+			return "of what it filled the buffers with nothing has arrived"
+		}
 	case peer.visible && e.full:
 		if peer.Unread+p.received < e.before+enough {
 			return "what it filled the buffers with has not arrived"
 		}
-	case peer.visible && e.sent != p.received+peer.Unread:
+	case peer.visible && !p.cut && e.sent != p.received+peer.Unread:
 		return fmt.Sprintf("of the %d bytes that it wrote, %d were read and %d are unread", e.sent, p.received, peer.Unread)
 	}
 	return ""

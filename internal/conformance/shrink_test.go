@@ -52,7 +52,7 @@ func TestPrint(t *testing.T) {
 		{Op: conformance.Read, End: 1, N: 5}, {Op: conformance.ReadDeadline, End: 1}, {Op: conformance.Deadline, End: 1, N: 1},
 		{Op: conformance.Linger, End: 0}, {Op: conformance.Close, End: 0}, {Op: conformance.Read, End: 1, N: 5},
 	}
-	trace := p.Execute(t, kernel(t))
+	trace := p.Execute(t, seen(t))
 	other := conformance.Trace{World: "other", Steps: append([]string{}, trace.Steps...)}
 	other.Steps[8] = `0 "", EOF`
 	golden := filepath.Join("testdata", "print.golden")

@@ -8,6 +8,18 @@ package conformance
 //     written before the RST comes is a race, and when it comes can depend on a timer (the zero-window probe's);
 //   - a Read that waits beside a Fill that does: which of the two gets the one error of a RST;
 //   - Fill towards an end before it was accepted: its buffers grow when it is;
+//   - with a small window, a Write of more than it is sure to have room for, since the rest comes when a timer says so, and a
+//     Drain, for which each few hundred bytes can wait for one;
+//   - Fill from an end with a small window to another: what its small send buffer (TCP_MAXSEG) holds fits into a window that
+//     still grows;
+//   - a smaller buffer (SetReadBuffer, SetWriteBuffer) of a connection: a window that was offered is not taken back, what
+//     comes beyond it is dropped, and each few KB wait for a timer; a small window from the start is what Setup is for;
+//   - on ::1, a Connect to a port that was closed: it may be another process's by then;
+//   - Fill on a connection that was partitioned, and the reverse, and a partition of one with a small window: its probes, and
+//     what they grow to, are a matter of time;
+//   - a partition of both ends at once, and one beside a port that answers no SYN: what is sent again to an end that is gone is
+//     not answered there either;
+//   - Close in a partition in which the other end has sent something: whether that or the FIN comes first is a race;
 //   - Drain after CloseRead: it would end wherever the queue happens to be empty;
 //   - a port that changes its answer while a Connect waits: the client notices when it next retransmits its SYN, after
 //     a second or more.
@@ -19,22 +31,73 @@ func (r *run) useless(s Step) string {
 		if r.ends[s.End] != nil {
 			return "there is this connection"
 		}
+		if r.closed && r.has(ipv6) {
+			return "the port may be another's"
+		}
 		return r.waits(Connect)
 	case Accept:
 		return r.waits(Accept)
 	case Cancel:
 		return ""
 	case Refuse, Drop, Listen, ClosePort:
+		if s.Op == Drop && r.partitioned() {
+			return "it would drop what is sent again"
+		}
 		return r.waits(Connect)
 	}
 	e := r.ends[s.End]
-	switch {
-	case e == nil || e.conn == nil:
+	if e == nil || e.conn == nil {
 		return "there is no such end"
+	}
+	for _, why := range []string{e.uselessBeside(s), r.uselessCut(e, s), e.uselessSmall(s), e.uselessFull(s)} {
+		if why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// uselessBeside: beside a call that waits.
+func (e *end) uselessBeside(s Step) string {
+	switch {
 	case e.reading && (s.Op == Read || s.Op == Fill || s.Op == Drain):
 		return "a Read waits"
 	case e.filling && (s.Op == Read || s.Op == Drain):
 		return "a Fill waits"
+	}
+	return ""
+}
+
+// uselessCut: in a partition, or after one.
+func (r *run) uselessCut(e *end, s Step) string {
+	p := e.peer
+	switch {
+	case s.Op == Partition && (r.dropping || e.small || p.small || e.full || p.full || e.filling || p.filling || p.cut):
+		return "its partition is a matter of time"
+	case s.Op == Fill && (e.everCut || p.everCut):
+		return "it was partitioned"
+	case s.Op == Close && e.cut && e.missing:
+		return "what comes first is a race"
+	}
+	return ""
+}
+
+// uselessSmall: with a small window.
+func (e *end) uselessSmall(s Step) string {
+	switch {
+	case s.Op == Fill && e.small && !e.peer.small:
+		return "the window grows to take it all"
+	case s.Op == Write && e.peer.small && e.sent+s.N > e.peer.received+sureRoom:
+		return "its window may be full"
+	case s.Op == Drain && e.small:
+		return "its window opens by a timer"
+	}
+	return ""
+}
+
+// uselessFull: with buffers that are full, or can never be.
+func (e *end) uselessFull(s Step) string {
+	switch {
 	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
 		return "its buffers are full"
 	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
@@ -46,6 +109,9 @@ func (r *run) useless(s Step) string {
 	}
 	return ""
 }
+
+// sureRoom is what a small window has room for, however it is filled: on Linux 6.18 it is 1,152 bytes.
+const sureRoom = 512
 
 // waits says that such a call waits, if one does.
 func (r *run) waits(op Op) string {

@@ -23,6 +23,9 @@ type World struct {
 	// Host is the address that the tests bind; empty is 127.0.0.1. Tests that dial a closed port, or leave TIME-WAIT
 	// behind, want a loopback address that is theirs alone, such as 127.93.7.1.
 	Host string
+
+	// NoIPv6 says that the stack has none: programs then run on IPv4.
+	NoIPv6 bool
 }
 
 // A Listener is what a [network.Stack] may have besides, with the signature of [net.ListenConfig.Listen]. Without it

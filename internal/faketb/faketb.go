@@ -21,6 +21,7 @@ type TB struct {
 	name     string
 	mu       sync.Mutex
 	errors   []string
+	logs     []string
 	skipped  string
 	fatal    bool
 	cleanups []func()
@@ -92,6 +93,20 @@ func (tb *TB) Errorf(format string, args ...any) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	tb.errors = append(tb.errors, fmt.Sprintf(format, args...))
+}
+
+// Logf records a line.
+func (tb *TB) Logf(format string, args ...any) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.logs = append(tb.logs, fmt.Sprintf(format, args...))
+}
+
+// Logs returns what Logf was given, a line for each call.
+func (tb *TB) Logs() string {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return strings.Join(tb.logs, "\n")
 }
 
 // Fatalf records a failure and ends the goroutine.

@@ -1,7 +1,6 @@
 package rawsock
 
 import (
-	"errors"
 	"net"
 	"os"
 	"time"
@@ -17,7 +16,7 @@ func (p *port) Accept() (network.Conn, error) {
 			return nil, err
 		}
 		if c == nil {
-			err = p.awaitDue(gen)
+			err = p.queue.awaitDue(func() (time.Duration, error) { return p.hold(gen) })
 		}
 		if c == nil && err == nil {
 			c, err = p.take()
@@ -72,9 +71,7 @@ func (p *port) take() (*conn, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	if len(p.arrivals) > 0 {
-		p.arrivals = p.arrivals[1:]
-	}
+	p.queue.taken()
 	p.mu.Unlock()
 	return p.adopt(c)
 }
@@ -89,63 +86,11 @@ func (p *port) adopt(c *net.TCPConn) (*conn, error) {
 	return newConn(c)
 }
 
-// awaitDue waits, if the state says Hold, until the connection at the head of the queue has been there that long.
-// A connection's arrival is an event of the poller, and TCP_INFO tells how many there are, so each is timed from its
-// own arrival though nobody has accepted it.
-func (p *port) awaitDue(gen int) error {
-	for {
-		due, err := p.nextDue(gen)
-		if err != nil || due {
-			return err
-		}
-		raw, err := p.queue.SyscallConn()
-		if err != nil {
-			return err
-		}
-		err = raw.Read(func(fd uintptr) bool { return p.arrived(int(fd)) })
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
+// hold is how long connections wait in the accept queue, as long as the state is that of generation gen. The caller holds
+// mu.
+func (p *port) hold(gen int) (time.Duration, error) {
+	if p.gen != gen || p.closed {
+		return 0, os.ErrDeadlineExceeded // Accept looks at the state again
 	}
-}
-
-// nextDue says whether the head of the queue may be accepted now; if not, it has the poller wake us when it may.
-func (p *port) nextDue(gen int) (bool, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.gen != gen || p.closed:
-		return false, os.ErrDeadlineExceeded // Accept looks at the state again
-	case p.state.Hold <= 0:
-		return true, nil
-	case p.queue == nil:
-		// The listener itself can only be waited on by accepting (net's raw listener has no Read).
-		f, err := p.ln.File()
-		if err != nil {
-			return false, err
-		}
-		p.queue = f
-	}
-	if len(p.arrivals) == 0 {
-		return false, p.queue.SetReadDeadline(time.Time{})
-	}
-	due := p.arrivals[0].Add(p.state.Hold)
-	return !time.Now().Before(due), p.queue.SetReadDeadline(due)
-}
-
-// arrived notes the connections that have joined the queue since it was last called, and says whether there are any.
-func (p *port) arrived(fd int) bool {
-	n, err := queued(fd)
-	if err != nil {
-		return true // Accept will meet the error
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	fresh := false
-	for len(p.arrivals) < n {
-		p.arrivals = append(p.arrivals, now)
-		fresh = true
-	}
-	return fresh
+	return p.state.Hold, nil
 }

@@ -2,11 +2,8 @@ package rawsock
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -100,62 +97,16 @@ func newDiagRequest(v6 bool) *diagRequest {
 	return r
 }
 
-// diag asks and reads the answer: one message, or all of a dump.
+// diag asks and reads the answer: one socket, or all of a dump.
 func diag(r *diagRequest, flags uint16) ([]diagSocket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return nil, fmt.Errorf("linux: no NETLINK_SOCK_DIAG here (%w): %w", err, errors.ErrUnsupported)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+int(unsafe.Sizeof(*r)))
-	msg = append(msg, unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))...)
-	header := (*unix.NlMsghdr)(unsafe.Pointer(&msg[0]))
-	*header = unix.NlMsghdr{Len: uint32(len(msg)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | flags}
-	// A kernel that does not answer must not hang us.
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
-	if err := unix.Sendto(fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, os.NewSyscallError("sendto", err)
-	}
+	const reply = int(unsafe.Sizeof(diagReply{}))
 	var found []diagSocket
-	buf := make([]byte, 1<<15)
-	for {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if err != nil {
-			return found, os.NewSyscallError("recvfrom", err)
+	err := sockDiag(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), flags, func(b []byte) {
+		if len(b) >= reply {
+			found = append(found, socketOf((*diagReply)(unsafe.Pointer(&b[0])), b[reply:]))
 		}
-		more, err := readDiag(buf[:n], &found)
-		if err != nil || !more || flags&unix.NLM_F_DUMP == 0 {
-			return found, err
-		}
-	}
-}
-
-// readDiag reads the messages of one datagram, and says whether there may be another.
-func readDiag(b []byte, found *[]diagSocket) (more bool, err error) {
-	const reply = unix.NLMSG_HDRLEN + int(unsafe.Sizeof(diagReply{}))
-	for len(b) >= unix.NLMSG_HDRLEN {
-		size := int(binary.NativeEndian.Uint32(b))
-		kind := binary.NativeEndian.Uint16(b[4:])
-		switch {
-		case size < unix.NLMSG_HDRLEN || size > len(b):
-			return false, errors.New("linux: sock_diag sent half a message")
-		case kind == unix.NLMSG_DONE:
-			return false, nil
-		case kind == unix.NLMSG_ERROR && size >= unix.NLMSG_HDRLEN+4:
-			return false, diagError(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))
-		case kind == unix.SOCK_DIAG_BY_FAMILY && size >= reply:
-			*found = append(*found, socketOf((*diagReply)(unsafe.Pointer(&b[unix.NLMSG_HDRLEN])), b[reply:size]))
-		}
-		b = b[min(len(b), (size+3)&^3):]
-	}
-	return true, nil
-}
-
-func diagError(errno int32) error {
-	if errno == 0 {
-		return nil
-	}
-	return os.NewSyscallError("sock_diag", unix.Errno(errno))
+	})
+	return found, err
 }
 
 func socketOf(m *diagReply, attributes []byte) diagSocket {
@@ -172,18 +123,13 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		s.unread = max(0, s.unread-1)
 	}
 	s.local, s.remote = address(m.id.src, m.id.sport), address(m.id.dst, m.id.dport)
-	for a := attributes; len(a) >= unix.SizeofRtAttr; {
-		size := int(binary.NativeEndian.Uint16(a))
-		if size < unix.SizeofRtAttr || size > len(a) {
-			break
-		}
-		switch binary.NativeEndian.Uint16(a[2:]) &^ unix.NLA_F_NESTED {
+	eachAttribute(attributes, func(kind uint16, value []byte) {
+		switch kind {
 		case inetDiagInfo:
-			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), a[unix.SizeofRtAttr:size])
+			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), value)
 		case inetDiagULP:
 			s.mptcp = true
 		}
-		a = a[min(len(a), (size+3)&^3):]
-	}
+	})
 	return s
 }

@@ -90,7 +90,7 @@ func (p *port) saturate(fd int) error {
 		return err
 	}
 	p.rescue(fd)
-	p.arrivals = nil
+	p.queue.arrivals = nil
 	deadline := time.Now().Add(2 * time.Second)
 	for {
 		if n, err := queued(fd); err != nil || n > 0 {
@@ -125,8 +125,9 @@ func (p *port) rescue(fd int) {
 	}
 }
 
-// takeFiller removes our own connection from the head of the queue.
+// takeFiller removes our own connection from the head of the queue, where it may have been noted.
 func (p *port) takeFiller(fd int) {
+	p.queue.arrivals = nil
 	if nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
 		_ = unix.SetsockoptLinger(nfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		_ = unix.Close(nfd)

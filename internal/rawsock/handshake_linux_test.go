@@ -24,6 +24,7 @@ func eachSlow(t *testing.T, f func(t *testing.T, p *port)) {
 	for _, ip := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback} {
 		t.Run(ipName(ip.To4() == nil), func(t *testing.T) {
 			t.Parallel()
+			needDiag(t)
 			require.True(t, canOpen(ip.To4() == nil))
 			p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 			require.NoError(t, err)

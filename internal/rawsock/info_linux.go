@@ -44,6 +44,7 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 		return info, unsupported("the other end of a connection is not shown", err)
 	}
 	info.Other = toEnd(other.state, other.unread, other.unacked, &other.info)
+	info.Other.Inode = other.inode
 	return info, nil
 }
 
@@ -57,10 +58,6 @@ var diagAnswers = sync.OnceValue(func() error {
 	}
 	return nil
 })
-
-func unsupported(what string, err error) error {
-	return fmt.Errorf("linux: %s (%w): %w", what, err, errors.ErrUnsupported)
-}
 
 func endInfo(fd int) (network.EndInfo, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)

@@ -26,7 +26,7 @@ func (p *port) Mechanism() string {
 		text = fmt.Sprintf("listen(fd, %d)", s.Backlog-1)
 	}
 	if s.SmallWindow {
-		text += fmt.Sprintf(", TCP_MAXSEG %d, SO_RCVBUF 1", smallSegment)
+		text += ", " + WindowMechanism
 	}
 	return text + held(s)
 }

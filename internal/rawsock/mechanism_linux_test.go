@@ -67,6 +67,9 @@ func TestMechanismOfAUnixSocket(t *testing.T) {
 		{Answer: network.Listen}:                                    "listening",
 		{Answer: network.Listen, Backlog: 1, Hold: network.Forever}: "listen(fd, 0), accepting nothing",
 	})
+	if p.(*unixPort).canHold(time.Hour) == nil {
+		mechanisms(t, p, map[network.State]string{{Answer: network.Listen, Hold: time.Hour}: "listening, accepting late"})
+	}
 }
 
 func TestMechanismOfOtherSystems(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 // back from refusing.
 type packetPort struct {
 	*net.UDPConn
-	mu sync.Mutex // held by changes of what a datagram meets
+	mu       sync.Mutex // held by changes of what a datagram meets
+	refusing bool
 }
 
 var _ network.PacketPort = (*packetPort)(nil)
@@ -60,16 +61,27 @@ func listenPacket(ctx context.Context, a *net.TCPAddr, port int) (*net.UDPConn, 
 }
 
 // Refuse makes datagrams meet ICMP port unreachable; see [network.PacketPort].
-func (p *packetPort) Refuse() error { return p.change("refuse", refusePackets) }
+func (p *packetPort) Refuse() error { return p.change("refuse", refusePackets, true) }
 
 // Serve lets datagrams arrive again.
-func (p *packetPort) Serve() error { return p.change("serve", servePackets) }
+func (p *packetPort) Serve() error { return p.change("serve", servePackets, false) }
 
-func (p *packetPort) change(what string, f func(*net.UDPConn) error) error {
+func (p *packetPort) change(what string, f func(*net.UDPConn) error, refusing bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := f(p.UDPConn); err != nil {
 		return fmt.Errorf("%s udp %s: %w", what, p.LocalAddr(), err)
 	}
+	p.refusing = refusing
 	return nil
+}
+
+// Mechanism names what makes the port answer as it does now, for reports about a platform.
+func (p *packetPort) Mechanism() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refusing {
+		return "connected to itself"
+	}
+	return "bound"
 }

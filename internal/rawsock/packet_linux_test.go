@@ -75,6 +75,18 @@ func TestPacketPortRefusesAndServes(t *testing.T) {
 	})
 }
 
+func TestPacketPortNamesItsMechanism(t *testing.T) {
+	t.Parallel()
+	eachPacketPort(t, func(t *testing.T, _ string, p network.PacketPort) {
+		named := p.(*packetPort)
+		assert.Equal(t, "bound", named.Mechanism())
+		require.NoError(t, p.Refuse())
+		assert.Equal(t, "connected to itself", named.Mechanism())
+		require.NoError(t, p.Serve())
+		assert.Equal(t, "bound", named.Mechanism())
+	})
+}
+
 func TestPacketPortReadWaitsThroughARefusal(t *testing.T) {
 	t.Parallel()
 	eachPacketPort(t, func(t *testing.T, nw string, p network.PacketPort) {

@@ -23,7 +23,7 @@ type port struct {
 	taking    sync.RWMutex     // held for reading in accept(2)
 	fd        int              // the bound socket, until it is ln
 	ln        *net.TCPListener // the same socket on Go's poller, from when it first listened
-	queue     *os.File         // the same socket again, to wait for arrivals without accepting; only for Hold
+	queue     queue            // who waits in the accept queue; only for Hold
 	listening bool             // listen(2) is in force
 	state     network.State
 	gen       int // counts the changes of state
@@ -35,13 +35,13 @@ type port struct {
 	dropped   int        // what was dropped in earlier such times
 	filler    net.Conn   // fills the accept queue, without minTTL
 	rescued   []net.Conn // connected, and not in the kernel's accept queue
-	arrivals  []time.Time
 	shake     *handshake
 }
 
 func newPort(fd int, addr *net.TCPAddr, minTTL bool) *port {
 	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL, fd: fd}
 	p.changed = sync.NewCond(&p.mu)
+	p.queue = queue{mu: &p.mu, length: queued, listener: func() (*os.File, error) { return p.ln.File() }}
 	return p
 }
 
@@ -119,7 +119,7 @@ func (p *port) refuse(fd int) error {
 		return os.NewSyscallError("shutdown", err)
 	}
 	p.listening = false
-	p.arrivals = nil
+	p.queue.arrivals = nil
 	p.unfill()
 	p.abortRescued()
 	return nil
@@ -193,13 +193,10 @@ func (p *port) startListening(fd, backlog int) error {
 
 // wake makes every Accept return from the kernel and look at the state again. The caller holds mu.
 func (p *port) wake() {
-	past := time.Unix(1, 0)
 	if p.ln != nil {
-		_ = p.ln.SetDeadline(past)
+		_ = p.ln.SetDeadline(time.Unix(1, 0))
 	}
-	if p.queue != nil {
-		_ = p.queue.SetReadDeadline(past)
-	}
+	p.queue.wake()
 	p.changed.Broadcast()
 }
 
@@ -221,8 +218,7 @@ func (p *port) Close() error {
 	return p.release()
 }
 
-// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold
-// mu: closing a file waits for whoever is inside the poller with it, and arrived is, and waits for mu.
+// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold mu.
 func (p *port) release() error {
 	var err error
 	if p.ln != nil {
@@ -230,9 +226,7 @@ func (p *port) release() error {
 	} else {
 		err = os.NewSyscallError("close", unix.Close(p.fd))
 	}
-	if p.queue != nil {
-		_ = p.queue.Close()
-	}
+	p.queue.close()
 	p.unfill()
 	p.abortRescued()
 	return err

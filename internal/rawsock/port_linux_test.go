@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"example.com/go-sockettest/internal/leftover"
 	"example.com/go-sockettest/network"
 )
 
@@ -368,54 +369,6 @@ func TestPortNeverHandsOutAPartitionedConnection(t *testing.T) {
 	serving.Wait()
 }
 
-func TestPortHoldTimesEachConnectionFromItsOwnArrival(t *testing.T) {
-	t.Parallel()
-	const hold = 100 * time.Millisecond
-	eachPort(t, func(t *testing.T, p *port) {
-		s := serve
-		s.Hold = hold
-		require.NoError(t, p.Become(s))
-		var due []time.Time
-		for range 20 {
-			due = append(due, time.Now().Add(hold)) // before the connect, which arrives later
-			c, err := dial(t, p, 10*time.Second)
-			require.NoError(t, err)
-			defer c.Close()
-		}
-		apart, last := time.Hour, time.Now()
-		for i, d := range due {
-			c, err := p.Accept()
-			require.NoError(t, err)
-			assert.False(t, time.Now().Before(d), "connection %d came out early", i)
-			apart, last = min(apart, time.Since(last)), time.Now()
-			_ = c.Close()
-		}
-		assert.Less(t, apart, hold, "if each waited for all before it, no two would come closer together")
-	})
-}
-
-func TestPortHoldEndsWithTheState(t *testing.T) {
-	t.Parallel()
-	eachPort(t, func(t *testing.T, p *port) {
-		s := serve
-		s.Hold = time.Hour
-		require.NoError(t, p.Become(s))
-		c, err := dial(t, p, 10*time.Second)
-		require.NoError(t, err)
-		defer c.Close()
-		got := make(chan error, 1)
-		go func() {
-			c, err := p.Accept()
-			if err == nil {
-				_ = c.Close()
-			}
-			got <- err
-		}()
-		require.NoError(t, p.Become(serve))
-		require.NoError(t, <-got)
-	})
-}
-
 func TestPortHandshakeIsNeverEarly(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{time.Millisecond, 1100 * time.Millisecond} {
@@ -503,9 +456,7 @@ func openDescriptors(t *testing.T) int {
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
-	fds, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(fds)
+	return leftover.Descriptors(t)
 }
 
 // Where all the ports that we would choose are taken, the kernel is asked.

@@ -48,6 +48,13 @@ func HasSocket(inode uint64) bool {
 	return has
 }
 
+// Inodes returns those of all sockets that this process has open.
+func Inodes() (map[uint64]bool, error) {
+	all := map[uint64]bool{}
+	err := eachSocket(func(_ int, inode uint64) { all[inode] = true })
+	return all, err
+}
+
 // Sockets returns all sockets that this process has open, in no order. It is a look at a process that goes on: what is
 // opened or closed meanwhile may be in it or not.
 func Sockets() ([]Socket, error) {

@@ -18,8 +18,11 @@ func Sockets() ([]Socket, error) { return nil, errNoList }
 // SocketsTo needs one, too.
 func SocketsTo(net.Addr) (map[string]uint64, error) { return nil, errNoList }
 
-// SocketsAt needs it as well.
+// SocketsAt needs it, too.
 func SocketsAt(net.Addr) (map[string]uint64, error) { return nil, errNoList }
+
+// Inodes needs one as well.
+func Inodes() (map[uint64]bool, error) { return nil, errNoList }
 
 // HasSocket knows nothing here.
 func HasSocket(uint64) bool { return false }

@@ -88,33 +88,6 @@ func TestBacklogIsReleased(t *testing.T) {
 	})
 }
 
-func TestHoldForeverLeavesConnectionsInTheQueue(t *testing.T) {
-	t.Parallel()
-	eachPort(t, func(t *testing.T, p *port) {
-		require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: network.Forever}))
-		got := make(chan network.Conn, 1)
-		go func() {
-			c, _ := p.Accept()
-			got <- c
-		}()
-		c, err := dial(t, p, 10*time.Second)
-		require.NoError(t, err)
-		defer c.Close()
-		require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
-		_, err = c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		select {
-		case <-got:
-			require.Fail(t, "Accept took it")
-		default:
-		}
-		require.NoError(t, p.Become(serve))
-		s := <-got
-		require.NotNil(t, s)
-		require.NoError(t, s.Close())
-	})
-}
-
 // requireWindow writes without reading at the other end.
 func requireWindow(t *testing.T, client, server net.Conn, small bool) {
 	t.Helper()

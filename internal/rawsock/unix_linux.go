@@ -30,6 +30,7 @@ type unixPort struct {
 	taking  sync.RWMutex      // held for reading in accept(2)
 	fd      int               // the bound socket, until it is ln
 	ln      *net.UnixListener // the same socket, from when it first listened
+	queue   queue             // who waits in the accept queue; only for Hold
 	state   network.State
 	away    bool // the socket's own file is at live
 	gen     int
@@ -39,6 +40,7 @@ type unixPort struct {
 func bindUnix(path string) (network.Port, error) {
 	p := &unixPort{fd: -1}
 	p.changed = sync.NewCond(&p.mu)
+	p.queue = queue{mu: &p.mu, length: queuedUnix, listener: func() (*os.File, error) { return p.ln.File() }}
 	if path == "" {
 		dir, err := os.MkdirTemp("", "sockettest-")
 		if err != nil {
@@ -91,7 +93,10 @@ func (p *unixPort) Become(s network.State) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return &net.OpError{Op: "become", Net: "unix", Addr: p.addr, Err: net.ErrClosed}
+		return p.ended("become")
+	}
+	if err := p.canHold(s.Hold); err != nil {
+		return err
 	}
 	p.gen++
 	p.wake()
@@ -115,12 +120,23 @@ func checkUnix(s network.State) error {
 		what = "leave a connect unanswered"
 	case s.SmallWindow:
 		what = "make a small receive window"
-	case s.Hold > 0 && s.Hold != network.Forever:
-		what = fmt.Sprintf("hold a connection for %v (but Forever)", s.Hold)
 	default:
 		return nil
 	}
 	return fmt.Errorf("linux: cannot %s on a unix socket: %w", what, errors.ErrUnsupported)
+}
+
+// canHold asks who waits in the accept queue, which has to be asked again when somebody comes. Forever asks nothing. The
+// caller holds mu.
+func (p *unixPort) canHold(d time.Duration) error {
+	if d == 0 || d == network.Forever {
+		return nil
+	}
+	err := p.control(func(fd int) error { _, err := queuedUnix(fd); return err })
+	if err == nil || noDescriptors(err) {
+		return err
+	}
+	return unsupported(fmt.Sprintf("cannot hold a connection for %v on a unix socket, whose accept queue is not shown", d), err)
 }
 
 func (p *unixPort) answer(s network.State) error {
@@ -245,6 +261,7 @@ func (p *unixPort) abortQueued() {
 		for {
 			nfd, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 			if err != nil {
+				p.queue.arrivals = nil
 				return nil
 			}
 			_ = unix.Close(nfd)
@@ -264,5 +281,6 @@ func (p *unixPort) wake() {
 	if p.ln != nil {
 		_ = p.ln.SetDeadline(time.Unix(1, 0))
 	}
+	p.queue.wake()
 	p.changed.Broadcast()
 }

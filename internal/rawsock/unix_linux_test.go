@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -117,6 +118,31 @@ func TestUnixChangesAtOneInstant(t *testing.T) {
 	dialing.Wait()
 }
 
+// The queue is the kernel's also while connections are held in it for a while: it can be full.
+func TestUnixHoldsAFullQueue(t *testing.T) {
+	t.Parallel()
+	p := bindFresh(t)
+	const wait = 50 * time.Millisecond
+	err := p.Become(network.State{Answer: network.Listen, Backlog: 2, Hold: wait})
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	due := time.Now().Add(wait)
+	for range 2 {
+		_, err = dialUnix(t, p)
+		require.NoError(t, err)
+	}
+	_, err = dialUnix(t, p)
+	require.ErrorIs(t, err, syscall.EAGAIN, "nobody accepts")
+	c, err := p.Accept()
+	require.NoError(t, err)
+	assert.False(t, time.Now().Before(due))
+	require.NoError(t, c.Close())
+	_, err = dialUnix(t, p)
+	require.NoError(t, err, "one was taken")
+}
+
 // What connects after a change is not taken by an Accept that began before it.
 func TestUnixAcceptHeedsEachChange(t *testing.T) {
 	t.Parallel()
@@ -198,7 +224,7 @@ func TestUnixSaysWhatIsWrongWithAPath(t *testing.T) {
 func TestUnixSaysWhatItCannot(t *testing.T) {
 	t.Parallel()
 	p := bindFresh(t)
-	for _, s := range []network.State{drop, slow(1), {Answer: network.Listen, SmallWindow: true}, {Answer: network.Listen, Hold: 1}} {
+	for _, s := range []network.State{drop, slow(1), {Answer: network.Listen, SmallWindow: true}} {
 		assert.ErrorIs(t, p.Become(s), errors.ErrUnsupported)
 	}
 	_, err := p.Dropped()
@@ -215,6 +241,26 @@ func TestUnixSaysWhatItCannot(t *testing.T) {
 	for _, err := range []error{server.Partition(), server.Reset(), server.Heal()} {
 		assert.ErrorIs(t, err, net.ErrClosed)
 	}
+}
+
+// requireBothEnds looks at a connection on which the client has sent five bytes that nobody has read.
+func requireBothEnds(t *testing.T, client, server network.Conn) {
+	t.Helper()
+	info, err := server.Info()
+	require.Equal(t, 5, info.Own.Unread)
+	if errors.Is(err, errors.ErrUnsupported) {
+		require.Nil(t, info.Other)
+		return
+	}
+	require.NoError(t, err)
+	require.NotNil(t, info.Other)
+	assert.Zero(t, info.Other.Unread)
+	assert.GreaterOrEqual(t, info.Other.Unacked, 5)
+	assert.True(t, HasSocket(info.Other.Inode))
+	back, err := client.Info()
+	require.NoError(t, err)
+	assert.Equal(t, 5, back.Other.Unread)
+	assert.NotEqual(t, info.Other.Inode, back.Other.Inode)
 }
 
 func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
@@ -234,9 +280,7 @@ func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 		state, err := server.Peer()
 		require.NoError(t, err)
 		require.Equal(t, network.PeerOpen, state)
-		info, err := server.Info()
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-		require.Equal(t, 5, info.Own.Unread)
+		requireBothEnds(t, client, server)
 		go func() { _ = tt.end(client) }()
 		state, err = server.AwaitPeerEnd()
 		require.NoError(t, err)
@@ -251,4 +295,9 @@ func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 	state, err := server.AwaitPeerEnd()
 	require.NoError(t, err)
 	assert.Equal(t, network.PeerRST, state)
+	info, err := server.Info()
+	if !errors.Is(err, errors.ErrUnsupported) {
+		require.NoError(t, err)
+	}
+	assert.Nil(t, info.Other, "it is gone")
 }

@@ -19,11 +19,12 @@ func (p *unixPort) Accept() (network.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.taking.RLock()
-		c, err := p.ln.AcceptUnix()
-		p.taking.RUnlock()
+		err = p.queue.awaitDue(func() (time.Duration, error) { return p.hold(gen) })
 		if err == nil {
-			return &unixConn{c}, nil
+			var c network.Conn
+			if c, err = p.take(); err == nil {
+				return c, nil
+			}
 		}
 		p.mu.Lock()
 		same := p.gen == gen && !p.closed
@@ -34,16 +35,45 @@ func (p *unixPort) Accept() (network.Conn, error) {
 	}
 }
 
+// take accepts one connection.
+func (p *unixPort) take() (network.Conn, error) {
+	p.taking.RLock()
+	c, err := p.ln.AcceptUnix()
+	p.taking.RUnlock()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.queue.taken()
+	p.mu.Unlock()
+	return &unixConn{c}, nil
+}
+
+// awaitListening waits for a state in which there may be something to accept, and clears the deadline with which the last
+// change of state woke us.
 func (p *unixPort) awaitListening() (gen int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.closed && (p.state.Answer != network.Listen || p.state.Hold > 0) {
+	for !p.closed && (p.state.Answer != network.Listen || p.state.Hold == network.Forever) {
 		p.changed.Wait()
 	}
 	if p.closed {
-		return 0, &net.OpError{Op: "accept", Net: "unix", Addr: p.addr, Err: net.ErrClosed}
+		return 0, p.ended("accept")
 	}
 	return p.gen, p.ln.SetDeadline(time.Time{})
+}
+
+// hold is how long connections wait in the accept queue, as long as the state is that of generation gen. The caller holds
+// mu.
+func (p *unixPort) hold(gen int) (time.Duration, error) {
+	if p.gen != gen || p.closed {
+		return 0, os.ErrDeadlineExceeded // Accept looks at the state again
+	}
+	return p.state.Hold, nil
+}
+
+func (p *unixPort) ended(op string) error {
+	return &net.OpError{Op: op, Net: "unix", Addr: p.addr, Err: net.ErrClosed}
 }
 
 // Dropped is none: a connect that finds the queue full fails at once, with EAGAIN.
@@ -54,18 +84,20 @@ func (p *unixPort) Dropped() (int, error) {
 // Close ends the socket and removes its files.
 func (p *unixPort) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.closed {
+		p.mu.Unlock()
 		return nil
 	}
 	p.closed = true
 	p.wake()
+	p.mu.Unlock() // nothing touches the descriptors any more, and who waits in the poller wants mu
 	var err error
 	if p.ln != nil {
 		err = p.ln.Close()
 	} else {
 		err = os.NewSyscallError("close", unix.Close(p.fd))
 	}
+	p.queue.close()
 	for _, name := range []string{p.addr.Name, p.live} {
 		if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 			err = errors.Join(err, rerr)

@@ -1,8 +1,6 @@
 package rawsock
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"os"
 
@@ -52,15 +50,29 @@ func polled(fd int) (network.PeerState, error) {
 }
 
 func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
-	info := network.ConnInfo{Own: network.EndInfo{State: "ESTABLISHED"}}
+	info := network.ConnInfo{Own: network.EndInfo{State: unixState}}
+	var own unixSocket
+	var shown error
 	err := control(c, func(fd int) (err error) {
 		if info.Own.Unread, err = unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
 			info.Own.Unacked, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 		}
+		own, shown = diagUnixFD(fd)
 		return os.NewSyscallError("ioctl", err)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return network.ConnInfo{}, err
+	case shown != nil:
+		return info, unsupported("the other end of a unix connection is not shown", shown)
+	case own.peer == 0:
+		return info, nil
 	}
-	return info, fmt.Errorf("linux: the other end of a unix connection is not shown: %w", errors.ErrUnsupported)
+	if other, err := diagUnix(own.peer); err == nil { // else it was closed just now
+		info.Other = &network.EndInfo{State: unixState, Inode: own.peer, Unread: other.read, Unacked: other.wrote}
+	}
+	return info, nil
 }
+
+// unixState is what TCP calls the one state that an end of a unix connection has.
+const unixState = "ESTABLISHED"

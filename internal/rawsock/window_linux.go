@@ -10,6 +10,9 @@ import (
 // may send, and those of loopback are 64 KiB.
 const smallSegment = 1448
 
+// WindowMechanism names what makes a window small, for reports about a platform.
+const WindowMechanism = "TCP_MAXSEG 1448, SO_RCVBUF 1"
+
 // shrinkWindow makes fd's receive window as small as the kernel allows, for connections made from now on. On Linux 6.18
 // the other side's writes then block after 30,528 bytes.
 func shrinkWindow(fd uintptr) error {

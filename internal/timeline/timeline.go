@@ -31,7 +31,8 @@ func (e Event) String() string {
 // ErrEnded tells apart a fixture that was closed from one that is waited on in vain.
 var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 
-// A Log is the list of events. Its methods may be called from any goroutine.
+// A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a fixture that was never
+// started: nothing has happened, and nothing will.
 type Log struct {
 	start time.Time
 	ended error
@@ -43,10 +44,17 @@ type Log struct {
 }
 
 // New returns an empty list, whose times count from now. Those who wait when it is stopped get ended.
-func New(ended error) *Log { return &Log{start: time.Now(), ended: ended} }
+func New(ended error) *Log {
+	return &Log{start: time.Now(), ended: ended, events: make([]Event, 0, 4)} // as many as one without connections has
+}
 
-// Start returns the moment from which the events are timed.
-func (l *Log) Start() time.Time { return l.start }
+// Start returns the moment from which the events are timed; zero if the fixture was never started.
+func (l *Log) Start() time.Time {
+	if l == nil {
+		return time.Time{}
+	}
+	return l.start
+}
 
 // Add notes an event now.
 func (l *Log) Add(k Kind, conn int, note string) {
@@ -80,6 +88,9 @@ func (l *Log) append(e Event) {
 
 // All returns the events so far.
 func (l *Log) All() []Event {
+	if l == nil {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events)
@@ -88,6 +99,9 @@ func (l *Log) All() []Event {
 // Await blocks until there are n events of kind k, earlier ones included. The error says how many there were when ctx
 // ended or the fixture was stopped.
 func (l *Log) Await(ctx context.Context, k Kind, n int) error {
+	if l == nil {
+		return ErrEnded
+	}
 	for {
 		got, next, stopped := l.seen(k)
 		if got >= n {

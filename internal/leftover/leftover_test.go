@@ -1,0 +1,37 @@
+package leftover
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// Not parallel: it is about the whole process.
+func TestNoneFindsDescriptorsAndGoroutines(t *testing.T) {
+	quit := make(chan struct{})
+	defer close(quit)
+	var file *os.File
+	for _, tt := range []struct {
+		name   string
+		leave  func()
+		failed bool
+	}{
+		{"nothing", func() {}, false},
+		{"a descriptor", func() { file, _ = os.Open(os.DevNull) }, true},
+		{"a goroutine", func() { go func() { <-quit }() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				check := None(tb)
+				tt.leave()
+				check()
+			})
+			assert.Equal(t, tt.failed, tb.Failed(), tb.Text())
+		})
+	}
+	require.NoError(t, file.Close())
+}

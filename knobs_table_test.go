@@ -1,0 +1,186 @@
+package scenarios_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/sockettest"
+)
+
+var update = flag.Bool("update", false, "write docs/knobs.md anew")
+
+const (
+	// knobLimit is what a knob is set to in virtual time.
+	knobLimit = 30 * time.Second
+	// forever is what nobody waits for: a call that has not returned by then has nothing that would make it.
+	forever = 24 * time.Hour
+)
+
+// waits is how a call goes on without its knob.
+var waits = sockettest.Blocked.For(forever)
+
+// A knob is one way to bound a wait of the standard library: a row of docs/knobs.md, and the test that proves it. The test
+// runs twice, with the knob and without, and fails if both end alike.
+type knob struct {
+	name    string          // as it is written in code
+	trip    any             // the fixture that trips it, or a string in Markdown that tells of it
+	with    sockettest.Want // the outcome with the knob
+	without sockettest.Want // and without; Blocked is for ever
+	says    string          // for Other: what the error says that tells it from others
+	note    string          // what else there is to know, for the last column; may be empty
+	kernel  bool            // on the kernel's loopback, in real time: the call takes no dial function
+	run     trial
+}
+
+// A trial runs what is under test, with the knob set to limit; 0 leaves it alone.
+type trial func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result
+
+// A section is a part of docs/knobs.md.
+type section struct {
+	title string
+	knobs []knob
+}
+
+// sections are all there is in docs/knobs.md, in this order.
+func sections() []section {
+	return []section{
+		{"net", netKnobs()},
+		{"net/http, client", httpKnobs()},
+		{"crypto/tls, client", tlsKnobs()},
+		{"net/smtp", smtpKnobs()},
+		{"net/rpc", rpcKnobs()},
+		{"database/sql", sqlKnobs()},
+		{"net: listeners", listenerKnobs()},
+		{"net/http: servers", httpServerKnobs()},
+		{"crypto/tls: servers", tlsServerKnobs()},
+		{"net/rpc: servers", rpcServerKnobs()},
+	}
+}
+
+// against is the trial of a client against a server that misbehaves. make returns the call under test.
+func against(f fixtures.Fixture, make func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error) trial {
+	return func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+		ep := sockettest.Start(t, f, w.on)
+		return sockettest.Expect(t, ep, want, make(t, w, ep, limit))
+	}
+}
+
+// TestKnobs runs each row.
+func TestKnobs(t *testing.T) {
+	t.Parallel()
+	for _, s := range sections() {
+		for _, k := range s.knobs {
+			t.Run(s.title+" "+k.name, func(t *testing.T) {
+				t.Parallel()
+				t.Run("set", func(t *testing.T) { k.on(t, k.set) })
+				t.Run("not set", func(t *testing.T) { k.on(t, k.notSet) })
+			})
+		}
+	}
+}
+
+// on runs f beside all others, in virtual time if that can be.
+func (k knob) on(t *testing.T, f func(t *testing.T, w world)) {
+	t.Helper()
+	t.Parallel()
+	if k.kernel {
+		sockettest.NoLeaks(t)
+		f(t, kernel())
+		return
+	}
+	sockettest.Bubble(t, func(t *testing.T) {
+		sockettest.NoLeaks(t)
+		f(t, simulated(t))
+	})
+}
+
+func (k knob) set(t *testing.T, w world) {
+	t.Helper()
+	r := k.run(t, w, k.limit(), k.with)
+	if k.says != "" {
+		assert.ErrorContains(t, r.Err, k.says)
+	}
+}
+
+// notSet shows that it is the knob that does it: what happens without is another thing.
+func (k knob) notSet(t *testing.T, w world) {
+	t.Helper()
+	r := k.run(t, w, 0, k.without)
+	if err := k.with.Check(r); err == nil && w.real() {
+		t.Log("a machine that stalled made it as late as with the knob: that shows nothing")
+	} else {
+		require.Error(t, err, "without the knob it ends as with it: %s", k.with)
+	}
+}
+
+// limit is what the knob is set to.
+func (k knob) limit() time.Duration {
+	if k.kernel {
+		return limit
+	}
+	return knobLimit
+}
+
+// row writes the knob as a row of the table.
+func (k knob) row() string {
+	without := "no: " + k.plain(k.without)
+	if strings.HasPrefix(k.without.String(), sockettest.Blocked.String()) {
+		without = "yes"
+	}
+	if k.note != "" {
+		without += "; " + k.note
+	}
+	trip, ok := k.trip.(string)
+	if !ok {
+		trip = "`" + ep(k.trip) + "`"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", k.name, trip, k.plain(k.with), without)
+}
+
+// plain says what is wanted as prose does.
+func (k knob) plain(w sockettest.Want) string {
+	s := strings.TrimSuffix(w.String(), " exactly")
+	if k.says != "" {
+		s = strings.Replace(s, sockettest.Other.String(), fmt.Sprintf("error %q", k.says), 1)
+	}
+	return s
+}
+
+const knobsHead = `# Timeout knobs of the standard library
+
+What bounds which wait, which fixture shows it, and what happens without. Each row is a test, which runs with the knob and
+without: ` + "`go test -run Knobs`" + `. This file is written from the tests' own table by ` + "`go test -run Knobs -update`" + `.
+
+Knobs are set to 30 s and measured in virtual time, exactly; "after" was measured on the kernel's loopback. That a call
+waits for ever means that a day later it still did, by a bubble's clock.
+`
+
+// TestKnobsTable: docs/knobs.md says what the tests prove.
+func TestKnobsTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(knobsHead)
+	for _, s := range sections() {
+		fmt.Fprintf(&b, "\n## %s\n| knob | fixture that trips it | outcome | without it waits for ever? |\n|---|---|---|---|\n", s.title)
+		for _, k := range s.knobs {
+			b.WriteString(k.row())
+		}
+	}
+	file := filepath.Join("docs", "knobs.md")
+	if *update {
+		require.NoError(t, os.MkdirAll("docs", 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
+	}
+	got, err := os.ReadFile(file)
+	require.NoError(t, err, "run go test -run Knobs -update once, and read what it writes")
+	assert.Equal(t, b.String(), string(got), "out of date: run go test -run Knobs -update")
+}

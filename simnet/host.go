@@ -1,0 +1,215 @@
+package simnet
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"example.com/go-sockettest/network"
+)
+
+// A Host is a machine on a [Network]: it has a name, addresses of its own, and a loopback that nobody else reaches. It
+// implements [network.Stack]: a fixture that is started on it listens at its address, and what it dials comes from there.
+// Its methods may be called from any goroutine.
+type Host struct {
+	n          *Network
+	name       string
+	ip4, ip6   netip.Addr         // to the outside; zero without
+	bound      map[uint16][]*port // by port number
+	used       map[netip.AddrPort]int
+	last       uint16 // the ephemeral port that was given last
+	packets    map[netip.AddrPort]*PacketConn
+	lastPacket uint16
+}
+
+var _ network.Stack = (*Host)(nil)
+
+// localhost is the name by which each machine knows itself.
+const localhost = "localhost"
+
+func (n *Network) newHost(name string) *Host {
+	return &Host{n: n, name: name, bound: map[uint16][]*port{}, used: map[netip.AddrPort]int{},
+		packets: map[netip.AddrPort]*PacketConn{}, last: firstEphemeral - 1}
+}
+
+// Host returns the machine of that name, which is made by the first call; "localhost" is the Network itself. A new one has
+// the addresses given, one of IPv4 or of IPv6 or one of each, or else the next of 10.0.0.0/8 and of fd00::/8. Each host
+// reaches every other by address and by name. A name or address that is taken, or is none, is fatal to the test.
+func (n *Network) Host(name string, addrs ...string) *Host {
+	n.mu.Lock()
+	h, err := n.host(name, addrs)
+	n.mu.Unlock()
+	if err != nil {
+		n.fatal(err)
+	}
+	return h
+}
+
+func (n *Network) host(name string, addrs []string) (*Host, error) {
+	n.settle()
+	if h := n.hosts[name]; h != nil {
+		if len(addrs) > 0 {
+			return nil, fmt.Errorf("simnet: Host(%q, %q): it is there already; want no addresses, or another name", name, addrs)
+		}
+		return h, nil
+	}
+	if _, err := netip.ParseAddr(name); err == nil || !isName(name) {
+		return nil, fmt.Errorf("simnet: Host(%q): want a name of letters, digits, dots and hyphens, such as \"db\" or \"db.example\"", name)
+	}
+	h := n.newHost(name)
+	if err := n.address(h, addrs); err != nil {
+		return nil, fmt.Errorf("simnet: Host(%q, %q): %w", name, addrs, err)
+	}
+	n.add(h)
+	return h, nil
+}
+
+// settle gives the network's own machine its addresses, once there is somebody to reach it.
+func (n *Network) settle() {
+	if !n.here.ip4.IsValid() {
+		n.here.ip4, n.here.ip6 = n.nextAddrs()
+		n.add(n.here)
+	}
+}
+
+func (n *Network) add(h *Host) {
+	n.hosts[h.name] = h
+	for _, ip := range []netip.Addr{h.ip4, h.ip6} {
+		if ip.IsValid() {
+			n.addrs[ip] = h
+		}
+	}
+}
+
+// nextAddrs are 10.0.0.1 and fd00::1, and so on.
+func (n *Network) nextAddrs() (ip4, ip6 netip.Addr) {
+	if !n.lastIP4.IsValid() {
+		n.lastIP4, n.lastIP6 = netip.AddrFrom4([4]byte{10}), netip.MustParseAddr("fd00::")
+	}
+	for taken := true; taken; {
+		n.lastIP4, n.lastIP6 = n.lastIP4.Next(), n.lastIP6.Next()
+		taken = n.addrs[n.lastIP4] != nil || n.addrs[n.lastIP6] != nil
+	}
+	return n.lastIP4, n.lastIP6
+}
+
+// address gives a host its addresses.
+func (n *Network) address(h *Host, addrs []string) error {
+	if len(addrs) == 0 {
+		h.ip4, h.ip6 = n.nextAddrs()
+	}
+	for _, s := range addrs {
+		ip, err := netip.ParseAddr(s)
+		ip = ip.Unmap()
+		own := &h.ip4
+		if ip.Is6() {
+			own = &h.ip6
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("address is %q; want an IP literal, such as 10.1.2.3: %w", s, err)
+		case !ip.IsGlobalUnicast() || ip.Zone() != "":
+			return fmt.Errorf("address is %q; want one that other machines can reach, such as 10.1.2.3", s)
+		case n.addrs[ip] != nil:
+			return fmt.Errorf("address %s is that of host %q; choose another", s, n.addrs[ip].name)
+		case own.IsValid():
+			return fmt.Errorf("addresses %s and %s are of one family; want one of each at most", *own, ip)
+		}
+		*own = ip
+	}
+	return nil
+}
+
+func isName(s string) bool {
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// Addr returns the host's IPv4 address, or, if it has none, that of IPv6.
+func (h *Host) Addr() netip.Addr {
+	if h.ip4.IsValid() {
+		return h.ip4
+	}
+	return h.ip6
+}
+
+// Addr6 returns the host's IPv6 address; the zero Addr if it has none.
+func (h *Host) Addr6() netip.Addr { return h.ip6 }
+
+// String returns the name and the addresses.
+func (h *Host) String() string {
+	switch {
+	case !h.ip4.IsValid() && !h.ip6.IsValid():
+		return h.name
+	case !h.ip6.IsValid() || !h.ip4.IsValid():
+		return fmt.Sprintf("%s (%v)", h.name, h.Addr())
+	}
+	return fmt.Sprintf("%s (%v, %v)", h.name, h.ip4, h.ip6)
+}
+
+// Dial is DialContext without a context.
+func (h *Host) Dial(nw, address string) (net.Conn, error) {
+	return h.DialContext(context.Background(), nw, address)
+}
+
+// DialContext connects from this host as [Network.DialContext] does from the network's own.
+func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return h.dialPacket(ctx, nw, address)
+	}
+	c, err := h.dial(ctx, nw, address, false)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alive.set(c, defaultKeepAlive)
+	return c, nil
+}
+
+// Connect connects for a client that misbehaves; see [network.Stack].
+func (h *Host) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6, which have connections: %w", nw, net.UnknownNetworkError(nw))
+	}
+	c, err := h.dial(ctx, nw, address, o.SmallWindow)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// own is the host's address of the family of ip, from which it sends to ip; the zero Addr if it has none.
+func (h *Host) own(ip netip.Addr) netip.Addr {
+	switch {
+	case ip.IsLoopback() && ip.Is4():
+		return loopback4
+	case ip.IsLoopback():
+		return loopback6
+	case ip.Is4():
+		return h.ip4
+	}
+	return h.ip6
+}
+
+// has tells whether ip is one of the host's addresses.
+func (h *Host) has(ip netip.Addr) bool { return ip.IsLoopback() || ip == h.ip4 || ip == h.ip6 }
+
+// route finds the machine with an address, and the address to connect to it from. The caller holds mu.
+func (h *Host) route(ip netip.Addr) (to *Host, from netip.Addr) {
+	if from = h.own(ip); !from.IsValid() {
+		return nil, from
+	}
+	if h.has(ip) {
+		return h, from
+	}
+	return h.n.addrs[ip], from
+}
