@@ -32,7 +32,7 @@ func rpcKnobs() []knob {
 				defer client.Close()
 				return client.Call("Arith.Multiply", 6, new(int))
 			}))},
-		{name: "Client.Go's Done, and a timer", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
+		{name: "timer beside Client.Go", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "it ends the wait for one call, which is never forgotten", run: against(fixtures.Silent{}, rpcTimer)},
 	}
 }

@@ -55,10 +55,10 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"net", netKnobs()},
-		{"net/http, client", httpKnobs()},
-		{"crypto/tls, client", tlsKnobs()},
-		{"net/smtp", smtpKnobs()},
-		{"net/rpc", rpcKnobs()},
+		{"net/http: clients", httpKnobs()},
+		{"crypto/tls: clients", tlsKnobs()},
+		{"net/smtp: clients", smtpKnobs()},
+		{"net/rpc: clients", rpcKnobs()},
 		{"database/sql", sqlKnobs()},
 		{"net: listeners", listenerKnobs()},
 		{"net/http: servers", httpServerKnobs()},
