@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/go-sockettest/internal/eyeballs"
 	"example.com/go-sockettest/network"
 )
 
@@ -46,14 +47,30 @@ func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn,
 	if err != nil {
 		return nil, err
 	}
-	primary, fallback := byFamily(addrs)
-	serial := func(ctx context.Context, addrs []netip.AddrPort) (*Conn, error) {
-		return h.serial(ctx, nw, addrs, small)
+	first, second := byFamily(addrs)
+	if len(second) == 0 {
+		return h.serial(ctx, nw, first, small)
 	}
-	if len(fallback) == 0 {
-		return serial(ctx, primary)
+	to := func(addrs []netip.AddrPort) eyeballs.Dial {
+		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small) }
 	}
-	return race(ctx, primary, fallback, serial)
+	c, err := eyeballs.Race(ctx, to(first), to(second), eyeballs.Delay)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*Conn), nil
+}
+
+// byFamily splits addresses into those of the first one's family and the others.
+func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
+	for _, a := range addrs {
+		if a.Addr().Is4() == addrs[0].Addr().Is4() {
+			first = append(first, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	return first, others
 }
 
 // serial connects to one address after the other.
