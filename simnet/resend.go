@@ -98,10 +98,11 @@ func (c *Conn) progress() {
 	c.n.drop(&c.resend.event)
 }
 
-// arrived: what is in the air has, and is acknowledged; if it was sent again, that is progress.
+// arrived: what was just sent has, and its acknowledgement says so of all before it; if that is news, it is progress.
 func (c *Conn) arrived() {
-	if c.resend.resent {
-		c.resend.resent = false
+	r := &c.resend
+	if r.resent || r.unacked > 0 || r.finUnacked {
+		r.resent, r.unacked, r.finUnacked = false, 0, false
 		c.progress()
 	}
 }

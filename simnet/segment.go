@@ -147,7 +147,9 @@ func (c *Conn) landFIN(lost bool) {
 		p.sendRST()
 	default:
 		c.finSent = finArrived
-		if c.resend.finUnacked = c.deaf(); !c.deaf() {
+		if c.deaf() {
+			c.resend.finUnacked = true
+		} else {
 			c.arrived()
 		}
 		p.onFIN()

@@ -165,8 +165,10 @@ const (
 func (e *end) moving(i network.EndInfo, peer view) string {
 	p := e.peer
 	switch {
-	case dead(i), e.cut:
+	case dead(i):
 		return ""
+	case e.cut:
+		return e.movingCut(peer)
 	case i.State == "SYN-RECEIVED" || i.State == "SYN-SENT":
 		return "its handshake is not over"
 	case p.rst:
@@ -180,7 +182,7 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 	case peer.visible && dead(peer.EndInfo):
 		return "the other end is dead, and it is not"
 	case peer.visible && e.full && p.small:
-		if peer.Unread < enoughAtAll && !ended(peer.EndInfo) {
+		if peer.Unread+p.received < e.before+enoughAtAll && !ended(peer.EndInfo) {
 			return "of what it filled the buffers with nothing has arrived"
 		}
 	case peer.visible && e.full:
@@ -189,6 +191,19 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 		}
 	case peer.visible && !p.cut && e.sent != p.received+peer.Unread:
 		return fmt.Sprintf("of the %d bytes that it wrote, %d were read and %d are unread", e.sent, p.received, peer.Unread)
+	}
+	return ""
+}
+
+// movingCut is for an end that hears nothing: what it sends arrives all the same.
+func (e *end) movingCut(peer view) string {
+	p := e.peer
+	switch {
+	case !peer.visible || p.cut || dead(peer.EndInfo):
+	case e.sent != p.received+peer.Unread:
+		return fmt.Sprintf("of the %d bytes that it wrote in a partition, %d were read and %d are unread", e.sent, p.received, peer.Unread)
+	case e.fin && !ended(peer.EndInfo):
+		return "the FIN that it sent in a partition has not arrived"
 	}
 	return ""
 }

@@ -17,6 +17,8 @@ package conformance
 //   - on ::1, a Connect to a port that was closed: it may be another process's by then;
 //   - Fill on a connection that was partitioned, and the reverse, and a partition of one with a small window: its probes, and
 //     what they grow to, are a matter of time;
+//   - a second Write of an end that is partitioned, or its FIN: 200 ms after the first one, which is not acknowledged, nothing
+//     more is sent (RFC 5681, section 3.1: the window of congestion is one segment then);
 //   - a partition of both ends at once, and one beside a port that answers no SYN: what is sent again to an end that is gone is
 //     not answered there either;
 //   - Close in a partition in which the other end has sent something: whether that or the FIN comes first is a race;
@@ -76,6 +78,8 @@ func (r *run) uselessCut(e *end, s Step) string {
 		return "its partition is a matter of time"
 	case s.Op == Fill && (e.everCut || p.everCut):
 		return "it was partitioned"
+	case (s.Op == Write && s.N > 0 || s.Op == CloseWrite) && e.cut && e.unacked:
+		return "it may wait for an acknowledgement"
 	case s.Op == Close && e.cut && e.missing:
 		return "what comes first is a race"
 	}
