@@ -19,7 +19,7 @@ func tlsKnobs() []knob {
 		{name: "Dialer.NetDialer.Timeout", trip: fixtures.Silent{}, kernel: true, with: timedOut, without: still,
 			note: "it bounds connect and handshake together", run: against(fixtures.Silent{}, tlsByTimeout)},
 		{name: "ctx of Conn.HandshakeContext", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
-			run: against(fixtures.Silent{}, handshake)},
+			run: against(fixtures.Silent{}, tlsHandshake)},
 		{name: "Conn.SetDeadline", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "also SetReadDeadline, for Handshake and Read; after a Write has timed out, the connection is of no use any more",
 			run: against(fixtures.Silent{}, deadline(net.Conn.SetDeadline, func(c net.Conn) error {
@@ -41,7 +41,7 @@ func tlsByTimeout(_ *testing.T, _ world, ep *fixtures.Endpoint, limit time.Durat
 	return func(ctx context.Context) error { return closed(d.DialContext(ctx, "tcp", ep.Addr())) }
 }
 
-func handshake(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+func tlsHandshake(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 	c := tls.Client(dialled(t, w, ep), anyServer)
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
