@@ -29,7 +29,8 @@ func netKnobs() []knob {
 					d.Deadline = time.Now().Add(limit)
 				}
 			})},
-		{name: "ctx of Dialer.DialContext", trip: fixtures.BlackHole{}, with: hole, without: kernelGivesUp, note: sysctl, run: dialByContext},
+		{name: "ctx of Dialer.DialContext", trip: fixtures.BlackHole{}, with: hole, without: kernelGivesUp, note: sysctl,
+			run: against(fixtures.BlackHole{}, dialByContext)},
 		{name: "Dialer.FallbackDelay", trip: fixtures.Dual{IPv6: fixtures.BlackHole{}}, kernel: true, run: fallback,
 			with: sockettest.Accepted.After(time.Second), without: sockettest.Accepted.After(300 * time.Millisecond),
 			note: "IPv4 is tried after 300ms; negative never tries it beside IPv6"},
@@ -62,13 +63,13 @@ func dialKnob(set func(d *net.Dialer, limit time.Duration)) trial {
 	})
 }
 
-var dialByContext = against(fixtures.BlackHole{}, func(_ *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+func dialByContext(_ *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
 		defer cancel()
 		return closed(w.dial(ctx, "tcp", ep.Addr()))
 	}
-})
+}
 
 // within is ctx with a limit; 0 is none.
 func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
@@ -149,7 +150,7 @@ func setKeepAlive(ctx context.Context, w world, addr string, limit time.Duration
 }
 
 // deadline makes a call on a connection that has a deadline.
-func deadline(set func(net.Conn, time.Time) error, call func(net.Conn) error) func(*testing.T, world, *fixtures.Endpoint, time.Duration) func(context.Context) error {
+func deadline(set func(net.Conn, time.Time) error, call func(net.Conn) error) caller {
 	return func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 		c := dialled(t, w, ep)
 		return func(ctx context.Context) error {

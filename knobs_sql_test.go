@@ -102,7 +102,7 @@ func pooled(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) f
 }
 
 // idling waits until the pool closes a connection that nobody uses.
-func idling(set func(*sql.DB, time.Duration)) func(*testing.T, world, *fixtures.Endpoint, time.Duration) func(context.Context) error {
+func idling(set func(*sql.DB, time.Duration)) caller {
 	return func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 		db := openSQL(t, w, ep)
 		set(db, limit)

@@ -67,8 +67,11 @@ func sections() []section {
 	}
 }
 
-// against is the trial of a client against a server that misbehaves. make returns the call under test.
-func against(f fixtures.Fixture, make func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error) trial {
+// A caller makes the call under test, with the knob set to limit; 0 leaves it alone.
+type caller func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error
+
+// against is the trial of a client against a server that misbehaves.
+func against(f fixtures.Fixture, make caller) trial {
 	return func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
 		ep := sockettest.Start(t, f, w.on)
 		return sockettest.Expect(t, ep, want, make(t, w, ep, limit))
