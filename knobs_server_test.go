@@ -54,6 +54,8 @@ func httpServerKnobs() []knob {
 			run: hosted(stalledH2, func(s *http.Server, d time.Duration) { s.HTTP2.SendPingTimeout, s.HTTP2.PingTimeout = time.Second, d })},
 		{name: "Server.IdleTimeout", trip: hostile.StalledH2{}, with: sockettest.Dropped.At(knobLimit + time.Second), without: waits,
 			note: "it ends 1 s after the GOAWAY", run: hosted(stalledH2, func(s *http.Server, d time.Duration) { s.IdleTimeout = d })},
+		{name: "Server.WriteTimeout", trip: hostile.ClosedWindow{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
+			note: "the handler's write fails and its stream ends; the connection stays until IdleTimeout", run: closedWindow},
 		{name: "HTTP2Config.WriteByteTimeout", trip: hostile.NeverRead{}, with: sockettest.Canceled.At(2 * knobLimit), without: waits,
 			note: "the context of the request ends; if bytes were written meanwhile, the limit begins anew when it has passed", run: writeByteTimeout},
 	}
@@ -171,6 +173,26 @@ func untilDone(request context.Context) func(context.Context) error {
 			return nil
 		}
 	}
+}
+
+// closedWindow is judged by the handler's write.
+func closedWindow(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+	srv := webServer()
+	srv.WriteTimeout = limit
+	wrote := make(chan error, 1)
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write(make([]byte, 1<<20))
+		wrote <- err
+	})
+	a := sockettest.Start(t, hostile.ClosedWindow{Target: host(t, w, srv)}, w.on)
+	return sockettest.Expect(t, a, want, func(ctx context.Context) error {
+		select {
+		case err := <-wrote:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 }
 
 // wideH2 is a request by HTTP/2 of a client that has windows for all there is: preface, SETTINGS with the largest

@@ -64,6 +64,7 @@ var checks = []check{
 	{attack: slowHello, suffers: begins("\x16\x03\x01")}, // a TLS record of a handshake
 	{attack: stalledTLS, suffers: begins("\x16\x03\x01")},
 	{attack: stalledH2, suffers: usual.hears(1, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+	{attack: closedWindow, suffers: begins("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
 	{attack: neverPong, suffers: begins("GET / HTTP/1.1\r\n")},
 }
 
@@ -84,6 +85,8 @@ func slowHello(s string) hostile.Fixture { return hostile.SlowHello{Target: s} }
 func stalledTLS(s string) hostile.Fixture { return hostile.StalledTLS{Target: s} }
 
 func stalledH2(s string) hostile.Fixture { return hostile.StalledH2{Target: s} }
+
+func closedWindow(s string) hostile.Fixture { return hostile.ClosedWindow{Target: s} }
 
 func neverPong(s string) hostile.Fixture { return hostile.NeverPong{Target: s} }
 
