@@ -49,7 +49,8 @@ func TestClient(t *testing.T) {
 			Want: exam.AtOnce(sockettest.Reset).In("read")},
 		{Name: exam.WentSilent, Fixture: server{}, Knob: "none", Op: keepAlive(0), Want: exam.Never()},
 		{Name: exam.WentSilent + ", with a deadline", Fixture: server{}, Knob: deadline, Op: keepAlive(1),
-			Want: exam.AtLimit(sockettest.Closed)}, // the deadline ends the connection, and the call is told of nothing else
+			Limit: connecting,
+			Want:  exam.AtLimit(sockettest.Closed)}, // the deadline ends the connection, and the call is told of nothing else
 		{Name: exam.WentSilent + ", a channel is opened", Fixture: server{}, Knob: "the context of Client.DialContext", Op: tunnel,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 	})
