@@ -36,11 +36,11 @@ func TestClientByTCP(t *testing.T) {
 		{Name: exam.BlackHoled + ", with a Dialer", Fixture: fixtures.BlackHole{}, Op: exchangeByDialer,
 			Knob: "none: Client.Timeout and DialTimeout are not for it", Want: exam.Never(), KernelOnly: kernelOnly + "; TestTimeoutIsNotForTheDialWithADialer is the same in virtual time"},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: timeout, Op: exchange,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: timeout + ", not the context", Op: cancelled,
-			Limit: time.Second, Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: "answer cut short, then silent", Fixture: halfAnswer(script.Stall()), Knob: timeout, Op: exchange,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: "reset within the answer", Fixture: halfAnswer(script.Reset()), Knob: timeout, Op: exchange,
 			Want: exam.AtOnce(sockettest.Reset)},
 		{Name: "closed within the answer", Fixture: halfAnswer(script.Close()), Knob: timeout, Op: exchange,
@@ -48,9 +48,9 @@ func TestClientByTCP(t *testing.T) {
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{AfterRead: 2}, Knob: timeout, Op: exchange,
 			Want: exam.AtOnce(sockettest.Reset)},
 		{Name: "transfer unanswered", Fixture: fixtures.Silent{}, Knob: "Transfer.ReadTimeout (default 2s)", Op: transfer,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.WentSilent, Fixture: stream, Knob: timeout, Op: exchangeAgain,
-			Want: exam.AtLimit(sockettest.TimedOut).In("read")},
+			Want: exam.AtLimit(sockettest.TimedOut)},
 	})
 }
 
@@ -90,13 +90,16 @@ func exchangeByDialer(_ testing.TB, p exam.Place) func(context.Context) error {
 	}
 }
 
-// cancelled gives up before the answer: of the context the client knows the deadline only.
+// cancelled gives up when the question has come: of the context the client knows the deadline only.
 func cancelled(t testing.TB, p exam.Place) func(context.Context) error {
 	once := exchange(t, p)
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer time.AfterFunc(p.Limit/2, cancel).Stop()
+		go func() {
+			defer cancel()
+			_ = p.Await(ctx, fixtures.Received, 1)
+		}()
 		return once(ctx)
 	}
 }
