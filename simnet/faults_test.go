@@ -279,7 +279,7 @@ func TestLossLosesNothingForGood(t *testing.T) {
 			}
 			defer nw.Loss(0.2)()
 			c, s := pair(t, nw)
-			sent := bytes.Repeat([]byte("0123456789abcdef"), 20<<10)
+			sent := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				_, err := c.Write(sent)
