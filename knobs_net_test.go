@@ -2,7 +2,6 @@ package scenarios_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/sockettest"
 )
@@ -47,7 +47,7 @@ func netKnobs() []knob {
 		{name: "Conn.SetWriteDeadline", trip: fixtures.NeverRead{}, with: sockettest.TimedOut.At(knobLimit).In("write"), without: waits,
 			run: against(fixtures.NeverRead{}, deadline(net.Conn.SetWriteDeadline, writeMuch))},
 		{name: "UDPConn.SetReadDeadline", trip: udp.Silent{}, with: sockettest.TimedOut.At(knobLimit).In("read"), without: waits, run: datagram},
-		{name: "ctx of Resolver.LookupIP", trip: udp.Silent{}, with: sockettest.TimedOut.At(time.Second).In("resolve"), run: resolve,
+		{name: "ctx of Resolver.LookupIP", trip: dnsfault.Silent{}, with: sockettest.TimedOut.At(time.Second).In("resolve"), run: resolve,
 			without: sockettest.TimedOut.After(2 * time.Second).Before(10 * time.Minute).In("resolve"),
 			note:    "resolv.conf's timeout and attempts, for each of its servers"},
 	}
@@ -186,22 +186,11 @@ func readUntilDone(c net.Conn) func(context.Context) error {
 
 // resolve asks name servers that do not answer. The limit is a second, less than one attempt takes.
 func resolve(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ep := sockettest.StartUDP(t, udp.Silent{}, w.on)
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := w.dial(ctx, "udp", ep.Addr())
-		if err == nil {
-			context.AfterFunc(ctx, func() {
-				if errors.Is(ctx.Err(), context.Canceled) {
-					_ = c.Close() // the resolver itself leaves it, with a goroutine, until its attempt is over
-				}
-			})
-		}
-		return c, err
-	}}
+	ep := sockettest.Start(t, dnsfault.Silent{}, w.on)
 	return sockettest.Expect(t, ep, want, func(ctx context.Context) error {
 		ctx, cancel := within(ctx, min(limit, time.Second))
 		defer cancel()
-		_, err := r.LookupIP(ctx, "ip4", "db.example.")
+		_, err := ep.Resolver().LookupIP(ctx, "ip4", "db.example.")
 		return err
 	})
 }
