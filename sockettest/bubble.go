@@ -90,8 +90,9 @@ func (w watchdog) watch(bubble *atomic.Pointer[string], over <-chan struct{}) {
 		if own == nil {
 			continue
 		}
-		now, still := time.Now(), map[string]time.Time{}
-		for _, g := range holdingUp(*own, allStacks()) {
+		dump, now := everyStack.recent(w.patience / 5)
+		still := map[string]time.Time{}
+		for _, g := range holdingUp(*own, dump) {
 			first, seen := since[g]
 			if !seen {
 				first = now
@@ -147,12 +148,4 @@ func ownHeader() string {
 	b := make([]byte, 128)
 	header, _, _ := strings.Cut(string(b[:runtime.Stack(b, false)]), "\n")
 	return header
-}
-
-func allStacks() string {
-	for b := make([]byte, 1<<16); ; b = make([]byte, 2*len(b)) {
-		if n := runtime.Stack(b, true); n < len(b) {
-			return string(b[:n])
-		}
-	}
 }

@@ -20,7 +20,7 @@ func Context(ctx context.Context, limit time.Duration) (context.Context, context
 			case <-inner.Done():
 				return
 			case <-tick.C:
-				queueUp()
+				QueueUp()
 				tick.Reset(limit / ticks)
 			}
 		}

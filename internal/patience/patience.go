@@ -24,7 +24,7 @@ func Wait(wg *sync.WaitGroup, limit time.Duration) bool {
 		case <-done:
 			return true
 		case <-tick.C:
-			queueUp()
+			QueueUp()
 			tick.Reset(limit / ticks)
 		}
 	}
@@ -36,10 +36,10 @@ func Wait(wg *sync.WaitGroup, limit time.Duration) bool {
 	}
 }
 
-// queueUp lets all goroutines that could run do so first. A timer's goroutine is run before those that have queued for
+// QueueUp lets all goroutines that could run do so first. A timer's goroutine is run before those that have queued for
 // longer: with a thousand of them it could count its ticks before the one that it waits for has had a turn. A queue holds
 // 256, and of each 61 turns one goes to those that yield (runtime/proc.go), so this is more than one turn for each.
-func queueUp() {
+func QueueUp() {
 	for range 8 {
 		runtime.Gosched()
 	}
