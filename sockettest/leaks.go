@@ -50,8 +50,9 @@ var (
 // goroutine, so a neighbour's are never blamed.
 //
 // It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
-// label, nor do those that were started from elsewhere on the test's behalf; and a client on a unix socket is found where
-// the kernel shows who it is (Linux, sock_diag(7)). ignore names functions: a goroutine with
+// label, nor do those that were started from elsewhere on the test's behalf, or change their labels; one that waits for a
+// fixture ends when that is closed, before it looks; a connection that the fixture has not accepted is not known; and a
+// client on a unix socket is found where the kernel shows who it is (Linux, sock_diag(7)). ignore names functions: a goroutine with
 // one of them on its stack is not reported. From Go 1.27 on it says of a goroutine that it is blocked for ever, if nothing
 // is left that could wake it.
 //
