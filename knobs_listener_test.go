@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -87,9 +88,17 @@ func vanished(t *testing.T, w world, limit time.Duration, want sockettest.Want) 
 	}
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	a, c := accepted(t, w, ln, connectOnly)
-	t.Cleanup(a.Conns()[0].Partition())
-	return sockettest.Expect(t, a, want, readUntilDone(c))
+	t.Cleanup(func() { _ = ln.Close() })
+	a := sockettest.Start(t, connectOnly(ln.Addr().String()), w.on)
+	return sockettest.Expect(t, a, want, func(ctx context.Context) error { // the accept is part of it: from then on the kernel counts
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		t.Cleanup(a.Conns()[0].Partition())
+		return readUntilDone(c)(ctx)
+	})
 }
 
 // handshake is a server of package tls against a client that does not end it.
@@ -104,13 +113,13 @@ func withDeadline(ctx context.Context, c net.Conn, limit time.Duration) error {
 	if limit > 0 {
 		_ = c.SetDeadline(time.Now().Add(limit))
 	}
-	return tls.Server(c, serverTLS).HandshakeContext(ctx) // whose context ends with the test
+	return tls.Server(c, tlsfault.ServerConfig()).HandshakeContext(ctx) // whose context ends with the test
 }
 
 func withContext(ctx context.Context, c net.Conn, limit time.Duration) error {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
-	return tls.Server(c, serverTLS).HandshakeContext(ctx)
+	return tls.Server(c, tlsfault.ServerConfig()).HandshakeContext(ctx)
 }
 
 func serveRPC(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {

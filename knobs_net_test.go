@@ -116,12 +116,18 @@ func keepAlive(dial func(ctx context.Context, w world, addr string, limit time.D
 		if w.real() && testing.Short() {
 			t.Skip("takes up to 3 s; not with -short")
 		}
-		c, err := dial(t.Context(), w, ep.Addr(), limit)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = c.Close() })
-		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
-		t.Cleanup(ep.Conns()[0].Partition())
-		return readUntilDone(c)
+		return func(ctx context.Context) error { // the dial is part of it: from then on the kernel counts
+			c, err := dial(ctx, w, ep.Addr(), limit)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			if err := ep.Await(ctx, fixtures.Accepted, 1); err != nil {
+				return err
+			}
+			t.Cleanup(ep.Conns()[0].Partition())
+			return readUntilDone(c)(ctx)
+		}
 	})
 }
 

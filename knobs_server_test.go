@@ -2,14 +2,9 @@ package scenarios_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log"
-	"math/big"
 	"net/http"
 	"sync"
 	"testing"
@@ -19,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -35,9 +31,9 @@ func httpServerKnobs() []knob {
 			note: "ReadTimeout stands in for it", run: hosted(idles, func(s *http.Server, d time.Duration) { s.IdleTimeout = d })},
 		{name: "Server.ReadHeaderTimeout", trip: hostile.SlowHello{}, with: gone, without: waits,
 			note: "a TLS handshake has the least of it, ReadTimeout and WriteTimeout",
-			run:  hosted(slowHello, func(s *http.Server, d time.Duration) { s.TLSConfig, s.ReadHeaderTimeout = serverTLS, d })},
+			run:  hosted(slowHello, func(s *http.Server, d time.Duration) { s.TLSConfig, s.ReadHeaderTimeout = tlsfault.ServerConfig(), d })},
 		{name: "Server.WriteTimeout", trip: hostile.StalledTLS{}, with: gone, without: waits, note: "the same",
-			run: hosted(stalledTLS, func(s *http.Server, d time.Duration) { s.TLSConfig, s.WriteTimeout = serverTLS, d })},
+			run: hosted(stalledTLS, func(s *http.Server, d time.Duration) { s.TLSConfig, s.WriteTimeout = tlsfault.ServerConfig(), d })},
 		{name: "ResponseController.SetReadDeadline", trip: hostile.SlowBody{}, with: gone, without: waits,
 			run: hosted(slowBody, inHandler((*http.ResponseController).SetReadDeadline))},
 		{name: "ResponseController.SetWriteDeadline", trip: hostile.NeverRead{}, with: gone, without: waits,
@@ -210,17 +206,3 @@ func writeByteTimeout(t *testing.T, w world, limit time.Duration, want sockettes
 	a := sockettest.Start(t, hostile.NeverRead{Target: host(t, w, srv), Data: wideH2, Times: 1}, w.on)
 	return sockettest.Expect(t, a, want, untilDone(<-begun))
 }
-
-// serverTLS has a certificate that is valid in a bubble too, whose clock starts in 2000.
-var serverTLS = func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
-	b, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{b}, PrivateKey: key}}}
-}()
