@@ -36,8 +36,41 @@ func TestReferenceCountsWhatTheMachineHasLost(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := reference{at: at, most: most, timer: time.NewTimer(time.Hour), fired: tt.fired, ticks: tt.ticks, last: tt.last}
+			r := reference{at: at, next: at, most: most, timer: time.NewTimer(time.Hour), fired: tt.fired, ticks: tt.ticks, last: tt.last}
 			assert.Equal(t, tt.want, r.lost(tt.elapsed))
+		})
+	}
+}
+
+// What is lost before its time counts as well: an operation that waits twice loses it twice.
+func TestReferenceCountsWhatIsLostBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	const at, ms = 100 * time.Millisecond, time.Millisecond
+	for _, tt := range []struct {
+		name    string
+		fires   []time.Duration // when it does
+		elapsed time.Duration
+		want    time.Duration
+	}{
+		{"in time", []time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, at}, at + 1, 0},
+		{"a little late each time", []time.Duration{20*ms + 1, 40*ms + 2, 60*ms + 3, 80*ms + 4, at}, at + 1, 0},
+		{"late once", []time.Duration{70 * ms, 90 * ms, at}, at + 1, 50 * ms},
+		{"late twice", []time.Duration{30 * ms, 90 * ms, at}, at + 1, 50 * ms},
+		{"late beyond its time", []time.Duration{20 * ms, 130 * ms}, at + 30*ms, 90 * ms},
+		{"not fired by now", []time.Duration{20 * ms}, at + 30*ms, 90 * ms},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { // where it fires when it is told
+				r := reference{start: time.Now(), at: at, next: period, most: 50, timer: time.NewTimer(time.Hour)}
+				defer r.end()
+				for _, f := range tt.fires {
+					time.Sleep(f - time.Since(r.start))
+					r.fire()
+					r.timer.Reset(time.Hour)
+				}
+				assert.Equal(t, tt.want, r.lost(tt.elapsed))
+			})
 		})
 	}
 }

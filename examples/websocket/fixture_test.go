@@ -67,6 +67,9 @@ func serveHTTP(t testing.TB, ln net.Listener, srv *http.Server) {
 	t.Cleanup(func() {
 		_ = srv.Close()
 		wg.Wait()
+		if now := time.Now(); now == now.Round(0) { // no monotonic clock reading
+			time.Sleep(time.Second) // rules:allow in a bubble, which must not end before net/http's half-closed connections
+		}
 	})
 }
 
