@@ -212,6 +212,13 @@ func TestDrawsAreByKindAndSeed(t *testing.T) {
 	for i, d := range lost {
 		assert.Equal(t, alone[i], d)
 	}
+	late := 0
+	for _, d := range lost {
+		if d > way*8/10 {
+			late++
+		}
+	}
+	assert.Positive(t, late, "one draw does not decide both: what is lost is not what is late")
 	keys := func(m map[byte]time.Duration) []byte { return slices.Sorted(maps.Keys(m)) }
 	assert.Equal(t, keys(lost), keys(run(7, loss)))
 }
