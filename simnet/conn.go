@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/go-sockettest/internal/patience"
 	"example.com/go-sockettest/network"
 )
 
@@ -268,16 +269,4 @@ func (c *Conn) LocalAddr() net.Addr { return c.la }
 func (c *Conn) RemoteAddr() net.Addr { return c.ra }
 
 // SleepUntil waits; see [network.Conn].
-func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error { return patience.SleepUntil(ctx, t) }

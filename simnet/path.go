@@ -137,8 +137,8 @@ func (p *path) carry(n int, do func()) {
 	}
 }
 
-// patience is how long a datagram that is to be overtaken waits for one that does.
-const patience = 10 * time.Millisecond
+// reorderWait is how long a datagram that is to be overtaken waits for one that does.
+const reorderWait = 10 * time.Millisecond
 
 // send carries a datagram of n bytes. One that is reordered arrives right behind the next, or 10 ms late if none comes.
 func (p *path) send(n int, arrive func()) {
@@ -152,7 +152,7 @@ func (p *path) send(n int, arrive func()) {
 			e := &event{}
 			e.do = func() { p.aside = nil; arrive() }
 			p.aside = e
-			p.n.schedule(e, now().Add(patience))
+			p.n.schedule(e, now().Add(reorderWait))
 			return
 		}
 		arrive()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/internal/patience"
 )
 
 // sleepUntil waits by a timer of the kernel's on Go's poller. Go's own timers wait in whole milliseconds (epoll_wait), and so
@@ -17,12 +19,12 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 	}
 	f, err := kernelTimer(d)
 	if err != nil {
-		return sleepByTimer(ctx, t) // no descriptors left, say
+		return patience.SleepUntil(ctx, t) // no descriptors left, say
 	}
 	defer func() { _ = f.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
-	_, _ = f.Read(make([]byte, 8)) // until it expires
-	return sleepByTimer(ctx, t)    // nothing is left, unless ctx has ended, or the clocks were rounded
+	_, _ = f.Read(make([]byte, 8))     // until it expires
+	return patience.SleepUntil(ctx, t) // nothing is left, unless ctx has ended, or the clocks were rounded
 }
 
 func kernelTimer(d time.Duration) (*os.File, error) {

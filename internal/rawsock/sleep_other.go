@@ -5,6 +5,8 @@ package rawsock
 import (
 	"context"
 	"time"
+
+	"example.com/go-sockettest/internal/patience"
 )
 
-func sleepUntil(ctx context.Context, t time.Time) error { return sleepByTimer(ctx, t) }
+func sleepUntil(ctx context.Context, t time.Time) error { return patience.SleepUntil(ctx, t) }

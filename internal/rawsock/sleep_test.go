@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/internal/patience"
 )
 
 func TestSleepUntilIsNeverEarly(t *testing.T) {
@@ -40,7 +42,7 @@ func BenchmarkSchedule(b *testing.B) {
 		sleep func(context.Context, time.Time) error
 	}{
 		{"SleepUntil", sleepUntil},
-		{"time.Timer", sleepByTimer},
+		{"time.Timer", patience.SleepUntil},
 		{"time.Sleep", func(_ context.Context, t time.Time) error {
 			time.Sleep(time.Until(t)) // rules:allow it is what is measured
 			return nil

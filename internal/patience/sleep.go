@@ -1,12 +1,12 @@
-package rawsock
+package patience
 
 import (
 	"context"
 	"time"
 )
 
-// sleepByTimer waits by Go's own timer.
-func sleepByTimer(ctx context.Context, t time.Time) error {
+// SleepUntil waits until t, by Go's own timer, or until ctx is done: then it returns ctx's cause.
+func SleepUntil(ctx context.Context, t time.Time) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
