@@ -58,6 +58,7 @@ var checks = []check{
 	{attack: abort, suffers: isReset, by: "SO_LINGER 0"},
 	{attack: halfClose, suffers: answersAfterFIN},
 	{attack: flood, suffers: usual.hears(20, "")},
+	{attack: secured, suffers: speaksTLS, by: "crypto/tls"},
 	{attack: splitEverywhere, suffers: usual.hears(5, "hello")},
 	{attack: scripted, suffers: converses},
 	{attack: slowBody, suffers: usual.hearsSlowly},
@@ -95,6 +96,10 @@ func abort(s string) hostile.Fixture { return hostile.Abort{Target: s, Data: "he
 func halfClose(s string) hostile.Fixture { return hostile.HalfClose{Target: s, Data: "hello"} }
 
 func flood(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }
+
+func secured(s string) hostile.Fixture {
+	return hostile.Secured{Fixture: hostile.Slowloris{Target: s, Data: "hello"}}
+}
 
 func splitEverywhere(s string) hostile.Fixture {
 	return hostile.SplitEverywhere{Target: s, Data: "hello"}

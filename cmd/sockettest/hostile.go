@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
@@ -117,6 +119,19 @@ func answersAfterFIN(ctx context.Context, s siege) (string, error) {
 		}
 		return s.Await(ctx, fixtures.Received, 1)
 	})
+}
+
+// speaksTLS: the request comes once the handshake is done.
+func speaksTLS(ctx context.Context, s siege) (note string, err error) {
+	err = s.accepted(ctx, 1, func(c conn) error {
+		secure := tls.Server(c, tlsfault.ServerConfig())
+		if err := (conn{secure}).expect("hello"); err != nil {
+			return err
+		}
+		note = tls.VersionName(secure.ConnectionState().Version)
+		return nil
+	})
+	return note, err
 }
 
 // converses: the script wants a greeting before it says anything.
