@@ -118,6 +118,20 @@ func (c *conn) explain(what string, err error) error {
 // Peer tells what the kernel knows of the other end.
 func (c *conn) Peer() (network.PeerState, error) { return peer(c.TCPConn) }
 
+// PeerOf tells what is known of the other end of any connection, whoever made it; PeerUnknown where nothing is.
+func PeerOf(nc net.Conn) network.PeerState {
+	state := network.PeerUnknown
+	switch c := nc.(type) {
+	case interface {
+		Peer() (network.PeerState, error)
+	}:
+		state, _ = c.Peer()
+	case *net.TCPConn:
+		state, _ = peer(c)
+	}
+	return state
+}
+
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
 func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return awaitPeerEnd(c.TCPConn) }
 
