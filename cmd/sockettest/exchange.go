@@ -26,14 +26,24 @@ func exchange(ctx context.Context, ep *fixtures.Endpoint, f func(c conn) (string
 	return f(c)
 }
 
-// dialEcho connects to a server in this process.
-func dialEcho(context.Context, string, string) (net.Conn, error) {
-	near, far := net.Pipe()
+// dialEcho connects to a server that is there for one connection.
+func dialEcho(ctx context.Context, _, _ string) (net.Conn, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
 	go func() {
-		defer far.Close()
-		_, _ = io.Copy(far, far)
+		defer ln.Close()
+		if c, err := ln.Accept(); err == nil {
+			defer c.Close()
+			_, _ = io.Copy(c, c)
+		}
 	}()
-	return near, nil
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		_ = ln.Close()
+	}
+	return c, err
 }
 
 func (p pace) saysNothing(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
