@@ -38,7 +38,7 @@ func TestClientOverTLS(t *testing.T) {
 	exam.Run(t, client, []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(overTLS(dialTimeout))},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: ask(overTLS(dialTimeout))},
-		{Name: exam.SecuredSilent, Fixture: secured, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(overTLS(metadataTTL)), Lingers: lingers},
+		{Name: exam.SecuredSilent, Fixture: secured, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut).OnceSecured(), Op: ask(overTLS(metadataTTL)), Lingers: lingers},
 		{Name: exam.SecuredSilent + ", client", Fixture: secured, Knob: own, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(overTLS(whole)), Lingers: lingers},
 	})
 }

@@ -39,6 +39,7 @@ const (
 	bubbleLimit = 30 * time.Second       // the knob, in virtual time: as one would set it
 	ample       = time.Minute            // the knob, in real time, where it is not to play
 	settle      = 5 * time.Second        // what a client that is closed may take to end its connections
+	securing    = time.Second            // what a TLS handshake may take of a busy machine's time
 	prompt      = 5 * time.Second        // far from ample, and far from what a busy machine makes of "at once"
 )
 
