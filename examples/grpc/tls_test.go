@@ -2,8 +2,12 @@ package grpc_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -48,5 +52,26 @@ func checkTLS(options ...grpc.CallOption) op {
 			_, err := c.Check(ctx, nil, options...)
 			return coded(err)
 		}
+	}
+}
+
+// FINDINGS.md, grpc 8: what does not pass is tried again like what may, with the backoff, and also when nobody calls any more.
+func TestUntrustedCertificateIsTriedForEver(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]grpc.CallOption{"a call that fails": nil, "a call that waits": {grpc.WaitForReady(true)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			alone(t, tlsfault.Untrusted{}, 10*time.Minute, func(t *testing.T, p exam.Place) {
+				c := client(t, p, exactly(), grpc.WithTransportCredentials(credentials.NewTLS(tlsfault.ClientConfig())))
+				ctx, cancel := context.WithTimeout(t.Context(), p.Limit)
+				defer cancel()
+				_, err := c.Check(ctx, nil, options...)
+				assert.ErrorContains(t, err, "x509: certificate signed by unknown authority")
+				_, told := errors.AsType[*tls.CertificateVerificationError](err)
+				assert.False(t, told)
+				<-ctx.Done()
+				assert.Len(t, p.Conns(), 14)
+			})
+		})
 	}
 }
