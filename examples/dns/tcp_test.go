@@ -92,7 +92,11 @@ func exchangeByDialer(_ testing.TB, p exam.Place) func(context.Context) error {
 
 // cancelled gives up when the question has come: of the context the client knows the deadline only.
 func cancelled(t testing.TB, p exam.Place) func(context.Context) error {
-	once := exchange(t, p)
+	return whenReceived(p, exchange(t, p))
+}
+
+// whenReceived cancels op when the fixture has its first bytes.
+func whenReceived(p exam.Place, op func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -100,7 +104,7 @@ func cancelled(t testing.TB, p exam.Place) func(context.Context) error {
 			defer cancel()
 			_ = p.Await(ctx, fixtures.Received, 1)
 		}()
-		return once(ctx)
+		return op(ctx)
 	}
 }
 

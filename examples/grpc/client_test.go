@@ -60,13 +60,13 @@ func TestClient(t *testing.T) {
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: connecting, Op: check(),
 			Want: exam.AtLimit(sockettest.Err(unavailable))},
-		{Name: exam.BlackHoled + ", with a deadline", Fixture: fixtures.BlackHole{}, Knob: "the context", Op: within(checkPatiently),
+		{Name: exam.BlackHoled + ", with a deadline", Fixture: fixtures.BlackHole{}, Knob: "the context", Op: within(patiently(check())),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: connecting, Op: check(),
 			Want: exam.AtLimit(sockettest.Err(unavailable))},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: "none needed", Op: check(), Want: exam.AtOnce(sockettest.Err(unavailable))},
-		{Name: exam.WentSilent, Fixture: established, Knob: "none", Op: checkPatiently, Want: exam.Never()},
-		{Name: exam.WentSilent + ", with a deadline", Fixture: established, Knob: "the context", Op: within(checkPatiently),
+		{Name: exam.WentSilent, Fixture: established, Knob: "none", Op: patiently(check()), Want: exam.Never()},
+		{Name: exam.WentSilent + ", with a deadline", Fixture: established, Knob: "the context", Op: within(patiently(check())),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},
 		{Name: exam.WentSilent + ", with keep-alive", Fixture: established, Knob: alives, SimnetOnly: tenSeconds,
 			Op: checkAlive(10 * time.Second), Want: exam.AtLimit(sockettest.Err(unavailable)).Plus(10 * time.Second)},
@@ -110,10 +110,12 @@ func check(options ...grpc.CallOption) op {
 	}
 }
 
-// checkPatiently is one call of a client that takes a hundred limits for a connect.
-func checkPatiently(t testing.TB, p exam.Place) func(context.Context) error {
-	p.Limit *= 100
-	return check()(t, p)
+// patiently is a call of a client that takes a hundred limits for a connect.
+func patiently(do op) op {
+	return func(t testing.TB, p exam.Place) func(context.Context) error {
+		p.Limit *= 100
+		return do(t, p)
+	}
 }
 
 // within bounds a call by its context.

@@ -14,19 +14,21 @@ import (
 )
 
 // reconnect connects, is reset, and tries three times to connect again. It ends when the client gives up.
-func reconnect(t testing.TB, p exam.Place) func(context.Context) error {
-	return func(context.Context) error {
-		closed := make(chan struct{})
-		nc, err := nats.Connect("nats://"+p.Addr(), nats.SetCustomDialer(dialer{t.Context(), p, 0}), nats.MaxReconnects(3),
-			nats.ReconnectJitter(0, 0), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-		if err != nil {
-			return err
+func reconnect(more ...nats.Option) op {
+	return func(t testing.TB, p exam.Place) func(context.Context) error {
+		return func(context.Context) error {
+			closed := make(chan struct{})
+			nc, err := nats.Connect("nats://"+p.Addr(), append([]nats.Option{nats.SetCustomDialer(dialer{t.Context(), p, 0}), nats.MaxReconnects(3),
+				nats.ReconnectJitter(0, 0), nats.ClosedHandler(func(*nats.Conn) { close(closed) })}, more...)...)
+			if err != nil {
+				return err
+			}
+			if err := p.Conns()[0].Reset(); err != nil {
+				return err
+			}
+			<-closed
+			return nc.LastError()
 		}
-		if err := p.Conns()[0].Reset(); err != nil {
-			return err
-		}
-		<-closed
-		return nc.LastError()
 	}
 }
 
@@ -34,7 +36,7 @@ func reconnect(t testing.TB, p exam.Place) func(context.Context) error {
 func TestReconnectLeavesConnectionsOpen(t *testing.T) {
 	exam.Run(t, client, []exam.Case{
 		{Name: "reconnect, then silent", Fixture: fixtures.Sequence{silent, fixtures.Silent{}}, Knob: "nats.Timeout (default 2s), nats.ReconnectWait (default 2s)",
-			Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)).Plus(3 * 4 * time.Second), Op: reconnect,
+			Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)).Plus(3 * 4 * time.Second), Op: reconnect(),
 			Leak: "leak: 2 connections left behind", SimnetOnly: "on the kernel the garbage collector closes them, sooner or later"},
 	})
 }

@@ -21,9 +21,9 @@ var client = exam.Client{Name: "nats.go", Module: "github.com/nats-io/nats.go"}
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
-// handshake is all that a server without accounts must say.
+// handshake is all that a server without accounts must say. TLS it must offer also where it is spoken already.
 var handshake = script.Script{
-	script.Send("INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"proto\":1,\"max_payload\":1048576}\r\n"),
+	script.Send("INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"proto\":1,\"max_payload\":1048576,\"tls_available\":true}\r\n"),
 	script.ReadUntil("PING\r\n"), // it follows CONNECT
 	script.Send("PONG\r\n"),
 }
@@ -66,14 +66,18 @@ func options(t testing.TB, p exam.Place, more ...nats.Option) []nats.Option {
 	return append(o, more...)
 }
 
+type op = func(testing.TB, exam.Place) func(context.Context) error
+
 // connect connects, within nats.Timeout.
-func connect(t testing.TB, p exam.Place) func(context.Context) error {
-	return func(context.Context) error {
-		nc, err := nats.Connect("nats://"+p.Addr(), options(t, p)...)
-		if err == nil {
-			nc.Close()
+func connect(more ...nats.Option) op {
+	return func(t testing.TB, p exam.Place) func(context.Context) error {
+		return func(context.Context) error {
+			nc, err := nats.Connect("nats://"+p.Addr(), options(t, p, more...)...)
+			if err == nil {
+				nc.Close()
+			}
+			return err
 		}
-		return err
 	}
 }
 
@@ -99,13 +103,15 @@ func open(t testing.TB, p exam.Place, more ...nats.Option) *nats.Conn {
 }
 
 // request asks, with a context.
-func request(t testing.TB, p exam.Place) func(context.Context) error {
-	nc := open(t, p)
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, p.Limit)
-		defer cancel()
-		_, err := nc.RequestWithContext(ctx, "subject", nil)
-		return err
+func request(more ...nats.Option) op {
+	return func(t testing.TB, p exam.Place) func(context.Context) error {
+		nc := open(t, p, more...)
+		return func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, p.Limit)
+			defer cancel()
+			_, err := nc.RequestWithContext(ctx, "subject", nil)
+			return err
+		}
 	}
 }
 
@@ -116,13 +122,15 @@ func flushTimeout(t testing.TB, p exam.Place) func(context.Context) error {
 }
 
 // next waits for a message, without a limit.
-func next(t testing.TB, p exam.Place) func(context.Context) error {
-	nc := open(t, p)
-	sub, err := nc.SubscribeSync("subject")
-	require.NoError(t, err)
-	return func(ctx context.Context) error {
-		_, err := sub.NextMsgWithContext(ctx)
-		return err
+func next(more ...nats.Option) op {
+	return func(t testing.TB, p exam.Place) func(context.Context) error {
+		nc := open(t, p, more...)
+		sub, err := nc.SubscribeSync("subject")
+		require.NoError(t, err)
+		return func(ctx context.Context) error {
+			_, err := sub.NextMsgWithContext(ctx)
+			return err
+		}
 	}
 }
 
@@ -146,14 +154,14 @@ func TestNATS(t *testing.T) {
 		timers = "it takes its timer from a pool of the whole process, and a timer of one bubble must not be reset in another"
 	)
 	exam.Run(t, client, []exam.Case{
-		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)), Op: connect},
-		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: connect},
-		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
-		{Name: exam.ResetMidway, Fixture: reset, Knob: limit, Want: exam.AtOnce(sockettest.Reset).In("read"), Op: connect},
-		{Name: exam.WentSilent, Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: request},
+		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)), Op: connect()},
+		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: connect()},
+		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut), Op: connect()},
+		{Name: exam.ResetMidway, Fixture: reset, Knob: limit, Want: exam.AtOnce(sockettest.Reset).In("read"), Op: connect()},
+		{Name: exam.WentSilent, Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: request()},
 		{Name: exam.WentSilent + ", flush", Fixture: silent, Knob: flush, Want: exam.AtLimit(sockettest.Err(nats.ErrTimeout)), Op: flushTimeout, KernelOnly: timers},
 		{Name: exam.WentSilent + ", idle", Fixture: silent, Knob: pings, Want: exam.AtLimit(sockettest.Err(nats.ErrStaleConnection)).Times(3), Op: idle},
-		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: next},
+		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: next()},
 		{Name: exam.BlackHoled + ", custom dialer", Fixture: fixtures.BlackHole{}, Knob: "none: nats.Timeout is not for it", Want: exam.Never().Times(3), Op: connectWithDialer},
 	})
 }

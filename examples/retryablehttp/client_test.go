@@ -100,7 +100,11 @@ func getAgain(t testing.TB, p exam.Place) func(context.Context) error {
 }
 
 func fetch(ctx context.Context, c *retryablehttp.Client, p exam.Place) error {
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addr(), nil)
+	return fetchURL(ctx, c, "http://"+p.Addr())
+}
+
+func fetchURL(ctx context.Context, c *retryablehttp.Client, url string) error {
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}

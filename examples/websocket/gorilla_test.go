@@ -69,7 +69,11 @@ func gorillaNetDial(t testing.TB, p exam.Place) func(context.Context) error {
 
 // gorillaCancelled gives up in the midst of the handshake, which looks at the context's deadline only.
 func gorillaCancelled(t testing.TB, p exam.Place) func(context.Context) error {
-	dial := gorillaDial(t, p)
+	return whenReceived(p, gorillaDial(t, p))
+}
+
+// whenReceived cancels op when the fixture has its first bytes.
+func whenReceived(p exam.Place, op func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -77,7 +81,7 @@ func gorillaCancelled(t testing.TB, p exam.Place) func(context.Context) error {
 			defer cancel()
 			_ = p.Await(ctx, fixtures.Received, 1)
 		}()
-		return dial(ctx)
+		return op(ctx)
 	}
 }
 
@@ -92,8 +96,12 @@ func gorillaConn(t testing.TB, p exam.Place) *websocket.Conn {
 
 // gorillaRead waits for a message, with a deadline of so many limits; 0 means none.
 func gorillaRead(limits int) func(testing.TB, exam.Place) func(context.Context) error {
+	return gorillaReadFrom(gorillaConn, limits)
+}
+
+func gorillaReadFrom(open func(testing.TB, exam.Place) *websocket.Conn, limits int) func(testing.TB, exam.Place) func(context.Context) error {
 	return func(t testing.TB, p exam.Place) func(context.Context) error {
-		c := gorillaConn(t, p)
+		c := open(t, p)
 		return func(context.Context) error {
 			if limits > 0 {
 				_ = c.SetReadDeadline(time.Now().Add(time.Duration(limits) * p.Limit))

@@ -27,11 +27,19 @@ const (
 	WentSilent  = "established, then silent"
 )
 
+// The situations of a client that speaks TLS from the first byte. Before TLS and after it, it is in those above.
+const (
+	Stalled       = "TLS handshake stalled" // once the server has begun its part
+	Untrusted     = "TLS certificate not trusted"
+	SecuredSilent = "TLS established, then silent"
+)
+
 const (
 	kernelLimit = 300 * time.Millisecond // the knob, in real time: a client that takes it twice is later than the slack allows
 	bubbleLimit = 30 * time.Second       // the knob, in virtual time: as one would set it
 	ample       = time.Minute            // the knob, in real time, where it is not to play
 	settle      = 5 * time.Second        // what a client that is closed may take to end its connections
+	securing    = time.Second            // what a TLS handshake may take of a busy machine's time
 	prompt      = 5 * time.Second        // far from ample, and far from what a busy machine makes of "at once"
 )
 

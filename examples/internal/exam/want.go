@@ -22,6 +22,7 @@ type Want struct {
 	fixed  time.Duration // and so much more, whatever the limit
 	never  bool
 	phase  string
+	later  bool // the limit begins when TLS is established
 }
 
 // AtOnce wants the ending without the knob's having any part in it: in virtual time at 0 s exactly, on the kernel long
@@ -47,6 +48,13 @@ func (w Want) Plus(d time.Duration) Want {
 	return w
 }
 
+// OnceSecured tells that the limit begins when TLS is established, which the call does as well: on the kernel it may take that
+// much longer.
+func (w Want) OnceSecured() Want {
+	w.later = true
+	return w
+}
+
 // In wants it in that phase; see [sockettest.Want.In].
 func (w Want) In(phase string) Want {
 	w.phase = phase
@@ -64,6 +72,8 @@ func (w Want) in(p Place) sockettest.Want {
 		want = w.end.At(d)
 	case w.limits != 1 || w.fixed > 0: // timers one after the other: what a machine that stalls takes from each adds up
 		want = w.end.After(d).Before(d + prompt)
+	case w.later:
+		want = w.end.After(d).Before(d + securing)
 	default:
 		want = w.end.After(d)
 	}
