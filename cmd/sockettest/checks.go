@@ -16,7 +16,7 @@ var usual = pace{quiet: 50 * time.Millisecond, delay: 100 * time.Millisecond}
 // tcp is for what unix sockets do not know: RST.
 var tcp = []string{"tcp4", "tcp6"}
 
-// checks are all fixtures, in the order of README.md.
+// checks are all fixtures, in the order of docs/fixtures.md.
 var checks = []check{
 	{fixture: fixtures.Refused{}, holds: refuses},
 	{fixture: fixtures.BoundOnly{}, holds: answersAsPlatform},
