@@ -129,6 +129,36 @@ func TestDeadlinesHoldBesideTheLimit(t *testing.T) {
 	}
 }
 
+// Without a limit nothing is touched: the connection and the listener keep the deadline that they have.
+func TestNoLimitKeepsTheDeadlineBelow(t *testing.T) {
+	t.Parallel()
+	below, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer below.Close()
+	nc, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", below.Addr().String())
+	require.NoError(t, err)
+	c, err := client.New(nc)
+	require.NoError(t, err)
+	defer c.Close()
+	peer, err := below.Accept()
+	require.NoError(t, err)
+	defer peer.Close()
+	ln, err := client.NewListener(below)
+	require.NoError(t, err)
+
+	soon := time.Now().Add(limit)
+	require.NoError(t, nc.SetDeadline(soon))
+	require.NoError(t, below.(*net.TCPListener).SetDeadline(soon))
+	timesOut(t, 0, func() error { _, err := c.Read(make([]byte, 1)); return err })
+	timesOut(t, 0, func() error { _, err := c.Write(make([]byte, 64<<20)); return err })
+	timesOut(t, 0, func() error { _, err := ln.Accept(); return err })
+
+	require.NoError(t, c.SetTimeout(limit)) // a limit replaces it
+	require.NoError(t, ln.SetTimeout(limit))
+	timesOut(t, limit, func() error { _, err := c.Read(make([]byte, 1)); return err })
+	timesOut(t, limit, func() error { _, err := ln.Accept(); return err })
+}
+
 // A deadline that is moved while a call waits ends that call, as package net promises.
 func TestDeadlineEndsACallThatWaits(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,9 @@ type Conn struct {
 	read, write limit
 }
 
-// New bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout] changes it. A nil c is an error.
+// New bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout] changes it. Without a timeout, a
+// deadline that c has already stays in force. With one, each call replaces it, since a connection does not say what deadline
+// it has: set it on the Conn. A nil c is an error.
 func New(c net.Conn) (*Conn, error) {
 	if c == nil {
 		return nil, errors.New("client.New: c is nil; want a connection")
