@@ -76,8 +76,8 @@ func explainBind(addr *net.TCPAddr, err error) error {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("no port of %s is free; close what holds them, or wait a minute for connections that were closed (TIME_WAIT): %w",
 			addr.IP, err)
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
+	case noDescriptors(err):
+		return outOfDescriptors(err)
 	case addr.IP.To4() == nil && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)):
 		return fmt.Errorf("linux: no IPv6 loopback on this host (%w): %w", err, errors.ErrUnsupported)
 	}

@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -105,10 +106,7 @@ func (c *conn) Close() error {
 func (c *conn) Reset() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.SetLinger(0); err != nil {
-		return err
-	}
-	return c.TCPConn.Close()
+	return errors.Join(c.SetLinger(0), c.TCPConn.Close())
 }
 
 func (c *conn) explain(what string, err error) error {

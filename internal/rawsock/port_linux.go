@@ -1,6 +1,8 @@
 package rawsock
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -79,15 +81,23 @@ func (p *port) enter(s network.State) error {
 	p.wake()
 	p.taking.Lock() // none is inside accept(2) now, and none can get there before mu is free
 	defer p.taking.Unlock()
+	listened := p.listening
 	err := p.answer(s)
 	if err == nil {
 		p.state = s
+	} else if !listened {
+		err = errors.Join(err, p.control(p.refuse)) // nothing is left listening that did not listen before
 	}
 	return err
 }
 
 // answer makes the system calls for s. The caller holds mu.
 func (p *port) answer(s network.State) error {
+	if s.Answer == network.Listen {
+		if err := p.poll(); err != nil { // first: it is what fails without descriptors
+			return err
+		}
+	}
 	return p.control(func(fd int) error {
 		switch s.Answer {
 		case network.Listen:
@@ -146,32 +156,52 @@ func (p *port) listen(fd, limit int) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// poll hands the socket over to package net, and so to Go's poller, the first time.
+func (p *port) poll() error {
 	if p.ln != nil {
 		return nil
 	}
-	return p.poll(fd)
-}
-
-// poll hands the socket over to package net, and so to Go's poller. A file that is made of a blocking descriptor is kept
-// off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the socket non-blocking
-// again and registers that.
-func (p *port) poll(fd int) error {
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	// A duplicate, so that a failure leaves us what we had.
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	f := os.NewFile(uintptr(dup), p.addr.String())
-	ln, err := net.FileListener(f)
-	_ = f.Close()
+	ln, err := handOver(p.fd, p.addr.String())
 	if err != nil {
 		return err
 	}
 	p.fd, p.ln = -1, ln.(*net.TCPListener)
-	return os.NewSyscallError("close", unix.Close(fd))
+	return nil
+}
+
+// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that is made of a blocking
+// descriptor is kept off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the
+// socket non-blocking again and registers that.
+func handOver(fd int, name string) (net.Listener, error) {
+	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the latest.
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, outOfDescriptors(os.NewSyscallError("fcntl", err))
+	}
+	if err := unix.SetNonblock(dup, false); err != nil {
+		_ = unix.Close(dup)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(dup), name)
+	ln, err := net.FileListener(f)
+	_ = f.Close()
+	if err != nil {
+		_ = unix.SetNonblock(fd, true) // which fd shares with its duplicates
+		return nil, outOfDescriptors(err)
+	}
+	_ = unix.Close(fd)
+	return ln, nil
+}
+
+// outOfDescriptors adds the remedy, if that is what err is about.
+func outOfDescriptors(err error) error {
+	if !noDescriptors(err) {
+		return err
+	}
+	return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 }
 
 // startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of an earlier time

@@ -3,6 +3,7 @@ package rawsock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -19,11 +20,13 @@ import (
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 // A unixPort is one socket for its whole life. What a connect meets is decided by the file at the path: the socket's own,
-// a stale one, or none. Each change is one rename(2), so there is no instant without the old answer or the new.
+// a stale one, or none. Each change is one rename(2), so there is no instant without the old answer or the new. What
+// others have put at the path, such as a server of theirs while there was none of ours, is neither replaced nor removed.
 type unixPort struct {
 	addr *net.UnixAddr
-	dir  string // to be removed with Close, if it is ours
-	live string // where the socket's own file is while it is not at the path
+	dir  string      // to be removed with Close, if it is ours
+	here os.FileInfo // our file at the path; nil if there is none
+	live string      // where the socket's own file is while it is not at the path; empty while it is
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -32,7 +35,6 @@ type unixPort struct {
 	ln      *net.UnixListener // the same socket, from when it first listened
 	queue   queue             // who waits in the accept queue; only for Hold
 	state   network.State
-	away    bool // the socket's own file is at live
 	gen     int
 	closed  bool
 }
@@ -49,7 +51,6 @@ func bindUnix(path string) (network.Port, error) {
 		p.dir, path = dir, filepath.Join(dir, "s")
 	}
 	p.addr = &net.UnixAddr{Name: path, Net: "unix"}
-	p.live = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".live")
 	if err := p.bind(path); err != nil {
 		p.removeDir()
 		return nil, err
@@ -65,11 +66,8 @@ func (p *unixPort) bind(path string) error {
 		return fmt.Errorf("path is %q, which is in the abstract namespace; want a path in the file system", path)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if noDescriptors(err) {
-		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
-	}
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return outOfDescriptors(os.NewSyscallError("socket", err))
 	}
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		_ = unix.Close(fd)
@@ -79,6 +77,10 @@ func (p *unixPort) bind(path string) error {
 		return fmt.Errorf("bind unix %s: %w", path, err)
 	}
 	p.fd = fd
+	if p.here, err = os.Lstat(path); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
 	return nil
 }
 
@@ -155,54 +157,105 @@ func (p *unixPort) listen(limit int) error {
 	if err != nil {
 		return err
 	}
-	if err := p.control(func(fd int) error { return listen(fd, ask) }); err != nil {
-		return err
-	}
 	if p.ln == nil {
 		if err := p.poll(); err != nil {
 			return err
 		}
 	}
-	if !p.away {
-		return nil
-	}
-	if err := os.Rename(p.live, p.addr.Name); err != nil {
+	if err := p.control(func(fd int) error { return listen(fd, ask) }); err != nil {
 		return err
 	}
-	p.away = false
+	if p.live == "" {
+		return nil
+	}
+	if err := p.place(p.live); err != nil {
+		return err
+	}
+	p.live = ""
 	return nil
 }
 
 // poll hands the socket over to package net.
 func (p *unixPort) poll() error {
-	f := os.NewFile(uintptr(p.fd), p.addr.Name)
-	ln, err := net.FileListener(f) // has a duplicate
+	ln, err := handOver(p.fd, p.addr.Name)
 	if err != nil {
 		return err
 	}
 	p.fd, p.ln = -1, ln.(*net.UnixListener)
 	p.ln.SetUnlinkOnClose(false)
-	return f.Close()
+	return nil
 }
 
 // refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never listened is as good.
 func (p *unixPort) refuse() error {
-	if p.ln == nil && !p.away {
+	if p.ln == nil && p.live == "" {
 		return nil
 	}
 	stale, err := p.staleFile()
 	if err != nil {
 		return err
 	}
-	if err := p.stash(); err != nil {
-		_ = os.Remove(stale)
-		return err
+	err = p.stash()
+	if err == nil {
+		err = p.place(stale)
 	}
-	if err := os.Rename(stale, p.addr.Name); err != nil {
+	if err != nil {
+		_ = os.Remove(stale)
 		return err
 	}
 	p.abortQueued()
 	return nil
+}
+
+// place gives a file of ours the path, instead of the one of ours that is there now.
+func (p *unixPort) place(file string) error {
+	path := p.addr.Name
+	if p.here == nil {
+		err := os.Link(file, path) // which replaces nothing
+		if err == nil {
+			_ = os.Remove(file)
+			p.here, err = os.Lstat(path)
+			return err
+		}
+		if !isStale(path) {
+			return p.explainTaken(err)
+		}
+	} else if !isFile(path, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
+	err := os.Rename(file, path)
+	if err == nil {
+		p.here, err = os.Lstat(path)
+	}
+	return err
+}
+
+// isStale reports whether at path there is a socket that nobody listens on. Servers that come up remove those.
+func isStale(path string) bool {
+	there, err := os.Lstat(path)
+	if err != nil || there.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
+}
+
+func (p *unixPort) explainTaken(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is somebody else's now; remove it first: %w", p.addr.Name, err)
+	}
+	return err
+}
+
+// isFile reports whether that very file is at path. Its time counts too, since the number of a file that is gone is used
+// again.
+func isFile(path string, file os.FileInfo) bool {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(there, file) && there.ModTime().Equal(file.ModTime())
 }
 
 // staleFile makes one beside the path. It is bound by a short name of the directory, so that it fits whatever the path.
@@ -218,36 +271,50 @@ func (p *unixPort) staleFile() (string, error) {
 		return "", os.NewSyscallError("socket", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	name := fmt.Sprintf(".stale-%08x", rand.Uint32())
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name)}); err != nil {
+	stale := p.beside("stale")
+	short := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), filepath.Base(stale))
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err != nil {
 		return "", os.NewSyscallError("bind", err)
 	}
-	return filepath.Join(dir, name), nil
+	return stale, nil
 }
 
 // stash gives the socket's own file a second name, under which it comes back.
 func (p *unixPort) stash() error {
-	if p.away {
+	if p.live != "" {
 		return nil
 	}
-	if err := os.Link(p.addr.Name, p.live); err != nil {
+	if !isFile(p.addr.Name, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
+	live := p.beside("live")
+	if err := os.Link(p.addr.Name, live); err != nil {
 		return err
 	}
-	p.away = true
+	p.live = live
 	return nil
+}
+
+// beside is a fresh name in the path's directory.
+func (p *unixPort) beside(what string) string {
+	return filepath.Join(filepath.Dir(p.addr.Name), fmt.Sprintf(".%s-%08x", what, rand.Uint32()))
 }
 
 // remove leaves no file at the path.
 func (p *unixPort) remove() error {
-	if p.state.Answer == network.Absent {
+	if p.here == nil {
 		return nil
 	}
 	if err := p.stash(); err != nil {
 		return err
 	}
+	if !isFile(p.addr.Name, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
 	if err := os.Remove(p.addr.Name); err != nil {
 		return err
 	}
+	p.here = nil
 	p.abortQueued()
 	return nil
 }

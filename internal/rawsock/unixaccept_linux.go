@@ -98,8 +98,17 @@ func (p *unixPort) Close() error {
 		err = os.NewSyscallError("close", unix.Close(p.fd))
 	}
 	p.queue.close()
-	for _, name := range []string{p.addr.Name, p.live} {
-		if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+	return errors.Join(err, p.removeFiles())
+}
+
+// removeFiles removes what is ours, and the directory if nothing else is in it.
+func (p *unixPort) removeFiles() error {
+	var err error
+	if p.here != nil && isFile(p.addr.Name, p.here) {
+		err = os.Remove(p.addr.Name)
+	}
+	if p.live != "" {
+		if rerr := os.Remove(p.live); !errors.Is(rerr, os.ErrNotExist) {
 			err = errors.Join(err, rerr)
 		}
 	}
@@ -109,6 +118,6 @@ func (p *unixPort) Close() error {
 
 func (p *unixPort) removeDir() {
 	if p.dir != "" {
-		_ = os.RemoveAll(p.dir)
+		_ = os.Remove(p.dir)
 	}
 }
