@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/sockettest"
 )
@@ -94,7 +94,7 @@ func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = earlier.Close() })
 
-		client.SetDefaultTimeout(t, limit)
+		calltimeout.SetDefaultTimeout(t, limit)
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
@@ -134,7 +134,7 @@ func TestScenarioSlowServer(t *testing.T) {
 }
 
 // connect opens a socket with the limit on each call, closed with the test.
-func connect(t *testing.T, w world, ep *fixtures.Endpoint) *client.Conn {
+func connect(t *testing.T, w world, ep *fixtures.Endpoint) *calltimeout.Conn {
 	t.Helper()
 	c, err := w.dialer(ample).Dial("tcp", ep.Addr())
 	require.NoError(t, err)
@@ -143,12 +143,12 @@ func connect(t *testing.T, w world, ep *fixtures.Endpoint) *client.Conn {
 	return c
 }
 
-func listen(t *testing.T, w world) *client.Listener {
+func listen(t *testing.T, w world) *calltimeout.Listener {
 	t.Helper()
 	below, err := w.listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = below.Close() })
-	ln, err := client.NewListener(below)
+	ln, err := calltimeout.NewListener(below)
 	require.NoError(t, err)
 	return ln
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/sockettest"
 )
@@ -34,7 +34,7 @@ const (
 var families = []string{"tcp4", "tcp6"}
 
 // dialing connects, passes a byte each way and closes.
-func dialing(d client.Dialer, addr string) func(context.Context) error {
+func dialing(d calltimeout.Dialer, addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, err := d.DialContext(ctx, "tcp", addr)
 		if err != nil {
@@ -163,10 +163,10 @@ func TestScenario2SetTimeout(t *testing.T) {
 // TestScenario3SetDefaultTimeout: so does every new socket, once the default is set.
 func TestScenario3SetDefaultTimeout(t *testing.T) {
 	eachServer(t, func(t *testing.T, w world, s server, ep *fixtures.Endpoint) {
-		client.SetDefaultTimeout(t, s.limit)
+		calltimeout.SetDefaultTimeout(t, s.limit)
 		show(t, w, "3: setdefaulttimeout, then connect", ep, s.limited, dialing(w.dialer(0), ep.Addr()))
 	})
-	assert.Zero(t, client.DefaultTimeout(), "it ends with the test that set it")
+	assert.Zero(t, calltimeout.DefaultTimeout(), "it ends with the test that set it")
 }
 
 // TestScenarioAsInTheTutorial keeps its 3 s.

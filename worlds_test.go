@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -44,8 +44,8 @@ func simulated(t *testing.T) world {
 func (w world) real() bool { return w.stack == "kernel" }
 
 // dialer is the client under test.
-func (w world) dialer(timeout time.Duration) client.Dialer {
-	return client.Dialer{Timeout: timeout, Connect: w.connect}
+func (w world) dialer(timeout time.Duration) calltimeout.Dialer {
+	return calltimeout.Dialer{Timeout: timeout, Connect: w.connect}
 }
 
 // want chooses: virtual time has no upper bounds that are not exact. A want of After alone is exact there as it is, since its

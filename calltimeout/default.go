@@ -1,4 +1,4 @@
-package client
+package calltimeout
 
 import (
 	"fmt"
@@ -25,15 +25,15 @@ func DefaultTimeout() time.Duration { return time.Duration(defaultTimeout.Load()
 // durations of zero or less.
 func SetDefaultTimeout(t testing.TB, d time.Duration) {
 	if v := reflect.ValueOf(t); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		fmt.Fprintln(os.Stderr, "client.SetDefaultTimeout: t is nil; want the test's own *testing.T; nothing was set")
+		fmt.Fprintln(os.Stderr, "calltimeout.SetDefaultTimeout: t is nil; want the test's own *testing.T; nothing was set")
 		return
 	}
 	t.Helper()
 	if err := positive("d", d); err != nil {
-		t.Fatalf("bad argument: client.SetDefaultTimeout: %v", err)
+		t.Fatalf("bad argument: calltimeout.SetDefaultTimeout: %v", err)
 	}
 	if !exclusive(t, d) {
-		t.Fatalf("bad argument: client.SetDefaultTimeout: the test is parallel, or under one that is; want one that is not," +
+		t.Fatalf("bad argument: calltimeout.SetDefaultTimeout: the test is parallel, or under one that is; want one that is not," +
 			" since the default holds for the whole process, or Dialer.Timeout")
 	}
 	old := defaultTimeout.Swap(int64(d))

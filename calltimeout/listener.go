@@ -1,4 +1,4 @@
-package client
+package calltimeout
 
 import (
 	"fmt"
@@ -26,7 +26,7 @@ func NewListener(l net.Listener) (*Listener, error) {
 		net.Listener
 		SetDeadline(time.Time) error
 	}); !ok {
-		return nil, fmt.Errorf("client.NewListener: l is %T; want one with SetDeadline, such as *net.TCPListener", l)
+		return nil, fmt.Errorf("calltimeout.NewListener: l is %T; want one with SetDeadline, such as *net.TCPListener", l)
 	}
 	ln.accept.set = ln.below.SetDeadline
 	ln.timeout.Store(int64(DefaultTimeout()))
@@ -39,7 +39,7 @@ func (l *Listener) Timeout() time.Duration { return time.Duration(l.timeout.Load
 // SetTimeout bounds each Accept from the next on. Zero and less are errors.
 func (l *Listener) SetTimeout(d time.Duration) error {
 	if err := positive("timeout", d); err != nil {
-		return fmt.Errorf("client.Listener.SetTimeout: %w", err)
+		return fmt.Errorf("calltimeout.Listener.SetTimeout: %w", err)
 	}
 	l.timeout.Store(int64(d))
 	return nil

@@ -1,4 +1,4 @@
-package client
+package calltimeout
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func (d Dialer) Dial(network, address string) (*Conn, error) {
 // DialContext connects. Its error is package net's own; after the timeout, Timeout() of it is true. The context bounds the
 // connect only, as in [net.Dialer.DialContext].
 func (d Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
-	timeout, err := orDefault("client.Dialer.Timeout", d.Timeout)
+	timeout, err := orDefault("calltimeout.Dialer.Timeout", d.Timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package client_test
+package calltimeout_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/internal/faketb"
 )
 
@@ -23,10 +23,10 @@ const (
 )
 
 // pair returns the two ends of a connection on loopback, closed with the test: ours, bounded, and the peer's.
-func pair(t *testing.T, timeout time.Duration) (ours *client.Conn, peer net.Conn) {
+func pair(t *testing.T, timeout time.Duration) (ours *calltimeout.Conn, peer net.Conn) {
 	t.Helper()
 	ln := listen(t)
-	ours, err := client.Dialer{Timeout: timeout}.Dial("tcp", ln.Addr().String())
+	ours, err := calltimeout.Dialer{Timeout: timeout}.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ours.Close() })
 	peer, err = ln.Accept()
@@ -35,11 +35,11 @@ func pair(t *testing.T, timeout time.Duration) (ours *client.Conn, peer net.Conn
 	return ours, peer
 }
 
-func listen(t *testing.T) *client.Listener {
+func listen(t *testing.T) *calltimeout.Listener {
 	t.Helper()
 	below, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln, err := client.NewListener(below)
+	ln, err := calltimeout.NewListener(below)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return ln
@@ -89,13 +89,13 @@ func TestDialerBoundsTheConnect(t *testing.T) {
 	t.Parallel()
 	hang := func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 	begin := time.Now()
-	_, err := client.Dialer{Timeout: limit, Connect: hang}.Dial("tcp", "127.0.0.1:1")
+	_, err := calltimeout.Dialer{Timeout: limit, Connect: hang}.Dial("tcp", "127.0.0.1:1")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.GreaterOrEqual(t, time.Since(begin), limit)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = client.Dialer{Timeout: ample, Connect: hang}.DialContext(ctx, "tcp", "127.0.0.1:1")
+	_, err = calltimeout.Dialer{Timeout: ample, Connect: hang}.DialContext(ctx, "tcp", "127.0.0.1:1")
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -111,14 +111,14 @@ func TestConnectionOutlivesTheContextOfItsDial(t *testing.T) {
 
 func TestDeadlinesHoldBesideTheLimit(t *testing.T) {
 	t.Parallel()
-	for name, set := range map[string]func(c *client.Conn, d time.Time) error{
-		"both": (*client.Conn).SetDeadline, "own": nil,
+	for name, set := range map[string]func(c *calltimeout.Conn, d time.Time) error{
+		"both": (*calltimeout.Conn).SetDeadline, "own": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setRead, setWrite := set, set
 			if set == nil {
-				setRead, setWrite = (*client.Conn).SetReadDeadline, (*client.Conn).SetWriteDeadline
+				setRead, setWrite = (*calltimeout.Conn).SetReadDeadline, (*calltimeout.Conn).SetWriteDeadline
 			}
 			ours, _ := pair(t, ample)
 			require.NoError(t, setRead(ours, time.Now().Add(limit)))
@@ -137,13 +137,13 @@ func TestNoLimitKeepsTheDeadlineBelow(t *testing.T) {
 	defer below.Close()
 	nc, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", below.Addr().String())
 	require.NoError(t, err)
-	c, err := client.New(nc)
+	c, err := calltimeout.NewConn(nc)
 	require.NoError(t, err)
 	defer c.Close()
 	peer, err := below.Accept()
 	require.NoError(t, err)
 	defer peer.Close()
-	ln, err := client.NewListener(below)
+	ln, err := calltimeout.NewListener(below)
 	require.NoError(t, err)
 
 	soon := time.Now().Add(limit)
@@ -180,8 +180,8 @@ func TestSetTimeout(t *testing.T) {
 	ours, peer := pair(t, limit)
 	ln := listen(t)
 	for _, d := range []time.Duration{0, -1} {
-		require.EqualError(t, ours.SetTimeout(d), "client.Conn.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
-		require.EqualError(t, ln.SetTimeout(d), "client.Listener.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
+		require.EqualError(t, ours.SetTimeout(d), "calltimeout.Conn.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
+		require.EqualError(t, ln.SetTimeout(d), "calltimeout.Listener.SetTimeout: timeout is "+d.String()+"; want more than 0, such as 3s")
 	}
 	assert.Equal(t, limit, ours.Timeout(), "as it was")
 	require.NoError(t, ours.SetTimeout(math.MaxInt64)) // in fact none
@@ -193,19 +193,19 @@ func TestSetTimeout(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	t.Parallel()
-	_, err := client.Dialer{Timeout: -1}.Dial("tcp", "127.0.0.1:1")
-	require.EqualError(t, err, "client.Dialer.Timeout is -1ns; want 0 (the default timeout) or more")
-	_, err = client.New(nil)
-	require.EqualError(t, err, "client.New: c is nil; want a connection")
-	_, err = client.NewListener(nil)
-	require.EqualError(t, err, "client.NewListener: l is <nil>; want one with SetDeadline, such as *net.TCPListener")
+	_, err := calltimeout.Dialer{Timeout: -1}.Dial("tcp", "127.0.0.1:1")
+	require.EqualError(t, err, "calltimeout.Dialer.Timeout is -1ns; want 0 (the default timeout) or more")
+	_, err = calltimeout.NewConn(nil)
+	require.EqualError(t, err, "calltimeout.NewConn: c is nil; want a connection")
+	_, err = calltimeout.NewListener(nil)
+	require.EqualError(t, err, "calltimeout.NewListener: l is <nil>; want one with SetDeadline, such as *net.TCPListener")
 	a, b := net.Pipe()
 	defer b.Close()
-	c, err := client.New(a)
+	c, err := calltimeout.NewConn(a)
 	require.NoError(t, err)
 	defer c.Close()
 	assert.Same(t, a, c.NetConn())
-	require.ErrorContains(t, c.CloseWrite(), "client.Conn.CloseWrite: *net.pipe has none")
+	require.ErrorContains(t, c.CloseWrite(), "calltimeout.Conn.CloseWrite: *net.pipe has none")
 }
 
 func TestCloseWrite(t *testing.T) {
@@ -218,43 +218,43 @@ func TestCloseWrite(t *testing.T) {
 
 // Not parallel, as every test of the default.
 func TestDefaultTimeoutIsRestored(t *testing.T) {
-	require.Zero(t, client.DefaultTimeout())
+	require.Zero(t, calltimeout.DefaultTimeout())
 	before := listen(t)
 	ours, _ := pair(t, 0)
 	t.Run("outer", func(t *testing.T) {
-		client.SetDefaultTimeout(t, ample)
+		calltimeout.SetDefaultTimeout(t, ample)
 		t.Run("inner", func(t *testing.T) {
-			client.SetDefaultTimeout(t, limit)
-			assert.Equal(t, limit, client.DefaultTimeout())
+			calltimeout.SetDefaultTimeout(t, limit)
+			assert.Equal(t, limit, calltimeout.DefaultTimeout())
 			newer, peer := pair(t, 0)
 			assert.Equal(t, limit, newer.Timeout())
-			assert.Equal(t, limit, peer.(*client.Conn).Timeout())
+			assert.Equal(t, limit, peer.(*calltimeout.Conn).Timeout())
 			assert.Equal(t, limit, listen(t).Timeout())
 			timesOut(t, limit, func() error { _, err := newer.Read(make([]byte, 1)); return err })
 			own, _ := pair(t, ample)
 			assert.Equal(t, ample, own.Timeout())
 		})
-		assert.Equal(t, ample, client.DefaultTimeout())
+		assert.Equal(t, ample, calltimeout.DefaultTimeout())
 	})
-	assert.Zero(t, client.DefaultTimeout())
+	assert.Zero(t, calltimeout.DefaultTimeout())
 	assert.Zero(t, before.Timeout(), "earlier sockets keep what they have")
 	assert.Zero(t, ours.Timeout())
 }
 
 func TestSetDefaultTimeoutRefuses(t *testing.T) {
 	for _, d := range []time.Duration{0, -1} {
-		tb := faketb.Run(t, func(tb *faketb.TB) { client.SetDefaultTimeout(tb, d) })
+		tb := faketb.Run(t, func(tb *faketb.TB) { calltimeout.SetDefaultTimeout(tb, d) })
 		assert.True(t, tb.Died())
-		assert.Equal(t, "bad argument: client.SetDefaultTimeout: d is "+d.String()+"; want more than 0, such as 3s", tb.Text())
+		assert.Equal(t, "bad argument: calltimeout.SetDefaultTimeout: d is "+d.String()+"; want more than 0, such as 3s", tb.Text())
 	}
-	client.SetDefaultTimeout(nil, limit)
-	client.SetDefaultTimeout((*testing.T)(nil), limit)
-	assert.Zero(t, client.DefaultTimeout())
+	calltimeout.SetDefaultTimeout(nil, limit)
+	calltimeout.SetDefaultTimeout((*testing.T)(nil), limit)
+	assert.Zero(t, calltimeout.DefaultTimeout())
 	t.Run("parallel", func(t *testing.T) {
 		t.Parallel()
-		tb := faketb.Run(t, func(tb *faketb.TB) { client.SetDefaultTimeout(tb, limit) })
+		tb := faketb.Run(t, func(tb *faketb.TB) { calltimeout.SetDefaultTimeout(tb, limit) })
 		assert.True(t, tb.Died())
-		assert.Contains(t, tb.Text(), "client.SetDefaultTimeout: the test is parallel")
-		assert.Zero(t, client.DefaultTimeout())
+		assert.Contains(t, tb.Text(), "calltimeout.SetDefaultTimeout: the test is parallel")
+		assert.Zero(t, calltimeout.DefaultTimeout())
 	})
 }

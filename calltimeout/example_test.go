@@ -1,4 +1,4 @@
-package client_test
+package calltimeout_test
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"net"
 	"time"
 
-	"example.com/go-sockettest/client"
+	"example.com/go-sockettest/calltimeout"
 )
 
 func ExampleDialer() {
@@ -16,7 +16,7 @@ func ExampleDialer() {
 	}
 	defer ln.Close()
 
-	c, err := client.Dialer{Timeout: time.Minute}.Dial("tcp", ln.Addr().String())
+	c, err := calltimeout.Dialer{Timeout: time.Minute}.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		panic(err)
 	}

@@ -1,4 +1,4 @@
-package client
+package calltimeout
 
 import (
 	"errors"
@@ -17,12 +17,12 @@ type Conn struct {
 	read, write limit
 }
 
-// New bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout] changes it. Without a timeout, a
+// NewConn bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout] changes it. Without a timeout, a
 // deadline that c has already stays in force. With one, each call replaces it, since a connection does not say what deadline
 // it has: set it on the Conn. A nil c is an error.
-func New(c net.Conn) (*Conn, error) {
+func NewConn(c net.Conn) (*Conn, error) {
 	if c == nil {
-		return nil, errors.New("client.New: c is nil; want a connection")
+		return nil, errors.New("calltimeout.NewConn: c is nil; want a connection")
 	}
 	return newConn(c, DefaultTimeout()), nil
 }
@@ -40,7 +40,7 @@ func (c *Conn) Timeout() time.Duration { return time.Duration(c.timeout.Load()) 
 // SetTimeout bounds each call from the next on. Zero and less are errors; for no limit, give one that outlasts the test.
 func (c *Conn) SetTimeout(d time.Duration) error {
 	if err := positive("timeout", d); err != nil {
-		return fmt.Errorf("client.Conn.SetTimeout: %w", err)
+		return fmt.Errorf("calltimeout.Conn.SetTimeout: %w", err)
 	}
 	c.timeout.Store(int64(d))
 	return nil
@@ -80,7 +80,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.write.setDeadline(
 func (c *Conn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {
-		return fmt.Errorf("client.Conn.CloseWrite: %T has none: %w", c.Conn, errors.ErrUnsupported)
+		return fmt.Errorf("calltimeout.Conn.CloseWrite: %T has none: %w", c.Conn, errors.ErrUnsupported)
 	}
 	return half.CloseWrite()
 }
