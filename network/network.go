@@ -21,6 +21,14 @@ type Stack interface {
 	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for the code under test.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Listen listens as [net.ListenConfig.Listen] does, within this network only. It is for servers
+	// under test.
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+
+	// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does, within this network
+	// only.
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+
 	// Connect connects as DialContext does, for a client that is to misbehave: it returns a connection with which it
 	// can. Nothing of its own (no keep-alive, no MPTCP) blurs what the server sees.
 	Connect(ctx context.Context, network, address string, o ConnectOptions) (Conn, error)

@@ -57,6 +57,24 @@ func (Loopback) DialContext(ctx context.Context, nw, address string) (net.Conn, 
 	return d.DialContext(ctx, nw, address)
 }
 
+// Listen listens on a loopback address, as [net.ListenConfig.Listen] does.
+func (Loopback) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
+	if err := reachable(nw, address); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, nw, address)
+}
+
+// ListenPacket makes a UDP socket on a loopback address, as [net.ListenConfig.ListenPacket] does.
+func (Loopback) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
+	if err := reachable(nw, address); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	return lc.ListenPacket(ctx, nw, address)
+}
+
 // Connect connects to a loopback address, for a client that misbehaves; see [network.Stack].
 func (Loopback) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
 	if err := reachable(nw, address); err != nil {
