@@ -4,14 +4,18 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -40,7 +44,7 @@ func show[F sockettest.Operation](t *testing.T, on world, what string, ep *fixtu
 	}
 	seen.Lock()
 	defer seen.Unlock()
-	seen.lines = append(seen.lines, line{what, server, on.stack, network, want.String(), got, r.Elapsed.Round(10 * time.Microsecond).String()})
+	seen.lines = append(seen.lines, line{what, server, on.name(), network, want.String(), got, r.Elapsed.Round(10 * time.Microsecond).String()})
 	return r
 }
 
@@ -74,4 +78,76 @@ func (r runner) Run() int {
 		printTable()
 	}
 	return code
+}
+
+// A world is a network that scenarios run on.
+type world struct {
+	network.Stack
+	on      sockettest.Option
+	refusal error // RST to a SYN
+	mute    bool  // it does not answer for a socket that is bound and not listening
+}
+
+// worldOf says how the network answers: simnet as Linux does, on every platform.
+func worldOf(nw network.Stack) world {
+	w := world{Stack: nw, on: sockettest.On(nw), refusal: syscall.ECONNREFUSED}
+	if !w.real() {
+		return w
+	}
+	switch runtime.GOOS {
+	case "windows":
+		w.refusal = syscall.Errno(10061) // WSAECONNREFUSED
+	case "darwin", "openbsd", "netbsd":
+		w.mute = true
+	}
+	return w
+}
+
+func (w world) real() bool { return w.Stack == sockettest.Kernel }
+
+func (w world) name() string {
+	if w.real() {
+		return "kernel"
+	}
+	return "simnet"
+}
+
+// dialer is the client under test.
+func (w world) dialer(timeout time.Duration) calltimeout.Dialer {
+	if w.real() {
+		return calltimeout.Dialer{Timeout: timeout} // package net's own
+	}
+	return calltimeout.Dialer{Timeout: timeout, Connect: w.DialContext}
+}
+
+// want chooses: virtual time has no upper bounds that are not exact. A want of After alone is exact
+// there as it is, since its slack is 0.
+func (w world) want(near, exact sockettest.Want) sockettest.Want {
+	if w.real() {
+		return near
+	}
+	return exact
+}
+
+// onBoth runs a scenario on both networks, beside all others.
+func onBoth(t *testing.T, name string, f func(t *testing.T, w world)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		onEach(t, f)
+	})
+}
+
+// inTurn runs a scenario on both networks, while no other test runs.
+func inTurn(t *testing.T, name string, f func(t *testing.T, w world)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { onEach(t, f) })
+}
+
+func onEach(t *testing.T, f func(t *testing.T, w world)) {
+	t.Helper()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		sockettest.NoLeaks(t)
+		f(t, worldOf(nw))
+	})
 }

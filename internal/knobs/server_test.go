@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/tlsfault"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -71,10 +72,10 @@ func idles(s string) hostile.Fixture { return hostile.SlowBody{Target: s, Body: 
 
 // hosted is the trial of a web server against a client that misbehaves.
 func hosted(client func(target string) hostile.Fixture, set func(s *http.Server, limit time.Duration)) trial {
-	return func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+	return func(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 		srv := webServer()
 		set(srv, limit)
-		return sockettest.ExpectEnd(t, sockettest.Start(t, client(host(t, w, srv)), w.on), want)
+		return sockettest.ExpectEnd(t, sockettest.Start(t, client(host(t, nw, srv)), sockettest.On(nw)), want)
 	}
 }
 
@@ -94,9 +95,9 @@ func readAndAnswer(w http.ResponseWriter, r *http.Request) {
 }
 
 // host runs a server until the end of the test, over TLS if it has a configuration for that, and returns its address.
-func host(t *testing.T, w world, srv *http.Server) string {
+func host(t *testing.T, nw network.Stack, srv *http.Server) string {
 	t.Helper()
-	ln, err := w.listen(t.Context(), "tcp", "127.0.0.1:0")
+	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	if srv.TLSConfig != nil {
 		ln = tls.NewListener(ln, srv.TLSConfig)
@@ -106,7 +107,7 @@ func host(t *testing.T, w world, srv *http.Server) string {
 	t.Cleanup(func() {
 		_ = srv.Close()
 		wg.Wait()
-		if !w.real() {
+		if nw != sockettest.Kernel {
 			time.Sleep(time.Second) // rules:allow in a bubble, which must not end before net/http's half-closed connections
 		}
 	})
@@ -136,10 +137,10 @@ func handled(srv *http.Server) <-chan context.Context {
 	return begun
 }
 
-func shutdown(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func shutdown(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	srv := webServer()
 	begun := handled(srv)
-	a := sockettest.Start(t, slowBody(host(t, w, srv)), w.on)
+	a := sockettest.Start(t, slowBody(host(t, nw, srv)), sockettest.On(nw))
 	<-begun
 	return sockettest.Expect(t, a, want, func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
@@ -148,7 +149,7 @@ func shutdown(t *testing.T, w world, limit time.Duration, want sockettest.Want) 
 	})
 }
 
-func timeoutHandler(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func timeoutHandler(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	srv := webServer()
 	srv.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // the client's end, too, is told only to who has read all
@@ -158,7 +159,7 @@ func timeoutHandler(t *testing.T, w world, limit time.Duration, want sockettest.
 	if limit > 0 {
 		srv.Handler = http.TimeoutHandler(srv.Handler, limit, "")
 	}
-	a := sockettest.Start(t, idles(host(t, w, srv)), w.on)
+	a := sockettest.Start(t, idles(host(t, nw, srv)), sockettest.On(nw))
 	return sockettest.Expect(t, a, want, untilDone(<-begun))
 }
 
@@ -175,7 +176,7 @@ func untilDone(request context.Context) func(context.Context) error {
 }
 
 // closedWindow is judged by the handler's write.
-func closedWindow(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func closedWindow(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	srv := webServer()
 	srv.WriteTimeout = limit
 	wrote := make(chan error, 1)
@@ -183,7 +184,7 @@ func closedWindow(t *testing.T, w world, limit time.Duration, want sockettest.Wa
 		_, err := w.Write(make([]byte, 1<<20))
 		wrote <- err
 	})
-	a := sockettest.Start(t, hostile.ClosedWindow{Target: host(t, w, srv)}, w.on)
+	a := sockettest.Start(t, hostile.ClosedWindow{Target: host(t, nw, srv)}, sockettest.On(nw))
 	return sockettest.Expect(t, a, want, func(ctx context.Context) error {
 		select {
 		case err := <-wrote:
@@ -202,10 +203,10 @@ const wideH2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
 	"\x00\x00\x0e\x01\x05\x00\x00\x00\x01" + "\x82\x86\x84\x41\x09localhost"
 
 // writeByteTimeout is judged by the request's context: to a client that does not read, the end of the connection is not told.
-func writeByteTimeout(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func writeByteTimeout(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	srv := webServer()
 	srv.HTTP2.WriteByteTimeout = limit
 	begun := handled(srv)
-	a := sockettest.Start(t, hostile.NeverRead{Target: host(t, w, srv), Data: wideH2, Times: 1}, w.on)
+	a := sockettest.Start(t, hostile.NeverRead{Target: host(t, nw, srv), Data: wideH2, Times: 1}, sockettest.On(nw))
 	return sockettest.Expect(t, a, want, untilDone(<-begun))
 }

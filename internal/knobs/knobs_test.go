@@ -1,4 +1,7 @@
-package scenarios_test
+// Package knobs_test proves each row of docs/knobs.md, and writes that file from its own table:
+//
+//	go test ./internal/knobs -update
+package knobs_test
 
 import (
 	"context"
@@ -14,12 +17,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
-var update = flag.Bool("update", false, "write docs/knobs.md anew")
+var update = flag.Bool("update", false, "write docs/knobs.md")
 
 const (
+	// kernelLimit is what a knob is set to in real time.
+	kernelLimit = 100 * time.Millisecond
 	// knobLimit is what a knob is set to in virtual time.
 	knobLimit = 30 * time.Second
 	// forever is what nobody waits for: a call that has not returned by then has nothing that would make it.
@@ -35,7 +42,7 @@ type knob struct {
 	name    string          // as it is written in code
 	trip    any             // the fixture that trips it, or a string in Markdown that tells of it
 	with    sockettest.Want // the outcome with the knob
-	without sockettest.Want // and without; Blocked is for ever
+	without sockettest.Want // and without; Blocked is forever
 	says    string          // for Other: what the error says that tells it from others
 	note    string          // what else there is to know, for the last column; may be empty
 	kernel  bool            // on the kernel's loopback, in real time: the call takes no dial function
@@ -43,7 +50,7 @@ type knob struct {
 }
 
 // A trial runs what is under test, with the knob set to limit; 0 leaves it alone.
-type trial func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result
+type trial func(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result
 
 // A section is a part of docs/knobs.md.
 type section struct {
@@ -68,13 +75,13 @@ func sections() []section {
 }
 
 // A caller makes the call under test, with the knob set to limit; 0 leaves it alone.
-type caller func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error
+type caller func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error
 
 // against is the trial of a client against a server that misbehaves.
 func against(f fixtures.Fixture, make caller) trial {
-	return func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-		ep := sockettest.Start(t, f, w.on)
-		return sockettest.Expect(t, ep, want, make(t, w, ep, limit))
+	return func(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+		ep := sockettest.Start(t, f, sockettest.On(nw))
+		return sockettest.Expect(t, ep, want, make(t, nw, ep, limit))
 	}
 }
 
@@ -93,33 +100,33 @@ func TestKnobs(t *testing.T) {
 }
 
 // on runs f beside all others, in virtual time if that can be.
-func (k knob) on(t *testing.T, f func(t *testing.T, w world)) {
+func (k knob) on(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	t.Helper()
 	t.Parallel()
 	if k.kernel {
 		sockettest.NoLeaks(t)
-		f(t, kernel())
+		f(t, sockettest.Kernel)
 		return
 	}
 	sockettest.Bubble(t, func(t *testing.T) {
 		sockettest.NoLeaks(t)
-		f(t, simulated(t))
+		f(t, simnet.New(t))
 	})
 }
 
-func (k knob) set(t *testing.T, w world) {
+func (k knob) set(t *testing.T, nw network.Stack) {
 	t.Helper()
-	r := k.run(t, w, k.limit(), k.with)
+	r := k.run(t, nw, k.limit(), k.with)
 	if k.says != "" {
 		assert.ErrorContains(t, r.Err, k.says)
 	}
 }
 
 // notSet shows that it is the knob that does it: what happens without is another thing.
-func (k knob) notSet(t *testing.T, w world) {
+func (k knob) notSet(t *testing.T, nw network.Stack) {
 	t.Helper()
-	r := k.run(t, w, 0, k.without)
-	if err := k.with.Check(r); err == nil && w.real() {
+	r := k.run(t, nw, 0, k.without)
+	if err := k.with.Check(r); err == nil && nw == sockettest.Kernel {
 		t.Log("a machine that stalled made it as late as with the knob: that shows nothing")
 	} else {
 		require.Error(t, err, "without the knob it ends as with it: %s", k.with)
@@ -129,7 +136,7 @@ func (k knob) notSet(t *testing.T, w world) {
 // limit is what the knob is set to.
 func (k knob) limit() time.Duration {
 	if k.kernel {
-		return limit
+		return kernelLimit
 	}
 	return knobLimit
 }
@@ -145,7 +152,7 @@ func (k knob) row() string {
 	}
 	trip, ok := k.trip.(string)
 	if !ok {
-		trip = "`" + ep(k.trip) + "`"
+		trip = "`" + strings.TrimPrefix(fmt.Sprintf("%T", k.trip), "fixtures.") + "`"
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", k.name, trip, k.plain(k.with), without)
 }
@@ -162,10 +169,10 @@ func (k knob) plain(w sockettest.Want) string {
 const knobsHead = `# Timeout knobs of the standard library
 
 What bounds which wait, which fixture shows it, and what happens without. Each row is a test, which runs with the knob and
-without: ` + "`go test -run Knobs`" + `. This file is written from the tests' own table by ` + "`go test -run Knobs -update`" + `.
+without: ` + "`go test ./internal/knobs`" + `. This file is written from the tests' own table by ` + "`go test ./internal/knobs -update`" + `.
 
 Knobs are set to 30 s and measured in virtual time, exactly; "after" was measured on the kernel's loopback. That a call
-waits for ever means that a day later it still did, by a bubble's clock.
+waits forever means that a day later it still did, by a bubble's clock.
 `
 
 // TestKnobsTable: docs/knobs.md says what the tests prove.
@@ -173,17 +180,16 @@ func TestKnobsTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(knobsHead)
 	for _, s := range sections() {
-		fmt.Fprintf(&b, "\n## %s\n| knob | fixture that trips it | outcome | without it waits for ever? |\n|---|---|---|---|\n", s.title)
+		fmt.Fprintf(&b, "\n## %s\n| knob | fixture that trips it | outcome | without it waits forever? |\n|---|---|---|---|\n", s.title)
 		for _, k := range s.knobs {
 			b.WriteString(k.row())
 		}
 	}
-	file := filepath.Join("docs", "knobs.md")
+	file := filepath.Join("..", "..", "docs", "knobs.md")
 	if *update {
-		require.NoError(t, os.MkdirAll("docs", 0o755))
 		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
 	}
 	got, err := os.ReadFile(file)
-	require.NoError(t, err, "run go test -run Knobs -update once, and read what it writes")
-	assert.Equal(t, b.String(), string(got), "out of date: run go test -run Knobs -update")
+	require.NoError(t, err, "run go test ./internal/knobs -update once, and read what it writes")
+	assert.Equal(t, b.String(), string(got), "out of date: run go test ./internal/knobs -update")
 }

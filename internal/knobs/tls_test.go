@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
 func tlsKnobs() []knob {
-	timedOut, still := sockettest.TimedOut.After(limit), sockettest.Blocked.For(10*limit)
+	timedOut, still := sockettest.TimedOut.After(kernelLimit), sockettest.Blocked.For(10*kernelLimit)
 	return []knob{
 		{name: "ctx of Dialer.DialContext", trip: fixtures.Silent{}, kernel: true, with: timedOut, without: still,
 			run: against(fixtures.Silent{}, tlsByContext)},
@@ -28,7 +29,7 @@ func tlsKnobs() []knob {
 	}
 }
 
-func tlsByContext(_ *testing.T, _ world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+func tlsByContext(_ *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
 		defer cancel()
@@ -36,13 +37,13 @@ func tlsByContext(_ *testing.T, _ world, ep *fixtures.Endpoint, limit time.Durat
 	}
 }
 
-func tlsByTimeout(_ *testing.T, _ world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+func tlsByTimeout(_ *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: limit}, Config: anyServer}
 	return func(ctx context.Context) error { return closed(d.DialContext(ctx, "tcp", ep.Addr())) }
 }
 
-func tlsHandshake(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-	c := tls.Client(dialled(t, w, ep), anyServer)
+func tlsHandshake(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	c := tls.Client(dialled(t, nw, ep), anyServer)
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
 		defer cancel()

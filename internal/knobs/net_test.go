@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -55,7 +56,7 @@ func netKnobs() []knob {
 
 // dialKnob dials a black hole with a net.Dialer.
 func dialKnob(set func(d *net.Dialer, limit time.Duration)) trial {
-	return against(fixtures.BlackHole{}, func(t *testing.T, _ world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	return against(fixtures.BlackHole{}, func(t *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 		d := sockettest.Dialer(t, fixtures.BlackHole{}) // a net.Dialer goes nowhere but to the kernel
 		d.KeepAlive = -1
 		set(d, limit)
@@ -63,11 +64,11 @@ func dialKnob(set func(d *net.Dialer, limit time.Duration)) trial {
 	})
 }
 
-func dialByContext(_ *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+func dialByContext(_ *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
 		defer cancel()
-		return closed(w.dial(ctx, "tcp", ep.Addr()))
+		return closed(nw.DialContext(ctx, "tcp", ep.Addr()))
 	}
 }
 
@@ -79,14 +80,6 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 	return context.WithTimeout(ctx, limit)
 }
 
-// dial is what the code under test dials with.
-func (w world) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if w.connect == nil {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}
-	return w.connect(ctx, network, address)
-}
-
 // closed closes c, for calls that were about the error.
 func closed(c io.Closer, err error) error {
 	if err != nil {
@@ -96,7 +89,7 @@ func closed(c io.Closer, err error) error {
 }
 
 // fallback dials a name whose IPv6 address does not answer. The delay is longer than the default, so that no slack covers both.
-func fallback(t *testing.T, _ world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func fallback(t *testing.T, _ network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	ep := sockettest.StartDual(t, fixtures.Dual{IPv6: fixtures.BlackHole{}})
 	d := ep.Dialer()
 	if limit > 0 {
@@ -111,13 +104,13 @@ func fallback(t *testing.T, _ world, limit time.Duration, want sockettest.Want) 
 const partitioned = "`Silent`, its connection partitioned"
 
 // keepAlive reads from such a server.
-func keepAlive(dial func(ctx context.Context, w world, addr string, limit time.Duration) (net.Conn, error)) trial {
-	return against(fixtures.Silent{}, func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-		if w.real() && testing.Short() {
+func keepAlive(dial func(ctx context.Context, nw network.Stack, addr string, limit time.Duration) (net.Conn, error)) trial {
+	return against(fixtures.Silent{}, func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+		if nw == sockettest.Kernel && testing.Short() {
 			t.Skip("takes up to 3 s; not with -short")
 		}
 		return func(ctx context.Context) error { // the dial is part of it: from then on the kernel counts
-			c, err := dial(ctx, w, ep.Addr(), limit)
+			c, err := dial(ctx, nw, ep.Addr(), limit)
 			if err != nil {
 				return err
 			}
@@ -132,7 +125,7 @@ func keepAlive(dial func(ctx context.Context, w world, addr string, limit time.D
 }
 
 // kernelKeepAlive is what a kernel gives up soonest with: it counts in whole seconds.
-func kernelKeepAlive(ctx context.Context, _ world, addr string, limit time.Duration) (net.Conn, error) {
+func kernelKeepAlive(ctx context.Context, _ network.Stack, addr string, limit time.Duration) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}
 	if limit > 0 {
 		d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 1}
@@ -140,8 +133,8 @@ func kernelKeepAlive(ctx context.Context, _ world, addr string, limit time.Durat
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-func setKeepAlive(ctx context.Context, w world, addr string, limit time.Duration) (net.Conn, error) {
-	nc, err := w.dial(ctx, "tcp", addr)
+func setKeepAlive(ctx context.Context, nw network.Stack, addr string, limit time.Duration) (net.Conn, error) {
+	nc, err := nw.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +150,8 @@ func setKeepAlive(ctx context.Context, w world, addr string, limit time.Duration
 
 // deadline makes a call on a connection that has a deadline.
 func deadline(set func(net.Conn, time.Time) error, call func(net.Conn) error) caller {
-	return func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-		c := dialled(t, w, ep)
+	return func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+		c := dialled(t, nw, ep)
 		return func(ctx context.Context) error {
 			defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 			if limit > 0 {
@@ -170,9 +163,9 @@ func deadline(set func(net.Conn, time.Time) error, call func(net.Conn) error) ca
 }
 
 // dialled connects, until the end of the test.
-func dialled(t *testing.T, w world, ep *fixtures.Endpoint) net.Conn {
+func dialled(t *testing.T, nw network.Stack, ep *fixtures.Endpoint) net.Conn {
 	t.Helper()
-	c, err := w.dial(t.Context(), "tcp", ep.Addr())
+	c, err := nw.DialContext(t.Context(), "tcp", ep.Addr())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
@@ -191,8 +184,8 @@ func readUntilDone(c net.Conn) func(context.Context) error {
 }
 
 // resolve asks name servers that do not answer. The limit is a second, less than one attempt takes.
-func resolve(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ep := sockettest.Start(t, dnsfault.Silent{}, w.on)
+func resolve(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+	ep := sockettest.Start(t, dnsfault.Silent{}, sockettest.On(nw))
 	return sockettest.Expect(t, ep, want, func(ctx context.Context) error {
 		ctx, cancel := within(ctx, min(limit, time.Second))
 		defer cancel()
@@ -202,9 +195,9 @@ func resolve(t *testing.T, w world, limit time.Duration, want sockettest.Want) s
 }
 
 // datagram asks a server of datagrams that does not answer.
-func datagram(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ep := sockettest.StartUDP(t, udp.Silent{}, w.on)
-	c, err := w.dial(t.Context(), "udp", ep.Addr())
+func datagram(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+	ep := sockettest.StartUDP(t, udp.Silent{}, sockettest.On(nw))
+	c, err := nw.DialContext(t.Context(), "udp", ep.Addr())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	if limit > 0 {

@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -35,21 +36,21 @@ func sqlKnobs() []knob {
 
 // A sqlDriver is the least that touches the network.
 type sqlDriver struct {
-	w    world
+	nw   network.Stack
 	addr string
 }
 
 // openSQL opens a database, until the end of the test.
-func openSQL(t *testing.T, w world, ep *fixtures.Endpoint) *sql.DB {
+func openSQL(t *testing.T, nw network.Stack, ep *fixtures.Endpoint) *sql.DB {
 	t.Helper()
-	db := sql.OpenDB(sqlDriver{w, ep.Addr()})
+	db := sql.OpenDB(sqlDriver{nw, ep.Addr()})
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return db
 }
 
 // Connect is driver.Connector's.
 func (d sqlDriver) Connect(ctx context.Context) (driver.Conn, error) {
-	c, err := d.w.dial(ctx, "tcp", d.addr)
+	c, err := d.nw.DialContext(ctx, "tcp", d.addr)
 	return sqlConn{c}, err
 }
 
@@ -77,8 +78,8 @@ func (c sqlConn) Ping(ctx context.Context) error {
 	return err
 }
 
-func pinging(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-	db := openSQL(t, w, ep)
+func pinging(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	db := openSQL(t, nw, ep)
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)
 		defer cancel()
@@ -87,8 +88,8 @@ func pinging(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) 
 }
 
 // pooled waits for the one connection that there may be, which somebody has.
-func pooled(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-	db := openSQL(t, w, ep)
+func pooled(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	db := openSQL(t, nw, ep)
 	db.SetMaxOpenConns(1)
 	taken, err := db.Conn(t.Context())
 	if assert.NoError(t, err) {
@@ -103,8 +104,8 @@ func pooled(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) f
 
 // idling waits until the pool closes a connection that nobody uses.
 func idling(set func(*sql.DB, time.Duration)) caller {
-	return func(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-		db := openSQL(t, w, ep)
+	return func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+		db := openSQL(t, nw, ep)
 		set(db, limit)
 		return func(ctx context.Context) error {
 			if err := db.PingContext(ctx); err != nil {

@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/proxyfault"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -82,7 +83,7 @@ type httpCall struct {
 
 // requesting is the trial of a request to f. knob sets the client's.
 func requesting(f fixtures.Fixture, knob func(h *httpCall, limit time.Duration), parts ...func(h *httpCall)) trial {
-	return against(f, func(t *testing.T, _ world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	return against(f, func(t *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 		tr := &http.Transport{DialContext: ep.DialContext}
 		t.Cleanup(tr.CloseIdleConnections)
 		h := &httpCall{Client: &http.Client{Transport: tr}, Transport: tr, ep: ep, scheme: "http"}

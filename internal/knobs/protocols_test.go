@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -37,8 +38,8 @@ func rpcKnobs() []knob {
 	}
 }
 
-func rpcTimer(t *testing.T, w world, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-	client := rpc.NewClient(dialled(t, w, ep))
+func rpcTimer(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	client := rpc.NewClient(dialled(t, nw, ep))
 	t.Cleanup(func() { _ = client.Close() })
 	return func(ctx context.Context) error {
 		ctx, cancel := within(ctx, limit)

@@ -1,4 +1,4 @@
-package scenarios_test
+package knobs_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/tlsfault"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -45,10 +46,10 @@ func rpcServerKnobs() []knob {
 }
 
 // accepted starts a client and returns the server's end of its connection.
-func accepted(t *testing.T, w world, ln net.Listener, client func(string) hostile.Fixture) (*hostile.Attack, net.Conn) {
+func accepted(t *testing.T, nw network.Stack, ln net.Listener, client func(string) hostile.Fixture) (*hostile.Attack, net.Conn) {
 	t.Helper()
 	t.Cleanup(func() { _ = ln.Close() })
-	a := sockettest.Start(t, client(ln.Addr().String()), w.on)
+	a := sockettest.Start(t, client(ln.Addr().String()), sockettest.On(nw))
 	c, err := ln.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
@@ -56,18 +57,18 @@ func accepted(t *testing.T, w world, ln net.Listener, client func(string) hostil
 }
 
 // listens is a listener of that world.
-func listens(t *testing.T, w world) net.Listener {
+func listens(t *testing.T, nw network.Stack) net.Listener {
 	t.Helper()
-	ln, err := w.listen(t.Context(), "tcp", "127.0.0.1:0")
+	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	return ln
 }
 
 func connectOnly(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }
 
-func acceptAnother(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ln := listens(t, w)
-	a, _ := accepted(t, w, ln, connectOnly)
+func acceptAnother(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+	ln := listens(t, nw)
+	a, _ := accepted(t, nw, ln, connectOnly)
 	return sockettest.Expect(t, a, want, func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 		if limit > 0 {
@@ -79,7 +80,7 @@ func acceptAnother(t *testing.T, w world, limit time.Duration, want sockettest.W
 }
 
 // vanished reads from a client that has no cable any more.
-func vanished(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
+func vanished(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	lc := net.ListenConfig{KeepAlive: -1}
 	if limit > 0 {
 		lc.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 1} // a kernel counts in seconds
@@ -89,7 +90,7 @@ func vanished(t *testing.T, w world, limit time.Duration, want sockettest.Want) 
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
-	a := sockettest.Start(t, connectOnly(ln.Addr().String()), w.on)
+	a := sockettest.Start(t, connectOnly(ln.Addr().String()), sockettest.On(nw))
 	return sockettest.Expect(t, a, want, func(ctx context.Context) error { // the accept is part of it: from then on the kernel counts
 		c, err := ln.Accept()
 		if err != nil {
@@ -103,8 +104,8 @@ func vanished(t *testing.T, w world, limit time.Duration, want sockettest.Want) 
 
 // handshake is a server of package tls against a client that does not end it.
 func handshake(client func(string) hostile.Fixture, limited func(ctx context.Context, c net.Conn, limit time.Duration) error) trial {
-	return func(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-		a, c := accepted(t, w, listens(t, w), client)
+	return func(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+		a, c := accepted(t, nw, listens(t, nw), client)
 		return sockettest.Expect(t, a, want, func(ctx context.Context) error { return limited(ctx, c, limit) })
 	}
 }
@@ -122,8 +123,8 @@ func withContext(ctx context.Context, c net.Conn, limit time.Duration) error {
 	return tls.Server(c, tlsfault.ServerConfig()).HandshakeContext(ctx)
 }
 
-func serveRPC(t *testing.T, w world, limit time.Duration, want sockettest.Want) sockettest.Result {
-	a, c := accepted(t, w, listens(t, w), connectOnly)
+func serveRPC(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
+	a, c := accepted(t, nw, listens(t, nw), connectOnly)
 	if limit > 0 {
 		require.NoError(t, c.SetDeadline(time.Now().Add(limit)))
 	}
