@@ -10,7 +10,11 @@ import (
 // answered, those that wait in the accept queue, and those that were accepted. Where sock_diag does not answer, the
 // error wraps [errors.ErrUnsupported].
 func (p *port) Clients() ([]network.Client, error) {
-	all, err := diagTo(literal(p.addr), 1<<tcpSynSent|1<<tcpEstablished)
+	var all []diagSocket
+	err := askOnce(func(d *sockDiag) (err error) {
+		all, err = d.to(literal(p.addr), 1<<tcpSynSent|1<<tcpEstablished)
+		return err
+	})
 	if err != nil {
 		return nil, unsupported("the clients of a port are not shown", err)
 	}

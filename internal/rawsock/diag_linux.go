@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"unsafe"
@@ -12,6 +13,7 @@ import (
 // The parts of include/uapi/linux/inet_diag.h that package unix does not have.
 const (
 	inetDiagInfo     = 2  // INET_DIAG_INFO, the attribute with a tcp_info
+	inetDiagMemory   = 7  // INET_DIAG_SKMEMINFO, the attribute with what a socket's buffers take
 	inetDiagULP      = 19 // INET_DIAG_ULP_INFO, the attribute of a socket that serves another protocol, such as MPTCP
 	inetDiagNoCookie = 0xffffffff
 )
@@ -43,18 +45,25 @@ type diagSocket struct {
 	inode         uint64
 	unread        int // of a connection
 	unacked       int
+	full          bool // the send buffer: a write waits (sk_stream_memory_free)
 	mptcp         bool // or another such protocol
 	info          unix.TCPInfo
 }
 
 // diagOne finds the socket with these two addresses; without one, the error is ENOENT.
-func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
+func diagOne(local, remote netip.AddrPort) (s diagSocket, err error) {
+	err = askOnce(func(d *sockDiag) error { s, err = d.one(local, remote); return err })
+	return s, err
+}
+
+// one is diagOne, on a socket that is kept.
+func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	r := newDiagRequest(local.Addr().Is6())
 	binary.BigEndian.PutUint16(r.id.sport[:], local.Port())
 	binary.BigEndian.PutUint16(r.id.dport[:], remote.Port())
 	copy(r.id.src[:], local.Addr().AsSlice())
 	copy(r.id.dst[:], remote.Addr().AsSlice())
-	found, err := diag(r, 0)
+	found, err := d.sockets(r, 0)
 	if err == nil && (len(found) == 0 || found[0].remote != remote) {
 		err = unix.ENOENT // the kernel shows the listener instead, if there is one
 	}
@@ -64,15 +73,29 @@ func diagOne(local, remote netip.AddrPort) (diagSocket, error) {
 	return found[0], nil
 }
 
-// diagConnecting finds the sockets whose SYN to addr has not been answered yet.
-func diagConnecting(addr netip.AddrPort) ([]diagSocket, error) { return diagTo(addr, 1<<tcpSynSent) }
+// to finds the sockets in one of these states whose other end is addr: of IPv6 too, which can be connected to an IPv4 address,
+// as Java's are by default.
+func (d *sockDiag) to(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
+	if !addr.Addr().Is4() {
+		return d.dump(addr, unix.AF_INET6, states)
+	}
+	found, err := d.dump(addr, unix.AF_INET, states)
+	if err != nil {
+		return nil, err
+	}
+	mapped, err := d.dump(addr, unix.AF_INET6, states)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) { // a kernel without IPv6 has none
+		err = nil
+	}
+	return append(found, mapped...), err
+}
 
-// diagTo finds the sockets in one of these states whose other end is addr.
-func diagTo(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
-	r := newDiagRequest(addr.Addr().Is6())
+// dump finds those of one family.
+func (d *sockDiag) dump(addr netip.AddrPort, family uint8, states uint32) ([]diagSocket, error) {
+	r := newDiagRequest(family == unix.AF_INET6)
 	r.states = states
 	binary.BigEndian.PutUint16(r.id.dport[:], addr.Port())
-	all, err := diag(r, unix.NLM_F_DUMP)
+	all, err := d.sockets(r, unix.NLM_F_DUMP)
 	found := all[:0]
 	for _, s := range all {
 		if s.remote == addr {
@@ -89,7 +112,8 @@ func literal(a *net.TCPAddr) netip.AddrPort {
 }
 
 func newDiagRequest(v6 bool) *diagRequest {
-	r := &diagRequest{family: unix.AF_INET, protocol: unix.IPPROTO_TCP, extensions: 1 << (inetDiagInfo - 1), states: inetDiagNoCookie}
+	r := &diagRequest{family: unix.AF_INET, protocol: unix.IPPROTO_TCP, extensions: 1<<(inetDiagInfo-1) | 1<<(inetDiagMemory-1),
+		states: inetDiagNoCookie}
 	if v6 {
 		r.family = unix.AF_INET6
 	}
@@ -97,11 +121,11 @@ func newDiagRequest(v6 bool) *diagRequest {
 	return r
 }
 
-// diag asks and reads the answer: one socket, or all of a dump.
-func diag(r *diagRequest, flags uint16) ([]diagSocket, error) {
+// sockets asks and reads the answer: one socket, or all of a dump.
+func (d *sockDiag) sockets(r *diagRequest, flags uint16) ([]diagSocket, error) {
 	const reply = int(unsafe.Sizeof(diagReply{}))
 	var found []diagSocket
-	err := sockDiag(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), flags, func(b []byte) {
+	err := d.ask(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), flags, func(b []byte) {
 		if len(b) >= reply {
 			found = append(found, socketOf((*diagReply)(unsafe.Pointer(&b[0])), b[reply:]))
 		}
@@ -116,7 +140,7 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		if m.family == unix.AF_INET {
 			a = netip.AddrFrom4([4]byte(ip[:4]))
 		}
-		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port[:]))
+		return netip.AddrPortFrom(a.Unmap(), binary.BigEndian.Uint16(port[:])) // a socket of IPv6 may speak IPv4
 	}
 	switch m.state { // a FIN that was not read counts as a byte here, not with SIOCINQ
 	case tcpCloseWait, tcpLastAck, tcpClosing:
@@ -127,9 +151,18 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		switch kind {
 		case inetDiagInfo:
 			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), value)
+		case inetDiagMemory:
+			s.full = fullBuffer(value)
 		case inetDiagULP:
 			s.mptcp = true
 		}
 	})
 	return s
+}
+
+// fullBuffer reads SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED (include/uapi/linux/sock_diag.h).
+func fullBuffer(memory []byte) bool {
+	const size, queued, word = 3, 5, 4
+	return len(memory) >= (queued+1)*word &&
+		binary.NativeEndian.Uint32(memory[queued*word:]) >= binary.NativeEndian.Uint32(memory[size*word:])
 }

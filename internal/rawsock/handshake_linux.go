@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"example.com/go-sockettest/network"
 )
 
@@ -19,35 +21,42 @@ type handshake struct {
 	port  *port
 	delay time.Duration
 	small bool // SmallWindow
-	exact bool // by simultaneous open
 	seen  int  // SYNs dropped when it last looked
 	quit  chan struct{}
 	done  sync.WaitGroup
 
+	diag  *sockDiag       // kept, so that it is there when descriptors are not; nil: on the grid
 	known map[uint64]bool // the clients that hang, by inode
-	due   []hung
+	due   []*hung
 }
 
 // A hung client is one whose connect is completed at its time.
 type hung struct {
 	client diagSocket
 	at     time.Time
+	fd     int // of the connection, from when there is one; else -1
 }
 
 // delay drops SYNs now, and completes each connect when it has hung for s.Handshake.
 func (p *port) delay(fd int, s network.State) error {
-	if err := p.drop(fd); err != nil {
-		return err
-	}
-	base, err := p.total(fd)
-	if err != nil {
-		return err
-	}
-	h := &handshake{port: p, delay: s.Handshake, small: s.SmallWindow, seen: base, quit: make(chan struct{})}
-	p.shake = h
+	h := &handshake{port: p, delay: s.Handshake, small: s.SmallWindow, quit: make(chan struct{})}
 	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are about.
 	if p.minTTL && s.Hold == 0 && s.Backlog == 0 && canOpen(p.v6) {
-		h.exact = true
+		var err error
+		if h.diag, err = openSockDiag(); err != nil {
+			return outOfDescriptors(err)
+		}
+	}
+	err := p.drop(fd)
+	if err == nil {
+		h.seen, err = p.total(fd)
+	}
+	if err != nil {
+		h.release()
+		return err
+	}
+	p.shake = h
+	if h.diag != nil {
 		h.done.Go(h.run)
 	} else {
 		h.done.Go(h.runOnGrid)
@@ -66,10 +75,12 @@ func (h *handshake) stop() {
 
 // run completes each connect when it is due, until one turns out not to be completed so.
 func (h *handshake) run() {
+	defer h.release()
 	tick := time.NewTicker(synPoll) // no event tells of a SYN that was dropped
 	defer tick.Stop()
 	for {
-		if h.look() != nil || !h.openDue() {
+		h.look()
+		if !h.openDue() {
 			h.port.heal(h)
 			return
 		}
@@ -81,36 +92,54 @@ func (h *handshake) run() {
 	}
 }
 
-// look finds the clients whose first SYN has come since it was last called.
-func (h *handshake) look() error {
+// look finds the clients whose first SYN has come since it was last called. A kernel that is too busy to say is asked again.
+func (h *handshake) look() {
 	n, err := h.port.Dropped()
 	if err != nil || n == h.seen {
-		return err
+		return
+	}
+	hanging, err := h.diag.to(literal(h.port.addr), 1<<tcpSynSent)
+	if err != nil {
+		return
 	}
 	h.seen = n
-	hanging, err := diagConnecting(literal(h.port.addr))
 	at := time.Now().Add(h.delay) // a little after the SYN, never before
 	known := map[uint64]bool{}
 	for _, c := range hanging {
 		known[c.inode] = true
 		if !h.known[c.inode] {
-			h.due = append(h.due, hung{c, at})
+			h.due = append(h.due, &hung{client: c, at: at, fd: -1})
 		}
 	}
 	h.known = known
-	return err
 }
 
-// openDue completes what is due. It returns false if a client hangs on.
+// openDue completes what is due. It returns false if a client hangs on. Without descriptors a connect completes when there
+// are some again, with those that are due after it.
 func (h *handshake) openDue() bool {
 	for len(h.due) > 0 && !time.Now().Before(h.due[0].at) {
-		client := h.due[0].client
-		h.due = h.due[1:]
-		if !h.port.open(h, client) {
+		switch err := h.port.open(h, h.due[0]); {
+		case noDescriptors(err):
+			return true
+		case err != nil:
 			return false
 		}
+		h.due = h.due[1:]
 	}
 	return true
+}
+
+// release closes what is left when the state has changed.
+func (h *handshake) release() {
+	if h.diag != nil {
+		h.diag.close()
+	}
+	for _, c := range h.due {
+		if c.fd >= 0 {
+			_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(c.fd)
+		}
+	}
 }
 
 // runOnGrid lets the port listen at the delay after the first SYN.

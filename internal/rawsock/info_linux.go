@@ -53,7 +53,8 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 var diagAnswers = sync.OnceValue(func() error {
 	r := newDiagRequest(false)
 	r.states = 1 << tcpSynSent
-	if _, err := diag(r, unix.NLM_F_DUMP); err != nil {
+	err := askOnce(func(d *sockDiag) error { _, err := d.sockets(r, unix.NLM_F_DUMP); return err })
+	if err != nil {
 		return unsupported("the other end of a connection is not shown", err)
 	}
 	return nil

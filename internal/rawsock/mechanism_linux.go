@@ -16,7 +16,7 @@ func (p *port) Mechanism() string {
 		return p.dropMechanism()
 	case s.Answer != network.Listen:
 		return "bound, not listening"
-	case s.Handshake > 0 && p.shake != nil && p.shake.exact:
+	case s.Handshake > 0 && p.shake != nil && p.shake.diag != nil:
 		return p.dropMechanism() + ", then simultaneous open"
 	case s.Handshake > 0:
 		return p.dropMechanism() + ", until a SYN is sent again"

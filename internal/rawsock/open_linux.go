@@ -1,9 +1,9 @@
 package rawsock
 
 import (
+	"errors"
 	"net"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,51 +12,86 @@ import (
 // before connect(2) returns.
 const openPatience = 50
 
-// open completes the connect of a client that hangs, and hands the connection to Accept. It returns false if the client
-// hangs on.
-func (p *port) open(h *handshake, client diagSocket) bool {
+// errHangsOn is of a client that cannot be connected to.
+var errHangsOn = errors.New("the client hangs on")
+
+// open completes the connect of a client that hangs, and hands the connection to Accept. The error is errHangsOn, or that
+// there are no descriptors: what was achieved is kept then, for another try.
+func (p *port) open(h *handshake, c *hung) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shake != h || p.closed {
-		return true
+		return nil
 	}
-	now, err := diagOne(client.local, client.remote)
-	if err != nil || now.inode != client.inode || now.state != tcpSynSent {
-		return true // it has given up: whoever has its address now is not to be bothered
+	if c.fd < 0 {
+		if !h.hangs(c.client) {
+			return nil // it has given up: whoever has its address now is not to be bothered
+		}
+		if c.client.mptcp {
+			return errHangsOn // it knows no simultaneous open, and the attempt would cost it 15 s
+		}
+		fd, err := p.connectTo(c.client, h.small)
+		switch {
+		case noDescriptors(err):
+			return err
+		case err != nil && h.hangs(c.client):
+			return errHangsOn
+		case err != nil:
+			return nil
+		}
+		c.fd = fd
 	}
-	if now.mptcp {
-		return false // it knows no simultaneous open, and the attempt would cost it 15 s
+	conn, err := connOf(c.fd)
+	if noDescriptors(err) {
+		return err
 	}
-	c, err := p.connectTo(client, h.small)
-	if err != nil {
-		now, err = diagOne(client.local, client.remote)
-		return err != nil || now.inode != client.inode || now.state != tcpSynSent
+	_ = unix.Close(c.fd)
+	c.fd = -1
+	if err == nil {
+		p.rescued = append(p.rescued, conn)
+		p.gen++ // Accept looks again
+		p.wake()
 	}
-	p.rescued = append(p.rescued, c)
-	p.gen++ // Accept looks again
-	p.wake()
-	return true
+	return nil
 }
 
-// connectTo connects to a client in SYN_SENT, from the port. The caller holds mu.
-func (p *port) connectTo(client diagSocket, small bool) (net.Conn, error) {
-	fd, err := p.twin()
+// hangs reports whether the client waits for an answer to its SYN, as far as is known.
+func (h *handshake) hangs(client diagSocket) bool {
+	now, err := h.diag.one(client.local, client.remote)
 	if err != nil {
-		return nil, err
+		return !errors.Is(err, unix.ENOENT)
 	}
-	if small {
-		if err := shrinkWindow(uintptr(fd)); err != nil {
-			_ = unix.Close(fd)
-			return nil, err
-		}
+	return now.inode == client.inode && now.state == tcpSynSent
+}
+
+// connOf makes a connection of a duplicate of fd, which is left open.
+func connOf(fd int) (net.Conn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
 	}
-	if err := awaitConnect(fd, client); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "opened")
+	f := os.NewFile(uintptr(dup), "opened")
 	defer f.Close()
 	return net.FileConn(f)
+}
+
+// connectTo connects to a client in SYN_SENT, from the port, and returns the descriptor. The caller holds mu.
+func (p *port) connectTo(client diagSocket, small bool) (int, error) {
+	fd, err := p.twin()
+	if err != nil {
+		return -1, err
+	}
+	if small {
+		err = shrinkWindow(uintptr(fd))
+	}
+	if err == nil {
+		err = awaitConnect(fd, client)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 func awaitConnect(fd int, client diagSocket) error {
@@ -131,41 +166,43 @@ func setReusePort(fd, on int) error {
 // process.
 func canOpen(v6 bool) bool {
 	if v6 {
-		return canOpen6()
+		return canOpen6.ask(func() (bool, error) { return probeOpen(net.IPv6loopback) })
 	}
-	return canOpen4()
+	return canOpen4.ask(func() (bool, error) { return probeOpen(net.IPv4(127, 0, 0, 1)) })
 }
 
-var (
-	canOpen4 = sync.OnceValue(func() bool { return probeOpen(net.IPv4(127, 0, 0, 1)) })
-	canOpen6 = sync.OnceValue(func() bool { return probeOpen(net.IPv6loopback) })
-)
+var canOpen4, canOpen6 probe
 
-func probeOpen(ip net.IP) bool {
+func probeOpen(ip net.IP) (bool, error) {
 	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer func() { _ = p.Close() }()
 	client, _, err := boundSocket(&net.TCPAddr{IP: ip})
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer func() { _ = unix.Close(client) }()
+	d, err := openSockDiag()
+	if err != nil {
+		return false, err
+	}
+	defer d.close()
 	p.mu.Lock()
 	defer p.mu.Unlock() // before the Close above
 	if err := p.control(p.drop); err != nil {
-		return false
+		return false, err
 	}
 	_ = unix.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is dropped
-	hanging, err := diagConnecting(literal(p.addr))
+	hanging, err := d.to(literal(p.addr), 1<<tcpSynSent)
 	if err != nil || len(hanging) != 1 {
-		return false
+		return false, err
 	}
-	c, err := p.connectTo(hanging[0], false)
+	fd, err := p.connectTo(hanging[0], false)
 	if err != nil {
-		return false
+		return false, err
 	}
-	abort(c)
-	return true
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return true, unix.Close(fd)
 }

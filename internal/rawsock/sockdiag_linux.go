@@ -10,35 +10,61 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockDiag asks NETLINK_SOCK_DIAG about the sockets of one family, which the request begins with, and calls each with what
-// it says of each socket: one, or all of a dump. It asks for no privilege (sock_diag(7)).
-func sockDiag(request []byte, flags uint16, each func(reply []byte)) error {
+// A sockDiag is a socket of NETLINK_SOCK_DIAG, to ask the kernel about sockets with. It asks for no privilege (sock_diag(7)).
+// It is for one goroutine at a time.
+type sockDiag struct {
+	fd  int
+	seq uint32 // of the latest question
+	buf []byte
+}
+
+func openSockDiag() (*sockDiag, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	switch {
 	case noDescriptors(err):
-		return os.NewSyscallError("socket", err)
+		return nil, os.NewSyscallError("socket", err)
 	case err != nil:
-		return unsupported("no NETLINK_SOCK_DIAG here", err)
+		return nil, unsupported("no NETLINK_SOCK_DIAG here", err)
 	}
-	defer func() { _ = unix.Close(fd) }()
-	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
-	header := (*unix.NlMsghdr)(unsafe.Pointer(&msg[0]))
-	*header = unix.NlMsghdr{Len: uint32(cap(msg)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | flags}
 	// A kernel that does not answer must not hang us.
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
-	if err := unix.Sendto(fd, append(msg, request...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	return &sockDiag{fd: fd, buf: make([]byte, 1<<15)}, nil
+}
+
+func (d *sockDiag) close() { _ = unix.Close(d.fd) }
+
+// askOnce asks on a socket for this one question.
+func askOnce(f func(d *sockDiag) error) error {
+	d, err := openSockDiag()
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return f(d)
+}
+
+// ask asks about the sockets of one family, which the request begins with, and calls each with what the kernel says of each
+// socket: one, or all of a dump.
+func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) error {
+	d.seq++
+	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
+	header := (*unix.NlMsghdr)(unsafe.Pointer(&msg[0]))
+	*header = unix.NlMsghdr{Len: uint32(cap(msg)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | flags, Seq: d.seq}
+	if err := unix.Sendto(d.fd, append(msg, request...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
-	buf := make([]byte, 1<<15)
 	for {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
+		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
 		if err == unix.EINTR { // which a socket with a limit gets for the runtime's own signals (signal(7))
 			continue
 		}
 		if err != nil {
 			return os.NewSyscallError("recvfrom", err)
 		}
-		more, err := readDiag(buf[:n], each)
+		if n >= unix.NLMSG_HDRLEN && (*unix.NlMsghdr)(unsafe.Pointer(&d.buf[0])).Seq != d.seq {
+			continue // a late answer to an earlier question
+		}
+		more, err := readDiag(d.buf[:n], each)
 		if err != nil || !more || flags&unix.NLM_F_DUMP == 0 {
 			return err
 		}

@@ -36,7 +36,7 @@ func diagUnix(inode uint64) (unixSocket, error) {
 	r := &unixDiagRequest{family: unix.AF_UNIX, states: inetDiagNoCookie, inode: uint32(inode),
 		show: unixShowPeer | unixShowQueues, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
 	var s unixSocket
-	err := sockDiag(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), 0, func(b []byte) {
+	note := func(b []byte) {
 		eachAttribute(b[min(len(b), unixReply):], func(kind uint16, value []byte) {
 			switch {
 			case kind == unixPeerInode && len(value) >= 4:
@@ -46,7 +46,9 @@ func diagUnix(inode uint64) (unixSocket, error) {
 				s.wrote = int(binary.NativeEndian.Uint32(value[4:]))
 			}
 		})
-	})
+	}
+	request := unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
+	err := askOnce(func(d *sockDiag) error { return d.ask(request, 0, note) })
 	return s, err
 }
 
