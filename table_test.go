@@ -15,6 +15,7 @@ import (
 
 	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
@@ -66,6 +67,7 @@ func printTable() {
 
 // TestMain prints the table of those that passed and those that did not, and looks for what all of them left behind.
 func TestMain(m *testing.M) {
+	manytests.AtOnce()
 	sockettest.Main(runner{m})
 }
 

@@ -94,26 +94,29 @@ func TestStartDualIsFatal(t *testing.T) {
 // A connection that the client left open is found on either address.
 func TestStartDualFindsLeaks(t *testing.T) {
 	t.Parallel()
-	for _, left := range []fixtures.Dual{{}, {IPv6: fixtures.Refused{}}} {
-		var c net.Conn
-		tb := faketb.Run(t, func(tb *faketb.TB) {
-			NoLeaks(tb)
-			dual := StartDual(tb, left)
-			var err error
-			c, err = dual.Dialer().DialContext(t.Context(), "tcp", dual.HostPort())
-			if err != nil {
-				tb.Error(err)
-				return
-			}
-			for _, ep := range []*fixtures.Endpoint{dual.IPv4, dual.IPv6} {
-				if ep.Addr() == c.RemoteAddr().String() {
-					_ = ep.Await(t.Context(), fixtures.Accepted, 1)
+	for name, left := range map[string]fixtures.Dual{"both": {}, "IPv6 refused": {IPv6: fixtures.Refused{}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c net.Conn
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				NoLeaks(tb)
+				dual := StartDual(tb, left)
+				var err error
+				c, err = dual.Dialer().DialContext(t.Context(), "tcp", dual.HostPort())
+				if err != nil {
+					tb.Error(err)
+					return
 				}
-			}
+				for _, ep := range []*fixtures.Endpoint{dual.IPv4, dual.IPv6} {
+					if ep.Addr() == c.RemoteAddr().String() {
+						_ = ep.Await(t.Context(), fixtures.Accepted, 1)
+					}
+				}
+			})
+			assert.True(t, tb.Failed())
+			assert.Contains(t, tb.Text(), "leak: 1 connection left behind")
+			require.NotNil(t, c)
+			require.NoError(t, c.Close())
 		})
-		assert.True(t, tb.Failed())
-		assert.Contains(t, tb.Text(), "leak: 1 connection left behind")
-		require.NotNil(t, c)
-		require.NoError(t, c.Close())
 	}
 }

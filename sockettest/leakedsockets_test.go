@@ -17,6 +17,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
@@ -57,8 +58,11 @@ func needSockets(t *testing.T) {
 // tellsForever: Go 1.27 and later tell which goroutines nothing can wake any more.
 func tellsForever() bool { return pprof.Lookup(foreverProfile) != nil }
 
-// Not parallel: sockets are the whole process's.
+// Sockets are the whole process's.
 func TestNoLeakedSocketsNamesEachKind(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	needSockets(t)
 	var leaked []io.Closer
 	tb := faketb.Run(t, func(tb *faketb.TB) {
@@ -91,6 +95,9 @@ func TestNoLeakedSocketsPassesWhatCloses(t *testing.T) {
 
 // A dial that goes on after its caller has given up closes its socket with the next SYN.
 func TestNoLeakedSocketsSettlesForOneRetransmission(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	needSockets(t)
 	NoLeaks(t)
 	tb := faketb.Run(t, func(tb *faketb.TB) {

@@ -14,6 +14,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // waitFor is what a leaked goroutine does; its name is looked for in reports.
@@ -225,6 +226,7 @@ func TestNoLeaksCoversSubtests(t *testing.T) {
 
 // TestMain runs this package under Main, and in a child of TestMain's own tests, a package that leaks.
 func TestMain(m *testing.M) {
+	manytests.AtOnce()
 	Main(m, goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever"))
 }
 

@@ -107,8 +107,17 @@ func compareMany(t *testing.T, n int, a, b conformance.World) {
 	}
 }
 
-func TestTruth(t *testing.T) { conformance.Truth(t, kernel(t)) }
+func TestTruth(t *testing.T) {
+	t.Parallel()
+	conformance.Truth(t, kernel(t))
+}
 
-func TestListeners(t *testing.T) { conformance.Listeners(t, kernel(t)) }
+func TestListeners(t *testing.T) {
+	t.Parallel()
+	conformance.Listeners(t, kernel(t))
+}
 
-func TestConns(t *testing.T) { conformance.Conns(t, kernel(t)) }
+func TestConns(t *testing.T) {
+	t.Parallel()
+	conformance.Conns(t, kernel(t))
+}

@@ -17,11 +17,20 @@ func memory() conformance.World {
 	}
 }
 
-func TestTruthInMemory(t *testing.T) { conformance.Truth(t, memory()) }
+func TestTruthInMemory(t *testing.T) {
+	t.Parallel()
+	conformance.Truth(t, memory())
+}
 
-func TestListenersInMemory(t *testing.T) { conformance.Listeners(t, memory()) }
+func TestListenersInMemory(t *testing.T) {
+	t.Parallel()
+	conformance.Listeners(t, memory())
+}
 
-func TestConnsInMemory(t *testing.T) { conformance.Conns(t, memory()) }
+func TestConnsInMemory(t *testing.T) {
+	t.Parallel()
+	conformance.Conns(t, memory())
+}
 
 // realTime is the same network outside a bubble, where its own account of both ends says when it is at rest.
 func realTime() conformance.World {
@@ -30,11 +39,21 @@ func realTime() conformance.World {
 	return w
 }
 
-func TestTruthInRealTime(t *testing.T) { conformance.Truth(t, realTime()) }
+func TestTruthInRealTime(t *testing.T) {
+	t.Parallel()
+	conformance.Truth(t, realTime())
+}
 
-func TestListenersInRealTime(t *testing.T) { conformance.Listeners(t, realTime()) }
+func TestListenersInRealTime(t *testing.T) {
+	t.Parallel()
+	conformance.Listeners(t, realTime())
+}
 
-// Whatever a program of socket calls observes on the kernel it observes in memory.
-func TestPrograms(t *testing.T) { compareMany(t, *programs, seen(t), memory()) }
+// Whatever a program of socket calls observes on the kernel it observes in memory. Of the tests that compare, this one alone is
+// parallel: while they wait for a kernel to come to rest they look at it without pause.
+func TestPrograms(t *testing.T) {
+	t.Parallel()
+	compareMany(t, *programs, seen(t), memory())
+}
 
 func TestProgramsInRealTime(t *testing.T) { compareMany(t, *programs/4, seen(t), realTime()) }

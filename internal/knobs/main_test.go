@@ -3,7 +3,11 @@ package knobs_test
 import (
 	"testing"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/sockettest"
 )
 
-func TestMain(m *testing.M) { sockettest.Main(m) }
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	sockettest.Main(m)
+}

@@ -93,6 +93,12 @@ func TestUnixCyclesThroughAllStates(t *testing.T) {
 func TestUnixChangesAtOneInstant(t *testing.T) {
 	t.Parallel()
 	p := bindFresh(t)
+	var accepting sync.WaitGroup
+	accepting.Go(func() { // else a queue may fill, and then a connect fails with EAGAIN
+		for c, err := p.Accept(); err == nil; c, err = p.Accept() {
+			_ = c.Close()
+		}
+	})
 	stop := make(chan struct{})
 	var dialing sync.WaitGroup
 	dialing.Go(func() {
@@ -116,6 +122,8 @@ func TestUnixChangesAtOneInstant(t *testing.T) {
 	}
 	close(stop)
 	dialing.Wait()
+	require.NoError(t, p.Close())
+	accepting.Wait()
 }
 
 // The queue is the kernel's also while connections are held in it for a while: it can be full.

@@ -1,0 +1,13 @@
+package rawsock
+
+import (
+	"os"
+	"testing"
+
+	"example.com/go-sockettest/internal/manytests"
+)
+
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	os.Exit(m.Run())
+}
