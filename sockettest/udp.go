@@ -16,8 +16,10 @@ func StartUDP(t testing.TB, f udp.Fixture, opts ...Option) *udp.Endpoint {
 	t.Helper()
 	ep, err := udp.Start(t.Context(), f, where(t, "StartUDP", opts))
 	started(t, "StartUDP", err)
+	noteArmed(t, ep)
 	t.Cleanup(func() {
 		t.Helper()
+		checkFired(t, ep)
 		if err := ep.Close(); err != nil {
 			t.Errorf("sockettest: %v", err)
 		}

@@ -25,6 +25,7 @@ type Want struct {
 	slackOK bool          // Slack was called
 	conn    bool          // it is about a connection: ExpectEnd
 	exact   bool          // At was called
+	unfired bool          // Unfired was called
 	bad     error         // the first argument that cannot be
 }
 
@@ -83,6 +84,13 @@ func (w Want) In(phase string) Want {
 func (w Want) Slack(d time.Duration) Want {
 	w.refuseNegative("Slack", d)
 	w.slack, w.slackOK = d, true
+	return w
+}
+
+// Unfired wants the fault not to have come by the end of the test, as for a client that avoids it: one that never uses a connection
+// twice never meets an httpfault.CloseOnReuse. Without it, a success against a fault that never came fails the test.
+func (w Want) Unfired() Want {
+	w.unfired = true
 	return w
 }
 

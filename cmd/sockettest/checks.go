@@ -38,6 +38,7 @@ var checks = []check{
 	{fixture: fixtures.Reset{}, holds: resets, on: tcp},
 	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes, on: tcp},
 	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
+	{fixture: fixtures.StandIn{For: fixtures.Close{}, Instead: fixtures.Echo{}}, holds: answers("")},
 	{fixture: fixtures.Forward{To: "echo.test:7", Dial: dialEcho}, holds: echoes},
 	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism,
 		on: tcp},

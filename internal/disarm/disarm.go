@@ -1,0 +1,60 @@
+// Package disarm tells whether this is a disarmed run, in which fixtures that behave stand in for those that do not, and finds
+// what stands in.
+package disarm
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// Env is the environment variable that asks for a disarmed run: SOCKETTEST_DISARM=1 go test ./...
+const Env = "SOCKETTEST_DISARM"
+
+// On reports whether the run is disarmed. A value that Check refuses means no.
+func On() bool {
+	on, _ := value()
+	return on
+}
+
+// Check returns an error if the variable is neither empty nor a boolean.
+func Check() error {
+	_, err := value()
+	return err
+}
+
+func value() (bool, error) {
+	s := os.Getenv(Env)
+	if s == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, fmt.Errorf("environment variable %s is %q; want 1, or 0 or nothing", Env, s)
+	}
+	return on, nil
+}
+
+// layers is how many fixtures may stand in for one another.
+const layers = 64
+
+// StandIn plans f. In a disarmed run it goes on to what stands in for f, and for that, until one behaves or names nothing.
+// says reads both from a plan. Disarmed is true if the fixture that is returned behaves, or stands in for f.
+func StandIn[F, P any](f F, plan func(F) (P, error), says func(P) (instead F, behaves bool)) (standIn F, p P, disarmed bool, err error) {
+	p, err = plan(f)
+	if err != nil || !On() {
+		return f, p, false, err
+	}
+	standIn = f
+	for range layers {
+		instead, behaves := says(p)
+		if behaves || any(instead) == nil {
+			return standIn, p, disarmed || behaves, nil
+		}
+		standIn, disarmed = instead, true
+		if p, err = plan(instead); err != nil {
+			return f, p, false, fmt.Errorf("Plan.Instead of %T: %w", f, err)
+		}
+	}
+	return f, p, false, fmt.Errorf("%T: Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end", f)
+}

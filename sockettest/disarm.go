@@ -1,0 +1,153 @@
+package sockettest
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"example.com/go-sockettest/internal/disarm"
+)
+
+// Armed skips the test in a disarmed run (SOCKETTEST_DISARM=1), and has [Main] list it with the reason. It is for a test that ends
+// the same way without its fault, or that checks with assertions of its own.
+//
+//	sockettest.Armed(t, "the client gives up by itself")
+func Armed(t testing.TB, reason string) {
+	if isNil(t) {
+		_ = errNilTB("Armed")
+		return
+	}
+	t.Helper()
+	if reason == "" {
+		t.Fatalf("bad argument: sockettest.Armed: reason is empty; want why the test is of no use without its fault")
+	}
+	if disarm.On() {
+		exempt.add(t.Name() + ": " + reason)
+		t.Skipf("disarmed: not run: %s", reason)
+	}
+}
+
+// A misbehaving fixture is one that runs and says what has become of its fault.
+type misbehaving interface {
+	Fired() bool    // it has come
+	Disarmed() bool // it cannot come
+}
+
+// needsFault reports whether the want is one of failure, or has a lower bound: one that a fixture that behaves should not meet.
+func (w Want) needsFault() bool { return w.target != nil || w.outcome != Accepted || w.min > 0 }
+
+// proved judges a want in a disarmed run, and reports whether it has; err says how the want was missed. A want that needs the fault
+// and is met without it fails the test. One that is not met is as it should be: what follows in the test rests on it, so that the
+// test ends here, as skipped. Off the test's own goroutine it goes on.
+//
+// In any other run it notes whose success needs the fault to have come by the end of the test.
+func proved(t testing.TB, ep running, w Want, err error) bool {
+	t.Helper()
+	f, ok := ep.(misbehaving)
+	switch {
+	case !ok:
+	case !disarm.On():
+		if err == nil && (w.unfired || !w.needsFault() && !f.Fired()) {
+			unfired.Store(ep, w)
+		}
+	case !f.Disarmed(): // listed by Start
+	case err == nil && w.needsFault():
+		t.Errorf("%s: met without the fault\n  fixture  %v\n  remedy   a want that only the fault can meet, or sockettest.Armed with the reason", w, ep)
+		return true
+	case err != nil:
+		const how = "disarmed: without the fault it is not %s, as it should be"
+		if onTestGoroutine(t) {
+			t.Skipf(how, w)
+		}
+		t.Logf(how, w)
+		return true
+	}
+	return false
+}
+
+// unfired are the fixtures against which a success was met before their fault had come, with what was wanted.
+var unfired sync.Map // running to Want
+
+// checkFired fails the test if the success of a client was met against a fault that never came.
+func checkFired(t testing.TB, ep running) {
+	v, ok := unfired.LoadAndDelete(ep)
+	if !ok || t.Failed() {
+		return
+	}
+	switch want, fired := v.(Want), ep.(misbehaving).Fired(); {
+	case want.unfired && fired:
+		t.Helper()
+		t.Errorf("the fault fired, and the want was that it does not: %s\n  fixture  %v", want, ep)
+	case !want.unfired && !fired:
+		t.Helper()
+		t.Errorf("the fault never fired: %s is no proof\n  fixture  %v\n  remedy   a client that gets as far as the fault, or Want.Unfired", want, ep)
+	}
+}
+
+// A register is what a disarmed run has to say at its end.
+type register struct {
+	mu    sync.Mutex
+	lines map[string]bool
+}
+
+var (
+	exempt   register // tests that are not run disarmed
+	leftAsIs register // fixtures for which nothing stands in
+)
+
+func (r *register) add(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lines == nil {
+		r.lines = map[string]bool{}
+	}
+	r.lines[line] = true
+}
+
+func (r *register) text(head string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var b strings.Builder
+	for _, line := range slices.Sorted(maps.Keys(r.lines)) {
+		fmt.Fprintf(&b, "disarmed: %s: %s\n", head, line)
+	}
+	return b.String()
+}
+
+// summary lists what a disarmed run says nothing about.
+func summary() string {
+	return leftAsIs.text("left as it is, since its Plan has no Instead") + exempt.text("not run")
+}
+
+// noteArmed lists a fixture that is not disarmed in a disarmed run.
+func noteArmed(t testing.TB, ep running) {
+	if f, ok := ep.(misbehaving); ok && disarm.On() && !f.Disarmed() {
+		t.Helper()
+		what, _, _ := strings.Cut(ep.String(), " on ")
+		leftAsIs.add(t.Name() + ": " + what)
+		t.Logf("disarmed: %s is left as it is: its Plan has no Instead", what)
+	}
+}
+
+// onTestGoroutine reports whether SkipNow may be called here: by a test of package testing on its own goroutine. Of others, such as
+// Ginkgo's, that cannot be told.
+func onTestGoroutine(t testing.TB) bool {
+	if _, ok := t.(*testing.T); !ok {
+		return true
+	}
+	pcs := make([]uintptr, 256)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		f, more := frames.Next()
+		if f.Function == "testing.tRunner" {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
