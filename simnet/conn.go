@@ -36,6 +36,7 @@ type Conn struct {
 	sndMax int
 
 	fin              bool          // the other end's FIN has arrived
+	rst              bool          // its RST has, or, as the kernel has it, one of our own
 	finSent          finState      // ours
 	rshut            bool          // CloseRead
 	wshut            bool          // CloseWrite, or Close

@@ -1,9 +1,11 @@
 package simnet
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 
 	"example.com/go-sockettest/network"
 )
@@ -20,10 +22,10 @@ func (c *Conn) Peer() (network.PeerState, error) {
 
 func (c *Conn) peerState() network.PeerState {
 	switch {
-	case c.dead:
-		return network.PeerRST
 	case c.fin:
 		return network.PeerFIN
+	case c.rst:
+		return network.PeerRST
 	}
 	return network.PeerOpen
 }
@@ -44,6 +46,8 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 			return state, c.opError("read", errDeadline)
 		case state != network.PeerOpen:
 			return state, nil
+		case c.dead: // it has ended without a word of the other end's
+			return state, c.opError("read", sys("read", cmp.Or(c.soErr, syscall.ETIMEDOUT)))
 		}
 		c.readable.Wait()
 	}

@@ -219,7 +219,7 @@ func (c *Conn) end(e syscall.Errno) {
 	if c.dead {
 		return
 	}
-	c.dead, c.aborted, c.soErr = true, true, e
+	c.dead, c.aborted, c.soErr, c.rst = true, true, e, e == syscall.ECONNRESET
 	c.over()
 	c.wake()
 	c.peer.alive.update(c.peer)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/go-sockettest/network"
@@ -17,6 +19,9 @@ type conn struct {
 
 	mu  sync.Mutex // held by what changes cut, and by what ends the connection
 	cut bool       // partitioned
+
+	reads sync.RWMutex // a Read is a reader of it
+	read  atomic.Uint64
 }
 
 var _ network.Conn = (*conn)(nil)
@@ -44,6 +49,18 @@ func plain(c net.Conn) (network.Conn, error) {
 }
 
 func (c *conn) v6() bool { return c.LocalAddr().(*net.TCPAddr).IP.To4() == nil }
+
+// Read counts what it reads: see ended.
+func (c *conn) Read(b []byte) (int, error) {
+	c.reads.RLock()
+	defer c.reads.RUnlock()
+	n, err := c.TCPConn.Read(b)
+	c.read.Add(uint64(n))
+	return n, err
+}
+
+// WriteTo hides that of [net.TCPConn], which would not count.
+func (c *conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
 
 // Partition drops all that arrives; see [network.Conn].
 func (c *conn) Partition() error {
@@ -113,10 +130,26 @@ func (c *conn) explain(what string, err error) error {
 	return fmt.Errorf("%s %s -> %s: %w", what, c.LocalAddr(), c.RemoteAddr(), err)
 }
 
-// Peer tells what the kernel knows of the other end.
-func (c *conn) Peer() (network.PeerState, error) { return peer(c.TCPConn) }
+// Peer returns what the kernel knows of the other end.
+func (c *conn) Peer() (network.PeerState, error) { return c.ended(peer(c.TCPConn)) }
 
-// PeerOf tells what is known of the other end of any connection, whoever made it; PeerUnknown where nothing is.
+// ended tells FIN from RST on a connection that is closed in both directions, of which the kernel's
+// state says no more than that. It waits for the Reads in progress, which such a connection ends.
+func (c *conn) ended(state network.PeerState, err error) (network.PeerState, error) {
+	if err != nil || state != network.PeerRST {
+		return state, err
+	}
+	c.reads.Lock()
+	defer c.reads.Unlock()
+	fin, err := finArrived(c.TCPConn, c.read.Load())
+	if fin {
+		state = network.PeerFIN
+	}
+	return state, err
+}
+
+// PeerOf returns what is known of the other end of any connection, whoever made it, and PeerUnknown where nothing is. Of a
+// [*net.TCPConn] that is closed in both directions it says PeerRST, whatever came first.
 func PeerOf(nc net.Conn) network.PeerState {
 	state := network.PeerUnknown
 	switch c := nc.(type) {
@@ -131,7 +164,7 @@ func PeerOf(nc net.Conn) network.PeerState {
 }
 
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
-func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return awaitPeerEnd(c.TCPConn) }
+func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return c.ended(awaitPeerEnd(c.TCPConn)) }
 
 // Info tells what the kernel knows of both ends.
 func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }
