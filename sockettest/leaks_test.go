@@ -142,6 +142,7 @@ func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 // A dial that goes on after its caller has given up ends with the black hole, at its next SYN.
 func TestNoLeaksSettlesForOneRetransmission(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	tb := leaking(t, func(tb *faketb.TB) {
 		ep := Start(tb, fixtures.BlackHole{})
 		go func() {

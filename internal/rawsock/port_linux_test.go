@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/internal/leftover"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -226,6 +227,7 @@ func portOf(p *port) string { _, s, _ := net.SplitHostPort(p.addr.String()); ret
 
 func TestPortHungDialIsHealedByItsNextSYN(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(drop))
 		var wg sync.WaitGroup
@@ -246,6 +248,7 @@ func TestPortHungDialIsHealedByItsNextSYN(t *testing.T) {
 
 func TestPortHungDialIsRefusedAfterClose(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(drop))
 		var wg sync.WaitGroup
@@ -371,6 +374,7 @@ func TestPortNeverHandsOutAPartitionedConnection(t *testing.T) {
 
 func TestPortHandshakeIsNeverEarly(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	for _, delay := range []time.Duration{time.Millisecond, 1100 * time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
 			t.Parallel()
