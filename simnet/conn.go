@@ -25,6 +25,7 @@ type Conn struct {
 	peer   *Conn
 	host   *Host
 	out    *path // to the other end's
+	port   *port // that it has come to; nil of a client's, and once it is closed
 	id     uint64
 	net    string
 	la, ra *net.TCPAddr

@@ -186,11 +186,11 @@ func (d *dial) unreachable() {
 // arrive is what a SYN meets at a port.
 func (d *dial) arrive(p *port) {
 	switch {
-	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
-		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
-	case p.state.Answer == network.Drop:
+	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
 		p.drop()
 		d.expectNothing(p)
+	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
+		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -208,6 +208,7 @@ func (d *dial) establish(p *port) {
 		return
 	}
 	client, server := d.pair(p.net)
+	server.port = p
 	if d.small {
 		shrink(client, server)
 	}

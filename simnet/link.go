@@ -132,18 +132,21 @@ func (l *Link) Hold() (release func()) {
 // is sent the other way arrives, and its acknowledgement does not. Unlike with [Conn.Partition] closing does not heal it.
 // Several may cut at once.
 func (l *Link) Partition() (heal func()) {
-	return l.count(func(p *path, by int) {
-		heard := map[*Conn]bool{}
-		for c := range l.n.conns {
-			heard[c] = !c.deaf()
+	return l.count(func(p *path, by int) { l.n.recut(func() { p.cuts += by }) })
+}
+
+// recut changes which ends hear what is sent to them. The caller holds mu.
+func (n *Network) recut(change func()) {
+	heard := map[*Conn]bool{}
+	for c := range n.conns {
+		heard[c] = !c.deaf()
+	}
+	change()
+	for _, c := range byNumber(n.conns) {
+		if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
+			c.cutOff()
 		}
-		p.cuts += by
-		for _, c := range byNumber(l.n.conns) {
-			if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
-				c.cutOff()
-			}
-		}
-	})
+	}
 }
 
 // count counts a fault that can be had several times over, in each direction.

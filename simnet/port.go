@@ -61,8 +61,12 @@ func (p *port) overlaps(q *port) bool {
 
 // become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
 func (p *port) become(s network.State) {
+	if p.state.Cut != s.Cut {
+		p.n.recut(func() { p.state.Cut = s.Cut })
+		p.n.updateKeepAlive()
+	}
 	p.state = s
-	if s.Answer != network.Listen && s.Answer != network.Drop {
+	if !p.takes() && !s.Cut {
 		p.resetQueue()
 	}
 	p.arrived.Broadcast()
@@ -70,6 +74,11 @@ func (p *port) become(s network.State) {
 		d.reconsider(p)
 	}
 	p.n.stir()
+}
+
+// takes tells whether connections that are made are queued for Accept.
+func (p *port) takes() bool {
+	return p.state.Answer == network.Listen || p.state.Answer == network.Drop
 }
 
 // resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
@@ -82,7 +91,7 @@ func (p *port) resetQueue() {
 
 // admit puts a connection into the accept queue.
 func (p *port) admit(c *Conn) {
-	if p.closed || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
+	if p.closed || !p.takes() && !p.state.Cut {
 		c.abort()
 		return
 	}
@@ -118,7 +127,7 @@ func (p *port) accept() (*Conn, error) {
 
 // next takes the head of the queue, if it may be accepted by now. The caller holds mu.
 func (p *port) next() *Conn {
-	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever {
+	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever || !p.takes() {
 		return nil
 	}
 	c := p.queue[0]

@@ -177,7 +177,10 @@ func (c *Conn) cutOff() {
 }
 
 // deaf tells whether segments to this end vanish.
-func (c *Conn) deaf() bool { return c.resend.cut || c.peer.out.isCut() }
+func (c *Conn) deaf() bool { return c.isCut() || c.peer.out.isCut() }
+
+// isCut tells whether that is by a partition of this end, or of its port.
+func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && c.port.state.Cut }
 
 // Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
 func (c *Conn) Heal() error {

@@ -246,7 +246,7 @@ func (c *Conn) forget() {
 
 // abort closes with RST.
 func (c *Conn) abort() {
-	c.closed = true
+	c.closed, c.port = true, nil
 	if !c.dead {
 		c.sendRST()
 		c.end(0)

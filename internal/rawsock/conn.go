@@ -3,7 +3,6 @@ package rawsock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -17,8 +16,11 @@ import (
 type conn struct {
 	*net.TCPConn
 
-	mu  sync.Mutex // held by what changes cut, and by what ends the connection
-	cut bool       // partitioned
+	of *conns // of the port that has accepted it; nil if none has
+
+	mu       sync.Mutex // held by what changes cut, and by what ends the connection
+	own, all bool       // its Partition and its port want it cut
+	cut      bool       // it is
 
 	reads sync.RWMutex // a Read is a reader of it
 	read  atomic.Uint64
@@ -63,41 +65,10 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
 
 // Partition drops all that arrives; see [network.Conn].
-func (c *conn) Partition() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := c.open()
-	if err == nil {
-		err = partition(c.TCPConn, c.v6())
-	}
-	if err != nil {
-		return c.explain("partition", err)
-	}
-	c.cut = true
-	return nil
-}
+func (c *conn) Partition() error { return c.change(&c.own, true) }
 
 // Heal ends a partition; see [network.Conn].
-func (c *conn) Heal() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.heal(); err != nil {
-		return c.explain("heal", err)
-	}
-	return nil
-}
-
-// heal asks only whether the connection is open, if there is no partition to end. The caller holds mu.
-func (c *conn) heal() error {
-	if !c.cut {
-		return c.open()
-	}
-	if err := healed(c.TCPConn, c.v6()); err != nil {
-		return err
-	}
-	c.cut = false
-	return nil
-}
+func (c *conn) Heal() error { return c.change(&c.own, false) }
 
 // open is an error after Close.
 func (c *conn) open() error {
@@ -111,23 +82,22 @@ func (c *conn) open() error {
 // Close heals first: our FIN leaves a partition, and its acknowledgement would not come back in. The kernel would keep
 // the socket for half a minute, and the other side's beside it.
 func (c *conn) Close() error {
+	defer c.of.remove(c) // without the lock, which its owner takes inside its own
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
-		_ = c.heal() // a connection that is closed already says so below
+		_ = healed(c.TCPConn, c.v6()) // a connection that is closed already says so below
+		c.own, c.all, c.cut = false, false, false
 	}
 	return c.TCPConn.Close()
 }
 
 // Reset closes with RST.
 func (c *conn) Reset() error {
+	defer c.of.remove(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return errors.Join(c.SetLinger(0), c.TCPConn.Close())
-}
-
-func (c *conn) explain(what string, err error) error {
-	return fmt.Errorf("%s %s -> %s: %w", what, c.LocalAddr(), c.RemoteAddr(), err)
 }
 
 // Peer returns what the kernel knows of the other end.

@@ -120,6 +120,8 @@ func checkUnix(s network.State) error {
 	switch {
 	case s.Answer == network.Drop, s.Handshake > 0:
 		what = "leave a connect unanswered"
+	case s.Cut:
+		what = "partition connections"
 	case s.SmallWindow:
 		what = "make a small receive window"
 	default:
