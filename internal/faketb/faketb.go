@@ -39,6 +39,15 @@ func Alone(name string, f func(t testing.TB)) *TB {
 	return run(context.Background(), &TB{name: name}, func(tb *TB) { f(tb) })
 }
 
+// Here is Run on the calling goroutine. f must not call FailNow or Skip.
+func Here(t testing.TB, f func(tb *TB)) *TB {
+	tb := &TB{TB: t, name: t.Name()}
+	tb.ctx, tb.cancel = context.WithCancel(t.Context())
+	f(tb)
+	tb.cleanup()
+	return tb
+}
+
 func run(ctx context.Context, tb *TB, f func(tb *TB)) *TB {
 	tb.ctx, tb.cancel = context.WithCancel(ctx)
 	done := make(chan struct{})
