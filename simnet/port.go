@@ -30,7 +30,8 @@ type port struct {
 	due      event // when the head of the queue may be accepted, under Hold
 	deadline deadline
 	dropped  int
-	awaiting int // calls that wait for dropped SYNs
+	lastDrop time.Time // when the latest was
+	awaiting int       // calls that wait for dropped SYNs
 	closed   bool
 }
 
@@ -205,6 +206,14 @@ func (b *boundPort) Dropped() (int, error) {
 	return b.p.dropped, nil
 }
 
+// LastDropped counts SYNs as Dropped does, and returns when the latest of them was dropped.
+func (b *boundPort) LastDropped() (n int, at time.Time) {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	b.p.n.catchUp()
+	return b.p.dropped, b.p.lastDrop
+}
+
 // AwaitDropped waits until n SYNs were dropped in all, or ctx is done: then the error is its cause.
 func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p := b.p
@@ -233,6 +242,7 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 // drop leaves a SYN unanswered. The caller holds mu.
 func (p *port) drop() {
 	p.dropped++
+	p.lastDrop = now()
 	p.arrived.Broadcast()
 }
 
