@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { sockettest.Main(m) }
 
 func TestClientByTCP(t *testing.T) {
 	t.Parallel()
-	exam.Run(t, exam.Client{Name: "miekg/dns TCP", Module: "github.com/miekg/dns"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "miekg/dns TCP", Module: "github.com/miekg/dns", Peer: exam.Honest(stream)}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: timeout, Op: exchange,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: timeout, Op: exchange,

@@ -18,9 +18,9 @@ import (
 func TestClientByTLS(t *testing.T) {
 	t.Parallel()
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
-	exam.Run(t, exam.Client{Name: "miekg/dns TCP", Module: "github.com/miekg/dns"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "miekg/dns TCP", Module: "github.com/miekg/dns", Peer: exam.Honest(stream)}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: timeout, Op: exchangeTLS(nil), Want: exam.AtLimit(sockettest.TimedOut), KernelOnly: kernelOnly},
-		{Name: exam.Stalled + ", cancelled", Fixture: stalled, Knob: "the context", Op: cancelledTLS,
+		{Name: exam.Stalled + ", cancelled", Armed: "the caller gives up once the server has its first bytes", Fixture: stalled, Knob: "the context", Op: cancelledTLS,
 			Want: exam.AtOnce(sockettest.Canceled), KernelOnly: kernelOnly},
 		{Name: exam.Stalled + ", with a Dialer", Fixture: stalled, Knob: "none: Client.Timeout and DialTimeout are not for it",
 			Op: exchangeTLS(&net.Dialer{}), Want: exam.Never(), KernelOnly: kernelOnly},

@@ -16,19 +16,19 @@ import (
 func TestClientByUDP(t *testing.T) {
 	t.Parallel()
 	exam.RunUDP(t, exam.Client{Name: "miekg/dns UDP", Module: "github.com/miekg/dns"}, []exam.Datagram{
-		{Name: "nobody listens", Fixture: udp.Refused{}, Knob: timeout, Op: ask,
+		{Name: "nobody listens", Peer: datagrams, Fixture: udp.Refused{}, Knob: timeout, Op: ask,
 			Want: exam.AtOnce(sockettest.Rejected).In("read")},
-		{Name: "no answer", Fixture: udp.Silent{}, Knob: timeout, Op: ask, Asked: 1,
+		{Name: "no answer", Peer: datagrams, Fixture: udp.Silent{}, Knob: timeout, Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: "first question lost", Fixture: udp.Drop{Then: datagrams}, Knob: timeout + ", and no second question", Op: ask, Asked: 1,
+		{Name: "first question lost", Peer: datagrams, Fixture: udp.Drop{Then: datagrams}, Knob: timeout + ", and no second question", Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: "answer comes later", Fixture: udp.Late{Delay: time.Hour, Then: datagrams}, Knob: timeout, Op: ask, Asked: 1,
+		{Name: "answer comes later", Peer: datagrams, Fixture: udp.Late{Delay: time.Hour, Then: datagrams}, Knob: timeout, Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: "answer to another question", Fixture: udp.Reply(notMine), Knob: timeout, Op: ask, Asked: 1,
+		{Name: "answer to another question", Peer: datagrams, Fixture: udp.Reply(notMine), Knob: timeout, Op: ask, Asked: 1,
 			Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: "first answer comes twice", Fixture: udp.Duplicate{Then: datagrams}, Knob: "none needed", Op: askTwice, Asked: 2,
+		{Name: "first answer comes twice", Peer: datagrams, Fixture: udp.Duplicate{Then: datagrams}, Knob: "none needed", Op: askTwice, Asked: 2,
 			Want: exam.AtOnce(sockettest.Accepted)},
-		{Name: "answer cut short", Fixture: udp.Truncate{To: 11, Then: datagrams}, Knob: "none needed", Op: ask, Asked: 1,
+		{Name: "answer cut short", Peer: datagrams, Fixture: udp.Truncate{To: 11, Then: datagrams}, Knob: "none needed", Op: ask, Asked: 1,
 			Want: exam.AtOnce(sockettest.Err(dns.ErrShortRead))},
 	})
 }

@@ -20,14 +20,21 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "franz-go", Module: "github.com/twmb/franz-go"}
+var client = exam.Client{Name: "franz-go", Module: "github.com/twmb/franz-go", Peer: obliging}
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // greeted is a broker that says which requests it knows, and answers none of them.
 var greeted = fixtures.Scripted{Steps: script.Script{script.Do(greet)}}
 
-func greet(_ context.Context, c script.Conn) error {
+func greet(_ context.Context, c script.Conn) error { return serve(c, false) }
+
+// obliging is a broker that answers, though it knows of no topic.
+var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{
+	script.Do(func(_ context.Context, c script.Conn) error { return serve(c, true) }),
+}})
+
+func serve(c script.Conn, oblige bool) error {
 	for {
 		length := make([]byte, 4)
 		if _, err := io.ReadFull(c, length); err != nil {
@@ -38,19 +45,32 @@ func greet(_ context.Context, c script.Conn) error {
 			return err
 		}
 		key := kmsg.Key(binary.BigEndian.Uint16(request))
+		version := int16(binary.BigEndian.Uint16(request[2:]))
+		if key == kmsg.Metadata && oblige {
+			r := kmsg.NewPtrMetadataResponse()
+			r.Version = version
+			if err := reply(c, request, r); err != nil {
+				return err
+			}
+		}
 		if key != kmsg.ApiVersions {
 			continue
 		}
 		r := kmsg.NewPtrApiVersionsResponse()
-		r.Version = int16(binary.BigEndian.Uint16(request[2:]))
+		r.Version = version
 		for _, k := range []kmsg.Key{kmsg.Metadata, kmsg.ApiVersions} {
 			r.ApiKeys = append(r.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k.Int16(), MaxVersion: 3})
 		}
-		body := r.AppendTo(append([]byte{}, request[4:8]...))
-		if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		if err := reply(c, request, r); err != nil {
 			return err
 		}
 	}
+}
+
+func reply(c script.Conn, request []byte, r kmsg.Response) error {
+	body := r.AppendTo(append([]byte{}, request[4:8]...))
+	_, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
+	return err
 }
 
 // open returns a client that tries once.

@@ -53,7 +53,7 @@ func TestClient(t *testing.T) {
 	const connecting = "ConnectParams.MinConnectTimeout (default 20s), or the backoff to come if that is longer"
 	const alives = "ClientParameters.Time (default none) and Timeout (default 20s)"
 	const tenSeconds = "its Time is 10 s at least"
-	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc", Peer: exam.Honest(server{})}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: "none needed", Op: check(),
 			Want: exam.AtOnce(sockettest.Err(unavailable))},
 		{Name: exam.Refused + ", WaitForReady", Fixture: fixtures.Refused{}, Knob: "the context", Op: within(check(grpc.WaitForReady(true))),

@@ -21,7 +21,7 @@ func TestClientOverTLS(t *testing.T) {
 	t.Parallel()
 	const connecting = "ConnectParams.MinConnectTimeout (default 20s), or the backoff to come if that is longer"
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
-	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc", Peer: exam.Honest(overTLS(server{}))}, []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: connecting, Op: checkTLS(), Want: exam.AtLimit(sockettest.Err(unavailable))},
 		{Name: exam.Stalled + ", with a deadline", Fixture: stalled, Knob: "the context", Op: within(patiently(checkTLS())),
 			Want: exam.AtLimit(sockettest.Err(exceeded))},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"example.com/go-sockettest/examples/internal/exam"
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
 )
@@ -42,6 +43,9 @@ func answering(keys ...int16) fixtures.Fixture {
 		}
 	})}}
 }
+
+// obliging is a broker that knows its way.
+var obliging = exam.Honest(answering(apiVersions, metadata))
 
 // read reads a request: a length, then key, version, correlation id and more.
 func read(r io.Reader) ([]byte, error) {

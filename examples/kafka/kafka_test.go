@@ -15,7 +15,7 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "kafka-go Client", Module: module}
+var client = exam.Client{Name: "kafka-go Client", Module: module, Peer: obliging}
 
 const module = "github.com/segmentio/kafka-go"
 
@@ -139,7 +139,7 @@ func TestConn(t *testing.T) {
 		dialing = "Dialer.Timeout (default none)"
 		set     = "Conn.SetDeadline (default none)"
 	)
-	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module, Peer: obliging}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: dial},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: dial},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: set, Want: exam.AtLimit(sockettest.TimedOut), Op: request(deadline)},

@@ -35,7 +35,7 @@ func TestClientOverTLS(t *testing.T) {
 		own     = "Client.Timeout (default none)"
 		lingers = "TestClosedTransportHoldsItsOwnRequest"
 	)
-	exam.Run(t, client, []exam.Case{
+	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(overTLS(dialTimeout))},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: ask(overTLS(dialTimeout))},
 		{Name: exam.SecuredSilent, Fixture: secured, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut).OnceSecured(), Op: ask(overTLS(metadataTTL)), Lingers: lingers},
@@ -91,7 +91,7 @@ func TestConnOverTLS(t *testing.T) {
 		dialing = "Dialer.Timeout (default none)"
 		set     = "Conn.SetDeadline (default none)"
 	)
-	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "kafka-go Conn", Module: module, Peer: obliging}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: dialTLS(timeout)},
 		{Name: exam.Stalled + ", no limit", Fixture: stalled, Knob: "none", Want: exam.Never(), Op: dialTLS(noTimeout)},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: dialTLS(timeout),

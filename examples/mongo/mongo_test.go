@@ -21,12 +21,19 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "mongo-driver", Module: "go.mongodb.org/mongo-driver/v2"}
+var client = exam.Client{Name: "mongo-driver", Module: "go.mongodb.org/mongo-driver/v2", Peer: obliging}
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // silent is a server that greets whoever greets it, and answers nothing else.
 var silent = fixtures.Scripted{Steps: script.Script{script.Do(greet)}}
+
+// obliging is a server to which all is well.
+var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{
+	script.Do(func(_ context.Context, c script.Conn) error {
+		return serve(c, func(uint32, []byte) bool { return true })
+	}),
+}})
 
 const (
 	opReply = 1
@@ -35,7 +42,10 @@ const (
 )
 
 // greet answers each hello, which is a legacy query at first and a message later.
-func greet(_ context.Context, c script.Conn) error {
+func greet(_ context.Context, c script.Conn) error { return serve(c, isHello) }
+
+// serve answers what it knows.
+func serve(c script.Conn, known func(opcode uint32, body []byte) bool) error {
 	for {
 		header := make([]byte, 16) // length, request, response to, opcode: little-endian
 		if _, err := io.ReadFull(c, header); err != nil {
@@ -45,7 +55,7 @@ func greet(_ context.Context, c script.Conn) error {
 		if _, err := io.ReadFull(c, body); err != nil {
 			return err
 		}
-		if !isHello(binary.LittleEndian.Uint32(header[12:]), body) {
+		if !known(binary.LittleEndian.Uint32(header[12:]), body) {
 			continue
 		}
 		if err := answer(c, header); err != nil {

@@ -30,7 +30,7 @@ func TestMongoOverTLS(t *testing.T) {
 		ctx    = "the context"
 	)
 	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.Secured{Fixture: silent}
-	exam.Run(t, client, []exam.Case{
+	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(overTLS(selection))},
 		{Name: exam.Stalled + ", context", Fixture: stalled, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(overTLS(none))},
 		{Name: exam.Stalled + ", connect limit only", Fixture: stalled, Knob: "SetConnectTimeout (default 30s), which is for each dial", Want: exam.Never().Times(3), Op: ping(overTLS(connectOnly))},

@@ -18,7 +18,7 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "mysql", Module: "github.com/go-sql-driver/mysql"}
+var client = exam.Client{Name: "mysql", Module: "github.com/go-sql-driver/mysql", Peer: obliging}
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
@@ -46,6 +46,9 @@ func after(steps ...script.Step) fixtures.Fixture {
 
 var (
 	silent = after(script.Discard())
+
+	// obliging answers each command with OK, to which all is well.
+	obliging = exam.Honest(after(script.Forever(packet, script.Send("\x07\x00\x00\x01"+"\x00\x00\x00\x02\x00\x00\x00"))))
 
 	// reset ends the connection when the client has answered the greeting.
 	reset = fixtures.Scripted{Steps: script.Script{script.Send(greeting), packet, script.Reset()}}

@@ -2,7 +2,9 @@
 package nats
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "nats.go", Module: "github.com/nats-io/nats.go"}
+var client = exam.Client{Name: "nats.go", Module: "github.com/nats-io/nats.go", Peer: obliging}
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
@@ -36,9 +38,28 @@ func after(steps ...script.Step) fixtures.Fixture {
 var (
 	silent = after(script.Discard())
 
+	// obliging answers each PING, and ends with an error what it does not know, as it does subscriptions.
+	obliging = exam.Honest(after(script.Do(pong)))
+
 	// reset ends the connection between CONNECT and PONG.
 	reset = fixtures.Scripted{Steps: append(handshake[:2:2], script.Reset())}
 )
+
+func pong(_ context.Context, c script.Conn) error {
+	for r := bufio.NewReader(c); ; {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line != "PING\r\n" {
+			_, err = io.WriteString(c, "-ERR 'Unknown Protocol Operation'\r\n")
+			return err
+		}
+		if _, err := io.WriteString(c, "PONG\r\n"); err != nil {
+			return err
+		}
+	}
+}
 
 // A dialer is what nats.SetCustomDialer takes. It has neither a context nor nats.Timeout: its limit is its own.
 type dialer struct {

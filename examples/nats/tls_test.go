@@ -24,7 +24,7 @@ func TestNATSOverTLS(t *testing.T) {
 	t.Parallel()
 	const limit = "nats.Timeout (default 2s)"
 	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.Secured{Fixture: silent}
-	exam.Run(t, client, []exam.Case{
+	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: connect(overTLS()...)},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: connect(overTLS()...)},
 		{Name: exam.SecuredSilent, Fixture: secured, Knob: "the context of RequestWithContext", Want: exam.AtLimit(sockettest.TimedOut), Op: request(overTLS()...)},

@@ -18,8 +18,8 @@ import (
 
 // client and core name them in the table.
 var (
-	client = exam.Client{Name: "pgx", Module: "github.com/jackc/pgx/v5"}
-	core   = exam.Client{Name: "pgx/pgconn", Module: client.Module}
+	client = exam.Client{Name: "pgx", Module: "github.com/jackc/pgx/v5", Peer: obliging}
+	core   = exam.Client{Name: "pgx/pgconn", Module: client.Module, Peer: obliging}
 )
 
 func TestMain(m *testing.M) { sockettest.Main(m) }
@@ -32,6 +32,13 @@ const ready = "R\x00\x00\x00\x08\x00\x00\x00\x00" + "K\x00\x00\x00\x0c\x00\x00\x
 
 // silent is a server that lets the client in, and answers no query.
 var silent = fixtures.Scripted{Steps: append(startup[:2:2], script.Send(ready), script.Discard())}
+
+// done answers a query that has no rows: CommandComplete, ReadyForQuery.
+const done = "C\x00\x00\x00\x0dSELECT 0\x00" + "Z\x00\x00\x00\x05I"
+
+// obliging is a server that lets the client in, and answers each query.
+var obliging = exam.Honest(fixtures.Scripted{Steps: append(startup[:2:2], script.Send(ready),
+	script.Forever(script.ReadUntil("select 1\x00"), script.Send(done)))})
 
 // config leads to the fixture. What pgx is told in its connection string, it is told here as well.
 func config(t testing.TB, p exam.Place, connectTimeout time.Duration) *pgx.ConnConfig {

@@ -20,7 +20,7 @@ import (
 )
 
 // client names it in the table.
-var client = exam.Client{Name: "go-redis", Module: "github.com/redis/go-redis/v9"}
+var client = exam.Client{Name: "go-redis", Module: "github.com/redis/go-redis/v9", Peer: obliging}
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(quiet{})
@@ -34,7 +34,14 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 // handshake answers the commands with which the client begins, HELLO and CLIENT, and ends with the first that is neither,
 // which it leaves unanswered.
-var handshake = script.Do(func(_ context.Context, c script.Conn) error {
+var handshake = script.Do(func(_ context.Context, c script.Conn) error { return serve(c, false) })
+
+// obliging is a server to which all is well.
+var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{
+	script.Do(func(_ context.Context, c script.Conn) error { return serve(c, true) }),
+}})
+
+func serve(c script.Conn, oblige bool) error {
 	for r := bufio.NewReader(c); ; {
 		name, err := command(r)
 		if err != nil {
@@ -46,13 +53,15 @@ var handshake = script.Do(func(_ context.Context, c script.Conn) error {
 			answer = "%1\r\n$5\r\nproto\r\n:3\r\n"
 		case "client":
 		default:
-			return nil
+			if !oblige {
+				return nil
+			}
 		}
 		if _, err := io.WriteString(c, answer); err != nil {
 			return err
 		}
 	}
-})
+}
 
 // command reads an array of strings, and returns the first in lower case.
 func command(r *bufio.Reader) (string, error) {

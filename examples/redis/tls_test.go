@@ -31,7 +31,7 @@ func TestRedisOverTLS(t *testing.T) {
 		kernel = "with a dialer of one's own it speaks no TLS: see TestDialerTurnsTLSOff"
 	)
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
-	exam.Run(t, client, []exam.Case{
+	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(overTLS(dialTimeout)), KernelOnly: kernel},
 		{Name: exam.Stalled + ", context", Fixture: stalled, Knob: "the context", Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(overTLS(laterDialTimeout)),
 			KernelOnly: kernel},

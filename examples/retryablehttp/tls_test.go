@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/examples/internal/exam"
+	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/sockettest"
 )
@@ -22,7 +23,7 @@ func TestClientOverTLS(t *testing.T) {
 	)
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
 	ok := tlsfault.Secured{Fixture: serving("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")}
-	exam.Run(t, exam.Client{Name: "go-retryablehttp", Module: "github.com/hashicorp/go-retryablehttp"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "go-retryablehttp", Module: "github.com/hashicorp/go-retryablehttp", Peer: httpfault.OK{}}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: shaking, Op: counted(1+retries, getTLS(shakesWithin)),
 			Want: exam.AtLimit(sockettest.TimedOut).Times(1 + retries).Plus(waits)},
 		{Name: exam.Stalled + ", as it comes", Fixture: stalled, Knob: shaking, Op: counted(1+retries, getTLS(asItComes)),

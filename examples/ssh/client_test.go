@@ -34,7 +34,7 @@ func TestClient(t *testing.T) {
 	t.Parallel()
 	reset := fixtures.Scripted{Steps: script.Script{script.Send(version), script.ReadUntil("\n"), kexInit(), script.Reset()}}
 	noKeys := fixtures.Scripted{Steps: script.Script{script.Send(version), script.Discard()}}
-	exam.Run(t, exam.Client{Name: "x/crypto/ssh", Module: "golang.org/x/crypto"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "x/crypto/ssh", Module: "golang.org/x/crypto", Peer: exam.Honest(server{})}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: timeout, Op: dialing,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: timeout, Op: dialing,

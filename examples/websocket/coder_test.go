@@ -21,7 +21,7 @@ import (
 func TestCoderClient(t *testing.T) {
 	t.Parallel()
 	const dialing = "the context of Dial"
-	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket", Peer: obliging}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Op: coderDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Op: coderDial, Want: exam.AtLimit(sockettest.TimedOut)},

@@ -20,7 +20,7 @@ import (
 
 func TestCoderClientOverTLS(t *testing.T) {
 	t.Parallel()
-	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "coder/websocket", Module: "github.com/coder/websocket", Peer: obliging}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: "the context of Dial", Op: coderDialTLS, Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.Stalled + ", TLSHandshakeTimeout", Fixture: stalled, Knob: "http.Transport.TLSHandshakeTimeout (of http.DefaultClient 10s)",
 			Op: coderUnboundedTLS(handshakeLimit), Want: exam.AtLimit(sockettest.TimedOut)},

@@ -7,7 +7,9 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -26,6 +28,48 @@ func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // upgraded is a server that shakes hands, and never says anything more.
 var upgraded = fixtures.Scripted{Steps: script.Script{shake(accept), script.Discard()}}
+
+// obliging is a server that shakes hands, says something, answers pings, and closes when it is asked to.
+var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{shake(accept), script.Send("\x81\x02ok"), script.Do(control)}})
+
+// control answers frames of control, which are short, and passes over all others (RFC 6455, section 5).
+func control(_ context.Context, c script.Conn) error {
+	const closing, ping = 8, 9
+	for {
+		var head [2]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return err
+		}
+		opcode, length := head[0]&15, int64(head[1]&127)
+		if wider := map[int64]int{126: 2, 127: 8}[length]; wider > 0 {
+			b := make([]byte, 8)
+			if _, err := io.ReadFull(c, b[8-wider:]); err != nil {
+				return err
+			}
+			length = int64(binary.BigEndian.Uint64(b))
+		}
+		if opcode != closing && opcode != ping {
+			if _, err := io.CopyN(io.Discard, c, 4+length); err != nil {
+				return err
+			}
+			continue
+		}
+		b := make([]byte, 4+length) // the mask, and what is masked by it
+		if _, err := io.ReadFull(c, b); err != nil {
+			return err
+		}
+		for i := range b[4:] {
+			b[4+i] ^= b[i%4]
+		}
+		answer := opcode
+		if opcode == ping {
+			answer++
+		}
+		if _, err := c.Write(append([]byte{0x80 | answer, byte(length)}, b[4:]...)); err != nil || opcode == closing {
+			return err
+		}
+	}
+}
 
 // misfit is one whose handshake does not fit the client's key.
 var misfit = fixtures.Scripted{Steps: script.Script{shake(func(string) string { return "?" }), script.Discard()}}

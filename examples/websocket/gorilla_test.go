@@ -21,7 +21,7 @@ import (
 func TestGorillaClient(t *testing.T) {
 	t.Parallel()
 	const shaking = "Dialer.HandshakeTimeout (default none; of DefaultDialer 45s)"
-	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket", Peer: obliging}, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtOnce(sockettest.Rejected).In("connect")},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: shaking, Op: gorillaDial,

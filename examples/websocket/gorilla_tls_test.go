@@ -21,9 +21,9 @@ var (
 func TestGorillaClientOverTLS(t *testing.T) {
 	t.Parallel()
 	const shaking = "Dialer.HandshakeTimeout (default none; of DefaultDialer 45s)"
-	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket"}, []exam.Case{
+	exam.Run(t, exam.Client{Name: "gorilla/websocket", Module: "github.com/gorilla/websocket", Peer: obliging}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: shaking, Op: gorillaDialTLS(handshakeTimeout), Want: exam.AtLimit(sockettest.TimedOut)},
-		{Name: exam.Stalled + ", cancelled", Fixture: stalled, Knob: "the context", Op: gorillaCancelledTLS,
+		{Name: exam.Stalled + ", cancelled", Armed: "the caller gives up once the server has its first bytes", Fixture: stalled, Knob: "the context", Op: gorillaCancelledTLS,
 			Want: exam.AtOnce(sockettest.Canceled)},
 		{Name: exam.Stalled + ", no limit", Fixture: stalled, Knob: "none", Op: gorillaDialTLS(noTimeout), Want: exam.Never()},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Op: gorillaDialTLS(handshakeTimeout),

@@ -70,14 +70,21 @@ func Says(data string) func(target string) hostile.Fixture {
 	return func(target string) hostile.Fixture { return says{target: target, data: data} }
 }
 
-type says struct{ target, data string }
+type says struct {
+	target, data string
+	leaves       bool // once it has said it
+}
 
 // Plan is for hostile.Start.
 func (s says) Plan() (hostile.Plan, error) {
+	leaves := s
+	leaves.leaves = true
 	return hostile.Plan{
-		Target: s.target,
+		Behaves: s.leaves,
+		Instead: leaves,
+		Target:  s.target,
 		Do: func(_ context.Context, c *fixtures.Conn) error {
-			if _, err := io.WriteString(c, s.data); err != nil {
+			if _, err := io.WriteString(c, s.data); err != nil || s.leaves {
 				return err
 			}
 			_, err := io.Copy(io.Discard, c)

@@ -15,7 +15,8 @@ import (
 type Datagram struct {
 	Name    string
 	Fixture udp.Fixture
-	Knob    string // which setting of the client bounds it, for the table in README.md
+	Peer    udp.Fixture // a server that behaves, which stands in for it in a disarmed run; nil leaves it to the fixture
+	Knob    string      // which setting of the client bounds it, for the table in README.md
 	Want    Want
 	Asked   int // how many datagrams come, which counts the attempts
 
@@ -44,10 +45,32 @@ func RunUDP(t *testing.T, client Client, cases []Datagram) {
 	}
 }
 
+// A standIn is a fixture, and what stands in for it.
+type standIn struct{ For, Instead udp.Fixture }
+
+// Plan is that of For.
+func (f standIn) Plan() (udp.Plan, error) {
+	p, err := f.For.Plan()
+	if f.Instead != nil {
+		p.Behaves, p.Instead = false, behaving{f.Instead}
+	}
+	return p, err
+}
+
+// A behaving fixture, such as a Reply, is one that is said to behave.
+type behaving struct{ udp.Fixture }
+
+// Plan is that of the fixture.
+func (f behaving) Plan() (udp.Plan, error) {
+	p, err := f.Fixture.Plan()
+	p.Behaves, p.Instead = true, nil
+	return p, err
+}
+
 func (d Datagram) judge(t testing.TB, p Place, options ...sockettest.Option) {
 	t.Helper()
 	sockettest.NoLeaks(t)
-	ep := sockettest.StartUDP(t, d.Fixture, options...)
+	ep := sockettest.StartUDP(t, standIn{d.Fixture, d.Peer}, options...)
 	sockettest.Expect(t, ep, d.Want.in(p), d.Op(t, ep, p))
 	assert.Len(t, ep.Packets(), d.Asked)
 }

@@ -57,6 +57,7 @@ type Case struct {
 	KernelOnly string        // why it cannot run on simnet; empty means that it does
 	SimnetOnly string        // why it does not run on the kernel; empty means that it does
 	Limit      time.Duration // the knob on the kernel, instead of 300 ms
+	Armed      string        // why it is of no use without its fault, in a disarmed run; empty means that it is
 	Leak       string        // what NoLeaks says of this client today; FINDINGS.md tells of it
 	Lingers    string        // the test that tells why a connection may be open 5 s after the client was closed; empty means that none is
 }
@@ -73,6 +74,7 @@ func Run(t *testing.T, client Client, cases []Case) {
 	t.Helper()
 	for _, c := range cases {
 		c.tabled(t, client)
+		c.Fixture = c.fixture(client)
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			if c.SimnetOnly == "" {
@@ -110,11 +112,17 @@ func (c Case) judge(t *testing.T, p Place) {
 		return
 	}
 	tb := faketb.Run(t, func(tb *faketb.TB) { c.run(tb, p) })
+	if tb.Skipped() {
+		t.Skip(tb.Reason())
+	}
 	assert.Contains(t, tb.Text(), c.Leak, "the leak that FINDINGS.md tells of")
 }
 
 func (c Case) run(t testing.TB, p Place) {
 	t.Helper()
+	if c.Armed != "" {
+		sockettest.Armed(t, c.Armed)
+	}
 	sockettest.NoLeaks(t)
 	var options []sockettest.Option
 	if p.Virtual {
@@ -131,7 +139,7 @@ func (c Case) run(t testing.TB, p Place) {
 // forgives those that end with it.
 func left(t testing.TB, p Place) {
 	t.Helper()
-	if t.Failed() {
+	if t.Failed() || t.Skipped() {
 		return
 	}
 	open := p.open()

@@ -6,12 +6,44 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/tlsfault"
 )
 
 // A Client is what is examined.
 type Client struct {
 	Name   string // as the table has it: "pgx"
 	Module string // "github.com/jackc/pgx/v5"
+
+	// Peer is a server that behaves, which stands in for the fixtures of all cases in a disarmed run; nil leaves it to them.
+	Peer fixtures.Fixture
+}
+
+// OverTLS is the client with its peer over TLS.
+func (c Client) OverTLS() Client {
+	c.Peer = tlsfault.Secured{Fixture: c.Peer}
+	return c
+}
+
+// Honest says of a fixture, such as a Scripted, that it behaves.
+func Honest(f fixtures.Fixture) fixtures.Fixture { return honest{f} }
+
+type honest struct{ fixtures.Fixture }
+
+// Plan is that of the fixture.
+func (f honest) Plan() (fixtures.Plan, error) {
+	p, err := f.Fixture.Plan()
+	p.Behaves, p.Instead = true, nil
+	return p, err
+}
+
+// fixture is what a case is run on.
+func (c Case) fixture(client Client) fixtures.Fixture {
+	if client.Peer == nil {
+		return c.Fixture
+	}
+	return fixtures.StandIn{For: c.Fixture, Instead: client.Peer}
 }
 
 // row writes a case as README.md has it.
