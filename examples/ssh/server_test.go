@@ -23,7 +23,7 @@ func TestServer(t *testing.T) {
 	}
 	noKeys := exam.Says(version)
 	bye := func(target string) hostile.Fixture {
-		return hostile.Scripted{Target: target, Steps: script.Script{script.Send(version), script.ReadUntil("\n"), kexInit(), script.HalfClose(), script.Discard()}}
+		return exam.Leaving(hostile.Scripted{Target: target, Steps: script.Script{script.Send(version), script.ReadUntil("\n"), kexInit(), script.HalfClose(), script.Discard()}})
 	}
 	exam.Defend(t, exam.Client{Name: "x/crypto/ssh server", Module: "golang.org/x/crypto"}, []exam.Attack{
 		{Name: "connects, then silent", Client: connectOnly, Knob: "none", Serve: serve, Want: exam.Never()},

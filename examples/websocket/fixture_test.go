@@ -32,6 +32,9 @@ var upgraded = fixtures.Scripted{Steps: script.Script{shake(accept), script.Disc
 // obliging is a server that shakes hands, says something, answers pings, and closes when it is asked to.
 var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{shake(accept), script.Send("\x81\x02ok"), script.Do(control)}})
 
+// quiet is one that says nothing of its own accord.
+var quiet = exam.Honest(fixtures.Scripted{Steps: script.Script{shake(accept), script.Do(control)}})
+
 // control answers frames of control, which are short, and passes over all others (RFC 6455, section 5).
 func control(_ context.Context, c script.Conn) error {
 	const closing, ping = 8, 9

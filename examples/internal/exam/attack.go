@@ -70,6 +70,18 @@ func Says(data string) func(target string) hostile.Fixture {
 	return func(target string) hostile.Fixture { return says{target: target, data: data} }
 }
 
+// Leaving is f, for which in a disarmed run a client stands in that connects, and leaves.
+func Leaving(f hostile.Fixture) hostile.Fixture { return leaving{f} }
+
+type leaving struct{ hostile.Fixture }
+
+// Plan is that of the fixture.
+func (f leaving) Plan() (hostile.Plan, error) {
+	p, err := f.Fixture.Plan()
+	p.Instead = says{target: p.Target, leaves: true}
+	return p, err
+}
+
 type says struct {
 	target, data string
 	leaves       bool // once it has said it

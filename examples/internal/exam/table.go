@@ -38,9 +38,9 @@ func (f honest) Plan() (fixtures.Plan, error) {
 	return p, err
 }
 
-// fixture is what a case is run on.
+// fixture is what a case is run on. One that has a stand-in of its own keeps it.
 func (c Case) fixture(client Client) fixtures.Fixture {
-	if client.Peer == nil {
+	if _, own := c.Fixture.(fixtures.StandIn); own || client.Peer == nil {
 		return c.Fixture
 	}
 	return fixtures.StandIn{For: c.Fixture, Instead: client.Peer}
