@@ -24,6 +24,7 @@ func (c *Conn) Close() error {
 	c.closed = true
 	c.alive.update(c)
 	c.finish()
+	c.settle()
 	c.shut()
 	return nil
 }

@@ -81,8 +81,9 @@ func (l *Link) Loss(share float64) (undo func()) {
 	return change(l, func(p *path) *setting[float64] { return &p.loss }, share)
 }
 
-// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one; if none comes, it arrives 10 ms
-// late. A TCP connection reads all in order: for it, reordering is jitter.
+// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one of the
+// same socket; if none comes, it arrives 10 ms late. A TCP connection reads all in order: for it,
+// reordering is jitter.
 func (l *Link) Reorder(share float64) (undo func()) {
 	checkShare(l, "Reorder", share)
 	return change(l, func(p *path) *setting[float64] { return &p.reorder }, share)

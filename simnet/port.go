@@ -25,7 +25,7 @@ type port struct {
 	dual bool         // listens on ::, and for IPv4 as well
 
 	state    network.State
-	queue    []*Conn // not accepted yet
+	queue    []arrival // not accepted yet
 	arrived  sync.Cond
 	due      event // when the head of the queue may be accepted, under Hold
 	deadline deadline
@@ -33,6 +33,12 @@ type port struct {
 	lastDrop time.Time // when the latest was
 	awaiting int       // calls that wait for dropped SYNs
 	closed   bool
+}
+
+// An arrival is a connection in an accept queue, and since when.
+type arrival struct {
+	c  *Conn
+	at time.Time
 }
 
 func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
@@ -84,8 +90,8 @@ func (p *port) takes() bool {
 
 // resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
 func (p *port) resetQueue() {
-	for _, c := range p.queue {
-		c.abort()
+	for _, a := range p.queue {
+		a.c.abort()
 	}
 	p.queue = nil
 }
@@ -96,8 +102,7 @@ func (p *port) admit(c *Conn) {
 		c.abort()
 		return
 	}
-	c.queuedAt = time.Now()
-	p.queue = append(p.queue, c)
+	p.queue = append(p.queue, arrival{c, time.Now()})
 	p.arrived.Broadcast()
 }
 
@@ -131,13 +136,13 @@ func (p *port) next() *Conn {
 	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever || !p.takes() {
 		return nil
 	}
-	c := p.queue[0]
-	if due := c.queuedAt.Add(p.state.Hold); due.After(time.Now()) {
+	head := p.queue[0]
+	if due := head.at.Add(p.state.Hold); due.After(time.Now()) {
 		p.n.schedule(&p.due, due)
 		return nil
 	}
 	p.queue = slices.Delete(p.queue, 0, 1)
-	return c
+	return head.c
 }
 
 // close gives the address back, and tells whether this was the first time.

@@ -56,7 +56,7 @@ func (c *Conn) noteLoss(behind int) {
 	r.lost = true
 	arrived := 0
 	for ; behind > 0 && arrived < 3; behind -= mss {
-		if !c.out.loses() {
+		if !c.out.loses(loss) {
 			arrived++
 		}
 	}
@@ -136,7 +136,7 @@ func (c *Conn) retransmit() {
 // again sends what was lost, and what was not acknowledged, if the other end can hear it.
 func (c *Conn) again() {
 	r := &c.resend
-	if acked := r.unacked > 0 || r.finUnacked; acked && !c.deaf() && c.out.loses() {
+	if acked := r.unacked > 0 || r.finUnacked; acked && !c.deaf() && c.out.loses(loss) {
 		return
 	}
 	r.lost, r.gap, r.resent = false, false, c.slow()
