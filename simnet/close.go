@@ -13,8 +13,7 @@ func (c *Conn) Close() error {
 	if c.closed {
 		return c.opError("close", net.ErrClosed)
 	}
-	cut := c.isCut()
-	if c.port = nil; cut {
+	if c.resend.cut {
 		c.heal()
 	}
 	if !c.dead && (c.abortive || c.rcv.len() > 0) {
@@ -24,7 +23,6 @@ func (c *Conn) Close() error {
 	c.closed = true
 	c.alive.update(c)
 	c.finish()
-	c.settle()
 	c.shut()
 	return nil
 }

@@ -21,8 +21,8 @@ var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Se
 type dial struct {
 	n       *Network
 	from    *Host
-	out     *way // to the other host
-	back    *way
+	out     *path // to the other host
+	back    *path
 	to      *Host // nil if nobody has the address
 	net     string
 	la, ra  netip.AddrPort
@@ -47,15 +47,12 @@ func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn,
 	if err != nil {
 		return nil, err
 	}
-	h.n.mu.Lock()
-	who := h.next(sender{dialled: address})
-	h.n.mu.Unlock()
 	first, second := byFamily(addrs)
 	if len(second) == 0 {
-		return h.serial(ctx, nw, first, small, who)
+		return h.serial(ctx, nw, first, small)
 	}
 	to := func(addrs []netip.AddrPort) eyeballs.Dial {
-		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small, who) }
+		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small) }
 	}
 	c, err := eyeballs.Race(ctx, to(first), to(second), eyeballs.Delay)
 	if err != nil {
@@ -77,10 +74,10 @@ func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
 }
 
 // serial connects to one address after the other.
-func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
+func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
-		c, err := h.connect(ctx, nw, a, small, who)
+		c, err := h.connect(ctx, nw, a, small)
 		if err == nil {
 			return c, nil
 		}
@@ -96,14 +93,14 @@ func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, sm
 }
 
 // connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
-func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool, who sender) (*Conn, error) {
+func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool) (*Conn, error) {
 	if err := endOf(ctx); err != nil {
 		return nil, err
 	}
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d, errno := h.newDial(nw, a, small, who)
+	d, errno := h.newDial(nw, a, small)
 	if errno != 0 {
 		return nil, sys("connect", errno)
 	}
@@ -130,7 +127,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 }
 
 // newDial gives it a local address. The caller holds mu.
-func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*dial, syscall.Errno) {
+func (h *Host) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.Errno) {
 	n, a := h.n, specified(a)
 	to, own := h.route(a.Addr())
 	if !own.IsValid() {
@@ -145,9 +142,7 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*di
 	d.again.do = d.send
 	d.due.do = func() { d.establish(d.slow) }
 	if to != nil {
-		who.addr = a
-		ways := &[2]way{{path: n.path(h, to), who: &who}, {path: n.path(to, h), who: &who}}
-		d.out, d.back = &ways[0], &ways[1]
+		d.out, d.back = n.path(h, to), n.path(to, h)
 	}
 	h.used[d.la]++
 	n.dials[d] = struct{}{}
@@ -191,11 +186,11 @@ func (d *dial) unreachable() {
 // arrive is what a SYN meets at a port.
 func (d *dial) arrive(p *port) {
 	switch {
-	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
-		p.drop()
-		d.expectNothing(p)
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
 		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
+	case p.state.Answer == network.Drop:
+		p.drop()
+		d.expectNothing(p)
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -213,7 +208,6 @@ func (d *dial) establish(p *port) {
 		return
 	}
 	client, server := d.pair(p.net)
-	server.port = p
 	if d.small {
 		shrink(client, server)
 	}

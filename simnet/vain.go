@@ -38,9 +38,6 @@ func (d *dial) catchUp() {
 		d.syns++
 		d.last = at
 		d.vain.dropped++
-		if d.last.After(d.vain.lastDrop) {
-			d.vain.lastDrop = d.last
-		}
 	}
 }
 

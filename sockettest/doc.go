@@ -10,6 +10,6 @@
 //	}
 //
 // There are three verbs. [Start] runs a fixture until the test ends. [Expect] runs an operation and judges its outcome
-// and its time. [NoLeaks] fails a test that leaves goroutines or connections. Times are never early, and late only by
-// what the operation lost beyond a reference timer that ran beside it, so that a busy machine fails no correct client.
+// and its time. [NoLeaks] fails a test that leaves goroutines or connections. Early is judged exactly. Late is
+// judged with some slack, and against a timer that runs beside the operation: a slow machine is not held against it.
 package sockettest

@@ -40,7 +40,7 @@ func Expect[F Operation](t testing.TB, ep running, want Want, op F) Result {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
-	r := start(watchedContext(t), want, do)
+	r := start(t.Context(), want, do)
 	defer r.end()
 	res := r.await(want, ep, testDeadline(t))
 	res, _ = want.choose(res)
@@ -77,8 +77,8 @@ func expectable(t testing.TB, ep running, want Want) (Want, error) {
 	slack, _ := want.allowed()
 	want.slack, want.slackOK = slack, true
 	end := testDeadline(t)
-	if !end.IsZero() && time.Now().Add(want.max+slack).After(end) {
-		return want, fmt.Errorf("the window of %q ends after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
+	if !end.IsZero() && time.Now().Add(want.min).After(end) {
+		return want, fmt.Errorf("the window of %q begins after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
 			want, digits(time.Until(end)))
 	}
 	return want, nil
@@ -122,7 +122,7 @@ func (r *run) await(w Want, ep running, end time.Time) Result {
 			return r.result(e)
 		default:
 		}
-		more := w.patience(r.start, end) + r.ref.lost(time.Since(r.start))
+		more := sum(w.patience(r.start, end), r.late(time.Since(r.start)))
 		if w.outcome == Blocked || more <= patience || !end.IsZero() && r.start.Add(more).After(end) {
 			break // else the machine was late meanwhile, and so may the operation be
 		}
@@ -130,11 +130,11 @@ func (r *run) await(w Want, ep running, end time.Time) Result {
 	}
 	elapsed := time.Since(r.start)
 	stack, id := r.stack()
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.ref.lost(elapsed), stack: stack}
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
 	res.ends = endsOf(ep) // before the release, which ends them
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
-	if res.unblocked = r.release(ep, elapsed); !res.unblocked {
+	if res.unblocked = r.release(ep, elapsed, end); !res.unblocked {
 		leftBehind.Store(id, nil)
 	}
 	return res
@@ -148,7 +148,7 @@ func (w Want) patience(start, end time.Time) time.Duration {
 	case !w.bounded:
 		p = time.Minute
 	default:
-		p += slack + max(time.Second, w.max/2)
+		p = sum(p, slack, max(time.Second, w.max/2))
 	}
 	if !end.IsZero() {
 		p = min(p, end.Sub(start))
@@ -157,14 +157,24 @@ func (w Want) patience(start, end time.Time) time.Duration {
 }
 
 // release makes the operation return: by its context, then by closing the fixture. A dialer that heeds no context is
-// refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting.
-func (r *run) release(ep running, elapsed time.Duration) bool {
+// refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting. Past end, which
+// is the time for the report, it takes little of what is left.
+func (r *run) release(ep running, elapsed time.Duration, end time.Time) bool {
 	r.cancel()
-	if r.returns(contextGrace) {
+	if r.returns(grace(contextGrace, end)) {
 		return true
 	}
 	_ = ep.Close()
-	return r.returns(2*time.Second + elapsed)
+	return r.returns(grace(sum(2*time.Second, elapsed), end))
+}
+
+// grace is how much of d there is to wait before end or, past it, a quarter of what is left of the test's own time.
+func grace(d time.Duration, end time.Time) time.Duration {
+	if end.IsZero() {
+		return d
+	}
+	left := time.Until(end)
+	return min(d, max(left, (left+reportReserve)/4))
 }
 
 func (r *run) returns(within time.Duration) bool {

@@ -201,7 +201,6 @@ func TestExpectEndFails(t *testing.T) {
 		count  int
 	}{
 		{"too early", patient(limit), Dropped.After(time.Hour), 1},
-		{"too late", patient(8 * limit), Dropped.After(limit).Slack(0), 1},
 		{"not ended", patient(0), Dropped.After(limit).Slack(0), 1},
 		{"wrong end", resets(begun), Closed.After(limit), 1},
 		{"not open", patient(limit), Blocked.For(time.Hour), 1},
@@ -209,10 +208,10 @@ func TestExpectEndFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			NoLeaks(t)
 			if tt.name == "not ended" {
 				needInfo(t) // its report shows the sockets, which are still open
 			}
+			NoLeaks(t)
 			addr := serving(t, tt.server)
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				a := Start(tb, hostile.Flood{Target: addr, Count: tt.count})
@@ -223,7 +222,11 @@ func TestExpectEndFails(t *testing.T) {
 			})
 			require.True(t, tb.Failed())
 			assert.False(t, tb.Died())
-			golden(t, hideEnds(steady(tb.Text())))
+			text := hideEnds(steady(tb.Text()))
+			if tt.name != "not ended" { // the server may have closed its end by now, or not
+				text, _, _ = strings.Cut(text, "\n  sockets ")
+			}
+			golden(t, text)
 		})
 	}
 }

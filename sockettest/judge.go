@@ -23,7 +23,7 @@ type Result struct {
 	Err     error         // as the operation returned it
 	Classes []Class       // all that can be told from Err
 
-	late      time.Duration   // how much later than asked the reference timer fired
+	late      time.Duration   // how much of a delay the machine excuses
 	stack     []string        // where the operation was blocked
 	ends      []fixtures.Ends // of its endpoint's connections at that moment
 	unblocked bool            // after it was given up, the operation returned
@@ -82,7 +82,7 @@ func operation[F Operation](op F) (func(context.Context) error, error) {
 }
 
 // Check judges a result, without a test: nil, or an error that says in one line what differs. In a Result of [Measure]
-// no reference timer ran, so only slack makes up for a busy machine.
+// no reference timer ran, so slack alone makes up for a busy machine.
 func (w Want) Check(r Result) error {
 	if err := w.check(); err != nil {
 		return err
@@ -92,15 +92,15 @@ func (w Want) Check(r Result) error {
 	}
 	r, ok := w.choose(r)
 	slack, _ := w.allowed()
-	switch latest := w.max + r.late + slack; {
+	switch latest := sum(w.max, r.late, slack); {
 	case !ok:
 		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
 	case w.phase != "" && r.Phase != w.phase:
-		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.Outcome, w.phase)
-	case r.Elapsed < w.min:
-		return fmt.Errorf("%s: %s %s too early", r.subject(), r.ending(), digits(w.min-r.Elapsed))
+		return fmt.Errorf("%s: %s, want it in %s", r.Phase, w.met(r), w.phase)
+	case r.Elapsed < w.earliest():
+		return fmt.Errorf("%s: %s %s too early", r.subject(), w.met(r), digits(w.earliest()-r.Elapsed))
 	case w.bounded && r.Elapsed > latest:
-		return fmt.Errorf("%s: %s %s too late", r.subject(), r.ending(), digits(r.Elapsed-latest))
+		return fmt.Errorf("%s: %s %s too late", r.subject(), w.met(r), digits(r.Elapsed-latest))
 	}
 	return nil
 }
@@ -113,6 +113,14 @@ func (w Want) checkBlocked(r Result) error {
 		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
 	}
 	return nil
+}
+
+// met names the outcome that is the one wanted, be it at the wrong time.
+func (w Want) met(r Result) string {
+	if w.target != nil {
+		return w.what()
+	}
+	return r.ending()
 }
 
 // choose puts the class that is wanted in front, and tells whether there is one.

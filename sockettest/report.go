@@ -67,9 +67,9 @@ func (f failure) String() string {
 	var b strings.Builder
 	b.WriteString(f.headline)
 	f.line(&b, "want", f.wanted())
-	f.line(&b, "got", fmt.Sprintf("%s, after %s", f.result.inPhase(), digits(f.result.Elapsed)))
+	f.line(&b, "got", fmt.Sprintf("%s, after %s", f.got(), digits(f.result.Elapsed)))
 	for _, c := range f.others() {
-		f.line(&b, "", "and "+inPhase(c.Outcome, c.Phase))
+		f.line(&b, "", "and "+inPhase(c.Outcome.String(), c.Phase))
 	}
 	f.line(&b, "window", f.window())
 	for i, l := range chain(f.result.Err, 0, "") {
@@ -89,6 +89,14 @@ func (f failure) String() string {
 		f.line(&b, label("sockets", i), l)
 	}
 	return b.String()
+}
+
+// got is how it ended. An error that is the one wanted needs no class.
+func (f failure) got() string {
+	if _, ok := f.want.choose(f.result); ok && f.want.target != nil {
+		return inPhase(f.want.what(), f.result.Phase)
+	}
+	return f.result.inPhase()
 }
 
 // line writes one labelled line, unless it is empty.
@@ -118,7 +126,7 @@ func (f failure) wanted() string {
 	return s
 }
 
-func (f failure) latest() time.Duration { return f.want.max + f.result.late + f.slack }
+func (f failure) latest() time.Duration { return sum(f.want.max, f.result.late, f.slack) }
 
 // others are the classes of the error that are not on the line before.
 func (f failure) others() []Class {
@@ -138,10 +146,10 @@ func (f failure) window() string {
 	}
 	const width = 40
 	span := max(f.latest(), f.result.Elapsed)
-	span += span / 20
-	at := func(d time.Duration) int { return int(int64(d) * width / max(int64(span), 1)) }
+	span = max(sum(span, span/20), 1)
+	at := func(d time.Duration) int { return int(float64(d) / float64(span) * width) }
 	b := []byte(strings.Repeat("-", width+1))
-	for i := at(f.want.min); i <= at(f.latest()); i++ {
+	for i := at(f.want.earliest()); i <= at(f.latest()); i++ {
 		b[i] = '='
 	}
 	b[at(f.result.Elapsed)] = 'X'
@@ -173,8 +181,11 @@ func chain(err error, depth int, above string) []string {
 	return lines
 }
 
-// hint is for an error that tells nothing by its type: what a test can name then.
+// hint is for a window that was not over yet, and for an error that tells nothing by its type: what a test can name then.
 func (f failure) hint() string {
+	if f.result.Outcome == Blocked && f.want.outcome != Blocked && f.want.bounded && f.result.Elapsed < sum(f.want.max, f.slack) {
+		return "the test's own deadline came before the end of the window; want a shorter window, or go test -timeout"
+	}
 	if f.result.Outcome != Other || f.want.target != nil || f.result.Err == nil {
 		return ""
 	}
@@ -217,13 +228,13 @@ func (r Result) inPhase() string {
 	if r.conn > 0 {
 		return r.ending()
 	}
-	return inPhase(r.Outcome, r.Phase)
+	return inPhase(r.Outcome.String(), r.Phase)
 }
 
 // inPhase names the phase, if it is known.
-func inPhase(o Outcome, phase string) string {
+func inPhase(s, phase string) string {
 	if phase == unknownPhase {
-		return o.String()
+		return s
 	}
-	return o.String() + " in " + phase
+	return s + " in " + phase
 }

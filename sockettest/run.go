@@ -4,12 +4,15 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"example.com/go-sockettest/internal/reference"
 )
 
-// A run is one operation that goes on in a goroutine of its own, beside its reference timer.
+// A run is one operation that goes on in a goroutine of its own, beside the reference timer.
 type run struct {
 	start  time.Time
-	ref    reference
+	want   Want
+	ref    reference.Watch
 	cancel context.CancelFunc
 	done   chan ending // of capacity 1: the operation's goroutine never waits
 }
@@ -17,19 +20,18 @@ type run struct {
 // An ending is what the operation's goroutine has to say.
 type ending struct {
 	elapsed time.Duration
-	late    time.Duration // what the reference had lost by then
+	late    time.Duration // how much of a delay the machine excuses
 	err     error
 }
 
 // start takes the time before anything that could start the other side's clock.
 func start(ctx context.Context, w Want, op func(context.Context) error) *run {
-	r := &run{done: make(chan ending, 1)}
+	r := &run{want: w, done: make(chan ending, 1)}
 	ctx, r.cancel = context.WithCancel(ctx)
-	r.start = time.Now()
 	if w.bounded {
-		slack, _ := w.allowed()
-		r.ref.begin(r.start, w.max, slack)
+		r.ref.Begin(w.max)
 	}
+	r.start = time.Now()
 	go r.call(ctx, op)
 	return r
 }
@@ -44,7 +46,7 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 		if end.elapsed == 0 {
 			end.elapsed = time.Since(r.start)
 		}
-		end.late = r.ref.lost(end.elapsed)
+		end.late = r.late(end.elapsed)
 		r.done <- end
 	}()
 	err := op(ctx)
@@ -52,10 +54,18 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 	end.err = err
 }
 
+// late is how much later than its window the operation may be because of the machine.
+func (r *run) late(elapsed time.Duration) time.Duration {
+	if elapsed <= r.want.max {
+		return 0
+	}
+	return r.want.excused(r.ref.Late(r.start, r.start.Add(elapsed)))
+}
+
 // end frees what the run holds.
 func (r *run) end() {
 	r.cancel()
-	r.ref.end()
+	r.ref.End()
 }
 
 // result classifies the ending.

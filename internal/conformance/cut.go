@@ -10,8 +10,7 @@ import (
 // vanishes what was sent is sent again.
 func (e *end) partition() error {
 	for over := time.Now().Add(patience); !e.cut; time.Sleep(time.Millisecond) {
-		now, err := own(e)
-		info := now.Own
+		info, err := own(e)
 		if err != nil {
 			break // closed: Partition says so
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,8 +48,8 @@ func (p *port) open(h *handshake, c *hung) error {
 	_ = unix.Close(c.fd)
 	c.fd = -1
 	if err == nil {
-		_ = p.keep(conn, time.Now()) // of one that has ended meanwhile
-		p.gen++                      // Accept looks again
+		p.rescued = append(p.rescued, conn)
+		p.gen++ // Accept looks again
 		p.wake()
 	}
 	return nil

@@ -1,0 +1,158 @@
+// Package reference measures how late this machine is with timers, so that a slow machine is not held against the code
+// under test.
+package reference
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"example.com/go-sockettest/internal/patience"
+)
+
+const (
+	// tick is how often the timer of all watches fires. A stall that is shorter can fall between two ticks and be missed.
+	tick = 5 * time.Millisecond
+	// ownTick is how often the timer of one watch fires, once its time has come.
+	ownTick = 20 * time.Millisecond
+	// waits is how often code that waits once must wait for the machine as well: until it has its turn to begin, until it wakes
+	// up, and until those that it tells have their turn.
+	waits = 3
+)
+
+// base is when times are counted from.
+var base = time.Now()
+
+// A lateness is when a timer should have fired, and when it did. It leads to the next one, so that those that nobody asks
+// for any more are garbage.
+type lateness struct {
+	due, fired time.Duration
+	next       atomic.Pointer[lateness]
+}
+
+// A clock is a timer that fires again and again while somebody watches, and notes how late it was. It has no lock: on a busy
+// machine one that is held by a thread that does not run would hold up all operations at once.
+type clock struct {
+	every   time.Duration
+	watches atomic.Int64
+	armed   atomic.Bool
+	due     atomic.Int64 // when the timer is to fire, if it is armed
+	last    atomic.Pointer[lateness]
+	timer   *time.Timer
+}
+
+func newClock(every time.Duration) *clock {
+	c := &clock{every: every}
+	c.last.Store(&lateness{})
+	c.timer = time.AfterFunc(math.MaxInt64, c.fire)
+	return c
+}
+
+// all is the clock of the process.
+var all = newClock(tick)
+
+// ensure arms the timer, if it is not.
+func (c *clock) ensure(first time.Duration) {
+	if c.armed.CompareAndSwap(false, true) {
+		c.arm(first)
+	}
+}
+
+func (c *clock) arm(d time.Duration) {
+	c.due.Store(int64(time.Since(base) + min(d, math.MaxInt64/2)))
+	c.timer.Reset(d)
+}
+
+// fire notes how late the timer is, and arms it again while somebody watches.
+func (c *clock) fire() {
+	patience.QueueUp()
+	due, now := time.Duration(c.due.Load()), time.Since(base)
+	if now-due >= time.Millisecond { // a timer is never quite exact
+		l := &lateness{due: due, fired: now}
+		c.last.Load().next.Store(l)
+		c.last.Store(l)
+	}
+	if c.watches.Load() > 0 {
+		c.arm(c.every)
+		return
+	}
+	c.armed.Store(false)
+	if c.watches.Load() > 0 { // since
+		c.ensure(c.every)
+	}
+}
+
+// late adds up what came after a lateness, between two moments.
+func (c *clock) late(after *lateness, from, to time.Duration) (worst, all time.Duration) {
+	var most [waits]time.Duration // the worst first
+	overdue := func(due, fired time.Duration) {
+		late := max(0, min(fired, to)-max(due, from))
+		all += late
+		for i := range most {
+			if late > most[i] {
+				most[i], late = late, most[i]
+			}
+		}
+	}
+	last := after
+	for l := last.next.Load(); l != nil; l = l.next.Load() {
+		overdue(l.due, l.fired)
+		last = l
+	}
+	if due := time.Duration(c.due.Load()); c.armed.Load() && due > last.due {
+		overdue(due, time.Since(base))
+	}
+	for _, late := range most {
+		worst += late
+	}
+	return worst, all
+}
+
+// A Watch knows how late timers are from Begin on. To the zero Watch, which has not begun, nothing is late. Late and End may
+// be called from any goroutine once Begin has returned.
+//
+// Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the watch's own: the scheduler of
+// Go keeps it where it keeps the timers of the goroutine that began (each processor has its own, and one of them may stall).
+// Each queues up behind the goroutines that are ready to run when it has fired, as code does that waits for a timer or a
+// socket. It is late by what both took too long, and the later of the two counts.
+type Watch struct {
+	from *lateness // the last one of all before it began
+	own  *clock
+	head *lateness // before the first one of own
+}
+
+// Begin starts the watch. Its own timer fires after first, and then every 20 ms. In a testing/synctest bubble, whose times
+// have no monotonic reading, it does nothing: nothing is late there.
+func (w *Watch) Begin(first time.Duration) {
+	if now := time.Now(); now == now.Round(0) {
+		return
+	}
+	all.watches.Add(1)
+	w.from = all.last.Load()
+	all.ensure(tick)
+	w.own = newClock(ownTick)
+	w.head = w.own.last.Load()
+	w.own.watches.Add(1)
+	w.own.ensure(first)
+}
+
+// Late returns how much the machine may have delayed code between two moments after Begin. A timer was overdue for sum in
+// all, and for worst at its three worst times. Unlike sum, worst does not grow with the time between the two.
+func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
+	if w.from == nil {
+		return 0, 0
+	}
+	begin, end := from.Sub(base), to.Sub(base)
+	worst, sum = all.late(w.from, begin, end)
+	ownWorst, ownSum := w.own.late(w.head, begin, end)
+	return max(worst, ownWorst), max(sum, ownSum)
+}
+
+// End stops the watch. Late still answers for what was before.
+func (w *Watch) End() {
+	if w.own == nil || !w.own.watches.CompareAndSwap(1, 0) {
+		return
+	}
+	all.watches.Add(-1)
+	w.own.timer.Stop()
+}

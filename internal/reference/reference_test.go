@@ -1,0 +1,134 @@
+package reference
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+func at(n int) time.Time { return base.Add(ms(n)) }
+
+// keep returns a watch that has noted those latenesses, as pairs of milliseconds since base.
+func keep(pairs ...[2]int) *Watch {
+	w := &Watch{from: &lateness{}, own: newClock(ownTick)}
+	w.head = w.own.last.Load()
+	last := w.from
+	for _, p := range pairs {
+		l := &lateness{due: ms(p[0]), fired: ms(p[1])}
+		last.next.Store(l)
+		last = l
+	}
+	return w
+}
+
+// The timer was 300 ms late at 100 ms, 10 ms late at 500 ms, and less so twice.
+func TestLateIsTheWorstThree(t *testing.T) {
+	w := keep([2]int{100, 400}, [2]int{500, 510}, [2]int{600, 602}, [2]int{700, 705}, [2]int{1e9, 1e9})
+	for _, tt := range []struct {
+		name       string
+		from, to   int
+		worst, all int
+	}{
+		{"before", 0, 100, 0, 0},
+		{"until its middle", 0, 250, 150, 150},
+		{"from its middle", 250, 450, 150, 150},
+		{"in its middle", 200, 210, 10, 10},
+		{"between the two", 400, 500, 0, 0},
+		{"two", 0, 550, 310, 310},
+		{"all", 0, 1000, 315, 317},
+		{"the last three", 400, 1000, 17, 17},
+		{"after", 705, 1000, 0, 0},
+		{"the wrong way round", 300, 200, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			worst, sum := w.Late(at(tt.from), at(tt.to))
+			assert.Equal(t, ms(tt.worst), worst)
+			assert.Equal(t, ms(tt.all), sum)
+		})
+	}
+}
+
+// However often the timer is late, three of them are the worst.
+func TestWorstDoesNotAddUp(t *testing.T) {
+	var many [][2]int
+	for i := range 1000 {
+		many = append(many, [2]int{30 * i, 30*i + 25})
+	}
+	worst, sum := keep(many...).Late(at(0), at(30000))
+	assert.Equal(t, ms(3*25), worst)
+	assert.Equal(t, ms(1000*25), sum)
+}
+
+// A stall is seen while it lasts and once it is over, by a watch that ended meanwhile too.
+func TestLateSeesAStall(t *testing.T) {
+	var w, ended Watch
+	start := time.Now()
+	w.Begin(time.Hour)
+	defer w.End()
+	ended.Begin(time.Hour)
+	all.timer.Stop() // it cannot fire
+	due := base.Add(time.Duration(all.due.Load()))
+	for time.Since(due) < ms(20) {
+	}
+	ended.End()
+	ended.End()
+	now := time.Now()
+	for range 2 {
+		for _, w := range []*Watch{&w, &ended} {
+			worst, sum := w.Late(start, now)
+			assert.GreaterOrEqual(t, worst, ms(20))
+			assert.GreaterOrEqual(t, sum, worst)
+		}
+		all.fire()
+	}
+}
+
+// The timer stops when nobody watches, and starts again, whoever begins and ends at the same time.
+func TestTimerRunsWhileWatched(t *testing.T) {
+	for range 3 {
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				var w Watch
+				w.Begin(time.Hour)
+				assert.True(t, all.armed.Load())
+				w.End()
+			})
+		}
+		wg.Wait()
+		for all.armed.Load() {
+		}
+		assert.Zero(t, all.watches.Load())
+	}
+}
+
+// The watch's own timer notes a stall that the other one does not see, and it counts once if both see it.
+func TestOwnTimerCounts(t *testing.T) {
+	w := keep([2]int{100, 400}, [2]int{1e9, 1e9})
+	w.own.last.Load().next.Store(&lateness{due: ms(300), fired: ms(800)})
+	worst, sum := w.Late(at(0), at(350))
+	assert.Equal(t, ms(250), worst)
+	assert.Equal(t, ms(250), sum)
+	worst, sum = w.Late(at(0), at(1000))
+	assert.Equal(t, ms(500), worst)
+	assert.Equal(t, ms(500), sum)
+}
+
+// In a bubble nothing is late, and years pass at once.
+func TestWatchDoesNotHoldUpABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w Watch
+		start := time.Now()
+		w.Begin(time.Hour)
+		defer w.End()
+		time.Sleep(10 * 365 * 24 * time.Hour)
+		assert.Nil(t, w.from)
+		worst, sum := w.Late(start, time.Now())
+		assert.Zero(t, worst+sum)
+	})
+}

@@ -1,0 +1,78 @@
+package sockettest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+)
+
+// hangEnv makes the child process hang.
+const hangEnv = "SOCKETTEST_HANG"
+
+// An operation that never returns is reported before go test ends the process, also with the least timeout.
+func TestHangIsReportedInTime(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []string{"3s", "5s"} {
+		t.Run(timeout, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHangChild$", "-test.parallel=3", "-test.timeout="+timeout)
+			cmd.Env = append(os.Environ(), hangEnv+"=1")
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err)
+			assert.NotContains(t, string(out), "test timed out")
+			assert.Contains(t, string(out), "call: still blocked, want accepted")
+			assert.Contains(t, string(out), "call: still blocked after its context was cancelled and the fixture closed")
+			assert.Contains(t, string(out), "the test's own deadline came before the end of the window")
+		})
+	}
+}
+
+func TestHangChild(t *testing.T) {
+	if os.Getenv(hangEnv) == "" {
+		t.Skip("it is for TestHangIsReportedInTime")
+	}
+	hang := func() error { select {} }
+	for _, want := range []Want{Accepted.Before(100 * time.Millisecond), Blocked.For(100 * time.Millisecond), Accepted.Before(time.Hour)} {
+		t.Run(want.String(), func(t *testing.T) {
+			t.Parallel()
+			for range 3 {
+				Expect(t, Start(t, fixtures.Silent{}), want, hang)
+			}
+		})
+	}
+}
+
+// What is waited for past the deadline becomes less and less, so that it is never all of the time for the report.
+func TestGraceLeavesTimeForTheReport(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, time.Hour, grace(time.Hour, time.Time{}))
+	assert.Equal(t, time.Second, grace(time.Second, time.Now().Add(time.Hour)))
+	assert.InDelta(t, time.Minute, grace(time.Hour, time.Now().Add(time.Minute)), float64(time.Second))
+	assert.LessOrEqual(t, grace(time.Hour, time.Now()), reportReserve/4)
+	assert.LessOrEqual(t, grace(time.Hour, time.Now().Add(-reportReserve)), time.Duration(0))
+}
+
+// A wait that the test's own deadline cuts short is told from one that saw the end of the window.
+func TestReportTellsOfTheDeadline(t *testing.T) {
+	t.Parallel()
+	const hint = "the test's own deadline came before the end of the window"
+	for want, contains := range map[Want]bool{Accepted.Before(time.Hour): true, Accepted.Before(1).Slack(0): false} {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			if contains {
+				tb.End = time.Now().Add(reportReserve + 50*time.Millisecond)
+			}
+			ep := Start(tb, fixtures.BlackHole{})
+			Expect(tb, ep, want, dialing(ep, 0))
+		})
+		assert.Contains(t, tb.Text(), "still blocked, want accepted")
+		assert.Equal(t, contains, strings.Contains(tb.Text(), hint), tb.Text())
+	}
+}

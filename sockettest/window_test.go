@@ -1,0 +1,196 @@
+package sockettest
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/simnet"
+)
+
+const (
+	longest  = time.Duration(math.MaxInt64)
+	tenYears = 87600 * time.Hour
+)
+
+// The longest durations end in a verdict, which does not depend on how long they are.
+func TestLongWindowsEndInAVerdict(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+		want    Want
+		fails   string // how the headline begins; "" passes
+	}{
+		{"before", fixtures.Echo{}, Accepted.Before(longest), ""},
+		{"before, another outcome", fixtures.Echo{}, Rejected.Before(longest), "call: accepted, want rejected"},
+		{"slack", fixtures.Echo{}, Accepted.Before(1).Slack(longest), ""},
+		{"slack, too early", fixtures.Echo{}, Accepted.After(time.Hour).Slack(longest), "call: accepted 1h0m0s too early"},
+		{"all", fixtures.Echo{}, Accepted.Before(longest).Slack(longest), ""},
+		{"early", fixtures.Echo{}, Accepted.After(time.Hour).Early(longest), ""},
+		{"after", fixtures.Echo{}, Accepted.After(longest), "call: accepted 2561111h6m40s too early"},
+		{"blocked", fixtures.Echo{}, Blocked.For(longest), "call: accepted after"},
+		{"ten years", fixtures.Refused{}, TimedOut.After(tenYears).Before(2 * tenYears), "connect: rejected, want timed out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := Start(tb, tt.fixture)
+				Expect(tb, ep, tt.want, dialing(ep, 0))
+			})
+			assert.Equal(t, tt.fails != "", tb.Failed(), tb.Text())
+			assert.Contains(t, tb.Text(), tt.fails)
+		})
+	}
+}
+
+// So they do in a bubble, where ten years pass at once.
+func TestLongWindowsInABubble(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		want  Want
+		takes time.Duration // 0: until it is cancelled
+		fails string
+	}{
+		{"in time", TimedOut.At(tenYears), tenYears, ""},
+		{"too early", TimedOut.At(tenYears), time.Hour, "call: timed out 87500h0m0s too early"},
+		{"too late", TimedOut.At(tenYears), tenYears + 1, "call: timed out 1ns too late"},
+		{"never", TimedOut.At(tenYears), 0, "still blocked, want timed out"},
+		{"never, without limit", TimedOut.Before(longest), 0, "still blocked, want timed out"},
+		{"any slack", TimedOut.After(1).Slack(longest), tenYears, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tb := faketb.Run(t, func(tb *faketb.TB) {
+					ep := Start(tb, fixtures.Silent{}, On(simnet.New(tb)))
+					Expect(tb, ep, tt.want, func(ctx context.Context) error {
+						c, err := ep.DialContext(ctx, "", "")
+						if err != nil {
+							return err
+						}
+						defer c.Close()
+						if tt.takes > 0 {
+							time.Sleep(tt.takes)
+							return context.DeadlineExceeded
+						}
+						<-ctx.Done()
+						return ctx.Err()
+					})
+				})
+				assert.Equal(t, tt.fails != "", tb.Failed(), tb.Text())
+				assert.Contains(t, tb.Text(), tt.fails)
+			})
+		})
+	}
+}
+
+func TestExpectEndTakesLongWindows(t *testing.T) {
+	t.Parallel()
+	for _, want := range []Want{Dropped.Before(longest), Dropped.Before(1).Slack(longest), Dropped.After(limit).Before(tenYears)} {
+		ExpectEnd(t, Start(t, hostile.ConnectOnly{Target: serving(t, patient(limit))}), want)
+	}
+}
+
+// What is late by itself fails. In a bubble no machine excuses it.
+func TestLateFails(t *testing.T) {
+	t.Parallel()
+	t.Run("dial", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := Start(tb, fixtures.BlackHole{}, On(simnet.New(tb)))
+				Expect(tb, ep, TimedOut.After(limit).Slack(limit), func(ctx context.Context) error {
+					ctx, cancel := context.WithTimeout(ctx, 3*limit)
+					defer cancel()
+					_, err := ep.DialContext(ctx, "", "")
+					return err
+				})
+			})
+			golden(t, tb.Text())
+		})
+	})
+	t.Run("server", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			nw := simnet.New(t)
+			ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:80")
+			require.NoError(t, err)
+			defer ln.Close()
+			go func() {
+				c, err := ln.Accept()
+				if err == nil {
+					time.Sleep(3 * limit)
+					_ = c.Close()
+				}
+			}()
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				a := Start(tb, hostile.ConnectOnly{Target: "127.0.0.1:80"}, On(nw))
+				ExpectEnd(tb, a, Dropped.After(limit).Slack(limit))
+			})
+			golden(t, tb.Text())
+		})
+	})
+}
+
+// Early moves the beginning of the window, and nothing else.
+func TestEarlyMovesTheBeginning(t *testing.T) {
+	t.Parallel()
+	want := TimedOut.After(limit).Early(time.Millisecond).Slack(0)
+	for elapsed, message := range map[time.Duration]string{
+		limit:                        "",
+		limit - time.Millisecond:     "",
+		limit - time.Millisecond - 1: "call: timed out 1ns too early",
+		limit + 1:                    "call: timed out 1ns too late",
+	} {
+		err := want.Check(ended(context.DeadlineExceeded, elapsed))
+		if message == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.EqualError(t, err, message)
+	}
+	assert.Equal(t, "timed out after 60ms (or up to 1ms earlier)", want.String())
+	assert.Equal(t, "timed out between 60ms (or up to 1ms earlier) and 1s", want.Before(time.Second).String())
+	for want, message := range map[Want]string{
+		TimedOut.After(limit).Early(-1):  "Early(-1ns): want 0 or more",
+		TimedOut.Before(limit).Early(1):  `Early(1ns) of "timed out before 60ms"; want it with After, which says what is too early`,
+		Blocked.For(limit).Early(1):      "want it with After",
+		Err(errNoServers).Early(1):       "want it with After",
+		TimedOut.After(limit).Early(0):   "",
+		TimedOut.After(1).Early(longest): "",
+	} {
+		if err := want.check(); message == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, message)
+		}
+	}
+}
+
+// A matched error at the wrong time is named, and not called unclassified.
+func TestMatchedErrIsNamed(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.Refused{})
+		Expect(tb, ep, Err(errNoServers).After(time.Hour), func(ctx context.Context) error {
+			_ = dialing(ep, 0)(ctx)
+			return errNoServers
+		})
+	})
+	assert.Contains(t, tb.Text(), `call: error "db: no servers" 1h0m0s too early`)
+	assert.Contains(t, tb.Text(), `got      error "db: no servers", after`)
+	assert.NotContains(t, tb.Text(), "unclassified")
+	slow := ended(errNoServers, time.Hour)
+	require.EqualError(t, Err(errNoServers).Before(1).Slack(0).Check(slow), `call: error "db: no servers" 1h0m0s too late`)
+	require.EqualError(t, Err(errNoServers).In("read").Check(slow), `call: error "db: no servers", want it in read`)
+}
