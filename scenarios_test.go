@@ -189,15 +189,11 @@ func TestScenarioAsInTheTutorial(t *testing.T) {
 func TestScenarioErrno(t *testing.T) {
 	t.Parallel()
 	onBoth(t, "BoundOnly", func(t *testing.T, w world) {
-		ep := sockettest.Start(t, fixtures.BoundOnly{}, w.on)
-		_, err := w.dialer(ample).Dial("tcp", ep.Addr())
-		switch {
-		case w.mute:
-			assert.Equal(t, sockettest.TimedOut, sockettest.Classify(err)[0].Outcome)
-		case w.real() && runtime.GOOS != "linux":
-			assert.Equal(t, sockettest.Rejected, sockettest.Classify(err)[0].Outcome)
-		default:
-			errno, ok := errors.AsType[syscall.Errno](err)
+		s := servers(w)[0]
+		ep := sockettest.Start(t, s.fixture, w.on)
+		r := sockettest.Expect(t, ep, s.limited, func() error { _, err := w.dialer(s.limit).Dial("tcp", ep.Addr()); return err })
+		if !w.mute && (!w.real() || runtime.GOOS == "linux") {
+			errno, ok := errors.AsType[syscall.Errno](r.Err)
 			require.True(t, ok)
 			assert.Equal(t, syscall.ECONNREFUSED, errno)
 			if runtime.GOOS == "linux" {
@@ -230,6 +226,7 @@ func TestScenarioEachCall(t *testing.T) {
 			return func() error { _, err := w.dialer(limit).Dial("tcp", ep.Addr()); return err }
 		}},
 		{"accept", fixtures.Echo{}, func(t *testing.T, w world, _ *fixtures.Endpoint) func() error {
+			sockettest.Armed(t, "nobody dials the listener: it takes no fixture to keep it waiting")
 			ln := listen(t, w)
 			require.NoError(t, ln.SetTimeout(limit))
 			return func() error { _, err := ln.Accept(); return err }
@@ -250,6 +247,8 @@ func TestScenarioEachCall(t *testing.T) {
 
 func reading(t *testing.T, w world, ep *fixtures.Endpoint) func() error {
 	c := connect(t, w, ep)
+	_, err := c.Write([]byte("x")) // an Echo would answer it
+	require.NoError(t, err)
 	return func() error { _, err := c.Read(make([]byte, 1)); return err }
 }
 
@@ -308,6 +307,9 @@ func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
 		assert.Zero(t, earlier.Timeout())
 		show(t, w, "3: recv on an earlier socket", silent, sockettest.Blocked.For(2*limit), func(ctx context.Context) error {
 			defer context.AfterFunc(ctx, func() { _ = earlier.Close() })()
+			if _, err := earlier.Write([]byte("x")); err != nil {
+				return err
+			}
 			_, err := earlier.Read(make([]byte, 1))
 			return err
 		})

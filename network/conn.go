@@ -81,7 +81,7 @@ const (
 	PeerUnknown PeerState = iota // the platform does not tell
 	PeerOpen                     // neither FIN nor RST has arrived
 	PeerFIN                      // FIN has arrived: the other side closed, or half-closed (RFC 9293, section 3.6)
-	PeerRST                      // RST has arrived (RFC 9293, section 3.5.2), or both sides are done
+	PeerRST                      // RST has arrived (RFC 9293, section 3.5.2), and no FIN before it
 )
 
 // A Client is a socket that is connecting, or connected, to a [Port], seen without the port's having accepted anything.

@@ -85,6 +85,12 @@ type State struct {
 	// wraps [errors.ErrUnsupported].
 	Backlog int
 
+	// Cut makes everything vanish that arrives, whatever the answer: SYNs, as with Drop, and what the other side sends on
+	// each connection that is open, accepted or not, as [Conn.Partition] does; those that are closed meanwhile are healed
+	// first. Accept goes on as before. In the next state without it all is healed that Conn.Partition does not hold. Where it cannot
+	// be done, or one of the connections cannot be cut, Become returns an error that wraps [errors.ErrUnsupported].
+	Cut bool
+
 	// SmallWindow, with Listen, gives the connections that are made in this state a receive window so small that the
 	// other side's writes block within 64 KiB if we do not read; without it that takes megabytes.
 	SmallWindow bool

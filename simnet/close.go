@@ -13,7 +13,8 @@ func (c *Conn) Close() error {
 	if c.closed {
 		return c.opError("close", net.ErrClosed)
 	}
-	if c.resend.cut {
+	cut := c.isCut()
+	if c.port = nil; cut {
 		c.heal()
 	}
 	if !c.dead && (c.abortive || c.rcv.len() > 0) {
@@ -23,6 +24,7 @@ func (c *Conn) Close() error {
 	c.closed = true
 	c.alive.update(c)
 	c.finish()
+	c.settle()
 	c.shut()
 	return nil
 }

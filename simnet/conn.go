@@ -24,7 +24,8 @@ type Conn struct {
 	n      *Network
 	peer   *Conn
 	host   *Host
-	out    *path // to the other end's
+	out    *way  // to the other end's
+	port   *port // that it has come to; nil of a client's, and once it is closed
 	id     uint64
 	net    string
 	la, ra *net.TCPAddr
@@ -36,6 +37,7 @@ type Conn struct {
 	sndMax int
 
 	fin              bool          // the other end's FIN has arrived
+	rst              bool          // its RST has, or, as the kernel has it, one of our own
 	finSent          finState      // ours
 	rshut            bool          // CloseRead
 	wshut            bool          // CloseWrite, or Close
@@ -47,7 +49,6 @@ type Conn struct {
 	taking           bool          // the call is of Read: it returns as soon as something arrives
 	lends            bool          // what is sent now stays as it is until the call of Write returns
 	soErr            syscall.Errno // told once
-	queuedAt         time.Time     // in the accept queue
 
 	readable, writable sync.Cond
 	readDeadline       deadline
@@ -55,6 +56,7 @@ type Conn struct {
 	resend             resend
 	flight             *flight // nil until something is
 	alive              keepAlive
+	orphan             *event // the end of one that is closed, and whose other end never is; nil before
 }
 
 var _ network.Conn = (*Conn)(nil)

@@ -21,8 +21,8 @@ var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Se
 type dial struct {
 	n       *Network
 	from    *Host
-	out     *path // to the other host
-	back    *path
+	out     *way // to the other host
+	back    *way
 	to      *Host // nil if nobody has the address
 	net     string
 	la, ra  netip.AddrPort
@@ -47,12 +47,15 @@ func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn,
 	if err != nil {
 		return nil, err
 	}
+	h.n.mu.Lock()
+	who := h.next(sender{dialled: address})
+	h.n.mu.Unlock()
 	first, second := byFamily(addrs)
 	if len(second) == 0 {
-		return h.serial(ctx, nw, first, small)
+		return h.serial(ctx, nw, first, small, who)
 	}
 	to := func(addrs []netip.AddrPort) eyeballs.Dial {
-		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small) }
+		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small, who) }
 	}
 	c, err := eyeballs.Race(ctx, to(first), to(second), eyeballs.Delay)
 	if err != nil {
@@ -74,10 +77,10 @@ func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
 }
 
 // serial connects to one address after the other.
-func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool) (*Conn, error) {
+func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
-		c, err := h.connect(ctx, nw, a, small)
+		c, err := h.connect(ctx, nw, a, small, who)
 		if err == nil {
 			return c, nil
 		}
@@ -93,14 +96,14 @@ func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, sm
 }
 
 // connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
-func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool) (*Conn, error) {
+func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool, who sender) (*Conn, error) {
 	if err := endOf(ctx); err != nil {
 		return nil, err
 	}
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d, errno := h.newDial(nw, a, small)
+	d, errno := h.newDial(nw, a, small, who)
 	if errno != 0 {
 		return nil, sys("connect", errno)
 	}
@@ -127,7 +130,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 }
 
 // newDial gives it a local address. The caller holds mu.
-func (h *Host) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.Errno) {
+func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*dial, syscall.Errno) {
 	n, a := h.n, specified(a)
 	to, own := h.route(a.Addr())
 	if !own.IsValid() {
@@ -142,7 +145,9 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool) (*dial, syscall.
 	d.again.do = d.send
 	d.due.do = func() { d.establish(d.slow) }
 	if to != nil {
-		d.out, d.back = n.path(h, to), n.path(to, h)
+		who.addr = a
+		ways := &[2]way{{path: n.path(h, to), who: &who}, {path: n.path(to, h), who: &who}}
+		d.out, d.back = &ways[0], &ways[1]
 	}
 	h.used[d.la]++
 	n.dials[d] = struct{}{}
@@ -186,11 +191,11 @@ func (d *dial) unreachable() {
 // arrive is what a SYN meets at a port.
 func (d *dial) arrive(p *port) {
 	switch {
-	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
-		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
-	case p.state.Answer == network.Drop:
+	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
 		p.drop()
 		d.expectNothing(p)
+	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
+		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case d.slow != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
 		d.slow = p
@@ -208,6 +213,7 @@ func (d *dial) establish(p *port) {
 		return
 	}
 	client, server := d.pair(p.net)
+	server.port = p
 	if d.small {
 		shrink(client, server)
 	}

@@ -71,13 +71,17 @@ func (c *Conn) fly(kind segmentKind, n int) {
 // send puts a segment behind the others.
 func (c *Conn) send(kind segmentKind, n int) {
 	f, s := c.flight, segment{kind: kind, n: n}
-	if kind == dataSegment {
+	wobble := jitter
+	switch kind {
+	case dataSegment:
 		s.get = c.out.passes(n)
-	} else {
-		s.lost = c.out.loses()
+	case windowSegment:
+		s.lost, wobble = c.out.loses(windowLoss), windowJitter
+	default:
+		s.lost = c.out.loses(loss)
 	}
 	if !c.out.isHeld() {
-		s.at = c.out.arrival(n)
+		s.at = c.out.arrival(n, wobble)
 	}
 	if len(f.segments) > 0 {
 		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(s.at) && !s.at.IsZero() {

@@ -21,6 +21,7 @@ type Host struct {
 	last       uint16 // the ephemeral port that was given last
 	packets    map[netip.AddrPort]*PacketConn
 	lastPacket uint16
+	senders    map[sender]int // how many there were of each, whose n is 0
 }
 
 var _ network.Stack = (*Host)(nil)
@@ -30,7 +31,7 @@ const localhost = "localhost"
 
 func (n *Network) newHost(name string) *Host {
 	return &Host{n: n, name: name, bound: map[uint16][]*port{}, used: map[netip.AddrPort]int{},
-		packets: map[netip.AddrPort]*PacketConn{}, last: firstEphemeral - 1}
+		packets: map[netip.AddrPort]*PacketConn{}, senders: map[sender]int{}, last: firstEphemeral - 1}
 }
 
 // Host returns the machine of that name, which is made by the first call; "localhost" is the Network itself. A new one has

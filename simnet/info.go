@@ -1,9 +1,11 @@
 package simnet
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 
 	"example.com/go-sockettest/network"
 )
@@ -20,10 +22,10 @@ func (c *Conn) Peer() (network.PeerState, error) {
 
 func (c *Conn) peerState() network.PeerState {
 	switch {
-	case c.dead:
-		return network.PeerRST
 	case c.fin:
 		return network.PeerFIN
+	case c.rst:
+		return network.PeerRST
 	}
 	return network.PeerOpen
 }
@@ -44,6 +46,8 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 			return state, c.opError("read", errDeadline)
 		case state != network.PeerOpen:
 			return state, nil
+		case c.dead: // it has ended without a word of the other end's
+			return state, c.opError("read", sys("read", cmp.Or(c.soErr, syscall.ETIMEDOUT)))
 		}
 		c.readable.Wait()
 	}
@@ -145,34 +149,19 @@ func (n *Network) Sockets() []string {
 	return lines
 }
 
-// SocketsTo returns the sockets whose other end is addr on the network's own machine; see [Host.SocketsTo].
-func (n *Network) SocketsTo(addr net.Addr) (map[string]uint64, error) { return n.here.SocketsTo(addr) }
+// Connected returns the sockets that are connected to the network's own machine; see [Host.Connected].
+func (n *Network) Connected() ([]network.Socket, error) { return n.here.Connected() }
 
-// SocketsTo returns the sockets of all machines whose other end is addr on this one, and which their owner has not closed:
-// the number of each by its own address. A number is never used again. The error is nil.
-func (h *Host) SocketsTo(addr net.Addr) (map[string]uint64, error) {
+// Connected returns the sockets of all machines whose other end is on this one, and which their owner has not closed,
+// whoever ended the connection. A number is never used again. The error is nil.
+func (h *Host) Connected() ([]network.Socket, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	found := map[string]uint64{}
+	var found []network.Socket
 	for c := range h.n.conns {
-		if !c.closed && c.peer.host == h && c.ra.String() == addr.String() {
-			found[c.la.String()] = c.id
+		if !c.closed && c.peer.host == h {
+			found = append(found, network.Socket{Number: c.id, Local: c.la.String(), Remote: c.ra.String(), State: c.state()})
 		}
 	}
 	return found, nil
-}
-
-// HasSocket tells whether the socket of that number is still open, on whatever machine.
-func (h *Host) HasSocket(number uint64) bool { return h.n.HasSocket(number) }
-
-// HasSocket tells whether the socket of that number is still open.
-func (n *Network) HasSocket(number uint64) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.conns {
-		if c.id == number {
-			return !c.closed
-		}
-	}
-	return false
 }

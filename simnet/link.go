@@ -81,8 +81,9 @@ func (l *Link) Loss(share float64) (undo func()) {
 	return change(l, func(p *path) *setting[float64] { return &p.loss }, share)
 }
 
-// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one; if none comes, it arrives 10 ms
-// late. A TCP connection reads all in order: for it, reordering is jitter.
+// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one of the
+// same socket; if none comes, it arrives 10 ms late. A TCP connection reads all in order: for it,
+// reordering is jitter.
 func (l *Link) Reorder(share float64) (undo func()) {
 	checkShare(l, "Reorder", share)
 	return change(l, func(p *path) *setting[float64] { return &p.reorder }, share)
@@ -132,18 +133,21 @@ func (l *Link) Hold() (release func()) {
 // is sent the other way arrives, and its acknowledgement does not. Unlike with [Conn.Partition] closing does not heal it.
 // Several may cut at once.
 func (l *Link) Partition() (heal func()) {
-	return l.count(func(p *path, by int) {
-		heard := map[*Conn]bool{}
-		for c := range l.n.conns {
-			heard[c] = !c.deaf()
+	return l.count(func(p *path, by int) { l.n.recut(func() { p.cuts += by }) })
+}
+
+// recut changes which ends hear what is sent to them. The caller holds mu.
+func (n *Network) recut(change func()) {
+	heard := map[*Conn]bool{}
+	for c := range n.conns {
+		heard[c] = !c.deaf()
+	}
+	change()
+	for _, c := range byNumber(n.conns) {
+		if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
+			c.cutOff()
 		}
-		p.cuts += by
-		for _, c := range byNumber(l.n.conns) {
-			if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
-				c.cutOff()
-			}
-		}
-	})
+	}
 }
 
 // count counts a fault that can be had several times over, in each direction.

@@ -2,9 +2,11 @@ package simnet
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -42,6 +44,7 @@ type Network struct {
 	conns    map[*Conn]struct{} // sockets that are not over
 	dials    map[*dial]struct{} // connects that wait
 	ids      uint64             // of sockets
+	drawn    bool               // chance had a part
 }
 
 var _ network.Stack = (*Network)(nil)
@@ -58,9 +61,10 @@ func Seed(seed uint64) Option { return func(n *Network) { n.seed = seed } }
 func New(t TB, options ...Option) *Network {
 	n := &Network{conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{}, flying: map[*Conn]struct{}{}, hosts: map[string]*Host{},
 		addrs: map[netip.Addr]*Host{}, paths: map[[2]*Host]*path{}}
-	if t != nil {
-		n.t = t
+	if v := reflect.ValueOf(t); v.IsValid() && v.Kind() == reflect.Pointer && v.IsNil() {
+		t = nil
 	}
+	n.t = t
 	n.here = n.newHost(localhost)
 	n.hosts[localhost] = n.here
 	n.all.n = n
@@ -68,7 +72,11 @@ func New(t TB, options ...Option) *Network {
 	if n.seed, err = seedOf(os.Getenv(seedEnv)); err != nil {
 		n.fatal(err)
 	}
-	for _, o := range options {
+	for i, o := range options {
+		if o == nil {
+			n.fatal(fmt.Errorf("simnet.New: option %d of %d is nil; want one such as Seed(1), or none", i+1, len(options)))
+			continue
+		}
 		o(n)
 	}
 	if t == nil {

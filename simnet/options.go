@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -28,28 +29,50 @@ func (c *Conn) SetKeepAlive(on bool) error {
 	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: on, Idle: -1, Interval: -1, Count: -1})
 }
 
-// SetKeepAlivePeriod sets when the first probe is sent.
+// SetKeepAlivePeriod sets when the first probe is sent, in whole seconds, rounded up: 0 is package
+// net's default, 15 s, and less changes nothing.
 func (c *Conn) SetKeepAlivePeriod(d time.Duration) error {
-	return c.set(func() {
-		k := c.alive.keepAliveConfig
-		k.idle = d
-		c.alive.set(c, k)
-	})
+	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.keepsAlive(), Idle: d, Interval: -1, Count: -1})
 }
 
+func (c *Conn) keepsAlive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.alive.on
+}
+
+// The most that Linux takes (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT); more is
+// EINVAL.
+const (
+	mostKeepAlive  = 32767 * time.Second
+	mostKeepAlives = 127
+)
+
 // SetKeepAliveConfig sets what zero fields say to package net's defaults, 15 s, 15 s and 9, and leaves what is negative.
+// Durations are whole seconds, rounded up.
 func (c *Conn) SetKeepAliveConfig(to net.KeepAliveConfig) error {
+	if to.Idle > mostKeepAlive || to.Interval > mostKeepAlive || to.Count > mostKeepAlives {
+		return c.opError("set", sys("setsockopt", syscall.EINVAL))
+	}
 	return c.set(func() {
 		k := c.alive.keepAliveConfig
 		if k.idle == 0 {
 			k = keepAliveConfig{idle: 2 * time.Hour, interval: 75 * time.Second, count: 9} // Linux's
 		}
 		k.on = to.Enable
-		k.idle = choose(to.Idle, defaultKeepAlive.idle, k.idle)
-		k.interval = choose(to.Interval, defaultKeepAlive.interval, k.interval)
+		k.idle = choose(seconds(to.Idle), defaultKeepAlive.idle, k.idle)
+		k.interval = choose(seconds(to.Interval), defaultKeepAlive.interval, k.interval)
 		k.count = choose(to.Count, defaultKeepAlive.count, k.count)
 		c.alive.set(c, k)
 	})
+}
+
+// seconds rounds up, as package net does; what is negative stays so.
+func seconds(d time.Duration) time.Duration {
+	if rest := d % time.Second; rest > 0 {
+		d += time.Second - rest
+	}
+	return d
 }
 
 // choose returns v, or def for zero, or old for less.

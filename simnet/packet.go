@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"cmp"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -13,8 +14,25 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// packetRoom is how many bytes of datagrams wait for a reader; Linux's rmem_default. What comes when it is full is lost.
+// packetRoom is how much memory the datagrams take that wait for a reader; Linux's rmem_default.
+// What comes when it is full is lost.
 const packetRoom = 212992
+
+// memory is what a datagram of n bytes takes there, an empty one too: as measured on Linux 6.18, a
+// descriptor, and the headers and the data in a block of 576 bytes, of a power of two from 1 KiB to
+// 16 KiB, or of whole pages.
+func memory(n int) int {
+	const descriptor, headers, small, page = 256, 384, 576, 4 << 10
+	switch n += headers; {
+	case n <= small:
+		n = small
+	case n <= 4*page:
+		n = max(1<<10, 1<<bits.Len(uint(n-1)))
+	default:
+		n = (n + page - 1) / page * page
+	}
+	return descriptor + n
+}
 
 // A PacketConn is a UDP socket: what [Network.ListenPacket] returns, and, connected, Dial. Its methods may be called from any
 // goroutine. What is sent arrives at once and in order, or, if nobody takes it, is answered with ICMP: then the next call
@@ -29,8 +47,11 @@ type PacketConn struct {
 	la     *net.UDPAddr
 	ra     net.Addr // nil unless it is connected
 
+	sender sender
+	ways   map[*path]*way
+
 	queue         []datagram
-	queued        int // bytes
+	queued        int // memory
 	refusing      bool
 	soErr         syscall.Errno
 	closed        bool
@@ -63,6 +84,7 @@ func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, sys
 		c.ra = net.UDPAddrFromAddrPort(remote)
 	}
 	c.readable.L = &h.n.mu
+	c.sender = h.next(sender{addr: a})
 	h.packets[a] = c
 	return c, 0
 }
@@ -134,7 +156,7 @@ func (c *PacketConn) receive(b []byte, call string) (int, netip.AddrPort, error)
 		case len(c.queue) > 0:
 			d := c.queue[0]
 			c.queue = c.queue[1:]
-			c.queued -= len(d.data)
+			c.queued -= memory(len(d.data))
 			return copy(b, d.data), d.from, nil
 		}
 		c.readable.Wait()
@@ -204,14 +226,28 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 	if n.troubles > 0 {
 		b = slices.Clone(b)
 	}
-	n.path(c.host, there).send(len(b), func() {
+	c.way(c.host, there).send(len(b), func() {
 		if !there.takePacket(from, to, b) && c.remote.IsValid() {
-			n.path(there, c.host).after(func() {
+			c.way(there, c.host).after(func() {
 				c.soErr = syscall.ECONNREFUSED
 				c.readable.Broadcast()
 			}, nil)
 		}
 	})
+}
+
+// way returns the path from one host to another, for this socket. The caller holds mu.
+func (c *PacketConn) way(from, to *Host) *way {
+	p := c.n.path(from, to)
+	w := c.ways[p]
+	if w == nil {
+		w = &way{path: p, who: &c.sender}
+		if c.ways == nil {
+			c.ways = map[*path]*way{}
+		}
+		c.ways[p] = w
+	}
+	return w
 }
 
 // takePacket lets a datagram arrive, unless nobody is there to take it. What comes to a full queue is lost.
@@ -220,9 +256,9 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 	if p == nil || p.refusing || p.remote.IsValid() && p.remote != from {
 		return false
 	}
-	if p.queued+len(b) <= packetRoom {
+	if size := memory(len(b)); p.queued+size <= packetRoom {
 		p.queue = append(p.queue, datagram{from, append([]byte(nil), b...)})
-		p.queued += len(b)
+		p.queued += size
 		p.readable.Broadcast()
 	}
 	return true

@@ -16,11 +16,8 @@ type path struct {
 	holds     int
 	cuts      int
 
-	held  []*event  // what is not part of a connection
-	busy  time.Time // when all that was sent has left
-	aside *event    // a datagram that lets the next one pass
-
-	lossDice, jitterDice, reorderDice dice
+	held []*event  // what is not part of a connection
+	busy time.Time // when all that was sent has left
 }
 
 // mss is how many bytes of data one segment carries, on a path that loses or delays them: Ethernet's 1500 without the
@@ -61,12 +58,12 @@ func (p *path) rate() int {
 }
 
 // loses draws whether a segment is lost.
-func (p *path) loses() bool {
-	if p.n.troubles == 0 {
+func (w *way) loses(kind chance) bool {
+	if w.n.troubles == 0 {
 		return false
 	}
-	passes := (1 - p.loss.value()) * (1 - p.n.all.loss.value())
-	return passes < 1 && p.lossDice.draw(p, "loss") >= passes
+	passes := (1 - w.loss.value()) * (1 - w.n.all.loss.value())
+	return passes < 1 && w.draw(kind) >= passes
 }
 
 // lossy tells whether segments are lost at all.
@@ -75,12 +72,12 @@ func (p *path) lossy() bool {
 }
 
 // passes draws how many of n bytes of data get through before a segment is lost.
-func (p *path) passes(n int) int {
-	if !p.lossy() {
+func (w *way) passes(n int) int {
+	if !w.lossy() {
 		return n
 	}
 	for k := 0; k < n; k += mss {
-		if p.loses() {
+		if w.loses(loss) {
 			return k
 		}
 	}
@@ -88,8 +85,8 @@ func (p *path) passes(n int) int {
 }
 
 // arrival is when n bytes that are sent now arrive.
-func (p *path) arrival(n int) time.Time {
-	t := now()
+func (w *way) arrival(n int, kind chance) time.Time {
+	t, p := now(), w.path
 	if rate := p.rate(); rate > 0 {
 		if p.busy.After(t) {
 			t = p.busy
@@ -99,7 +96,7 @@ func (p *path) arrival(n int) time.Time {
 	}
 	t = t.Add(p.delay())
 	if most := p.wobble(); most > 0 {
-		t = t.Add(time.Duration(p.jitterDice.draw(p, "jitter") * float64(most)))
+		t = t.Add(time.Duration(w.draw(kind) * float64(most)))
 	}
 	return t
 }
@@ -114,10 +111,10 @@ func (p *path) rtt() time.Duration {
 
 // after lets something arrive that is no part of a connection's data: at once, if the path is not slow; or, if it is cut by
 // then, be lost.
-func (p *path) after(arrive, lost func()) {
-	loses := p.loses()
-	p.carry(0, func() {
-		if !p.isCut() && !loses {
+func (w *way) after(arrive, lost func()) {
+	loses := w.loses(loss)
+	w.carry(0, func() {
+		if !w.isCut() && !loses {
 			arrive()
 		} else if lost != nil {
 			lost()
@@ -126,14 +123,14 @@ func (p *path) after(arrive, lost func()) {
 }
 
 // carry does something when n bytes that are sent now arrive.
-func (p *path) carry(n int, do func()) {
+func (w *way) carry(n int, do func()) {
 	switch {
-	case !p.slow():
+	case !w.slow():
 		do()
-	case p.isHeld():
-		p.held = append(p.held, &event{do: do})
+	case w.isHeld():
+		w.held = append(w.held, &event{do: do})
 	default:
-		p.n.schedule(&event{do: do}, p.arrival(n))
+		w.n.schedule(&event{do: do}, w.arrival(n, jitter))
 	}
 }
 
@@ -141,33 +138,33 @@ func (p *path) carry(n int, do func()) {
 const reorderWait = 10 * time.Millisecond
 
 // send carries a datagram of n bytes. One that is reordered arrives right behind the next, or 10 ms late if none comes.
-func (p *path) send(n int, arrive func()) {
-	loses, swaps := p.loses(), p.swaps()
-	p.carry(n, func() {
-		if p.isCut() || loses {
+func (w *way) send(n int, arrive func()) {
+	loses, swaps := w.loses(loss), w.swaps()
+	w.carry(n, func() {
+		if w.isCut() || loses {
 			return
 		}
-		overtaken := p.aside
+		overtaken := w.aside
 		if overtaken == nil && swaps {
 			e := &event{}
-			e.do = func() { p.aside = nil; arrive() }
-			p.aside = e
-			p.n.schedule(e, now().Add(reorderWait))
+			e.do = func() { w.aside = nil; arrive() }
+			w.aside = e
+			w.n.schedule(e, now().Add(reorderWait))
 			return
 		}
 		arrive()
 		if overtaken != nil {
-			p.n.drop(overtaken)
+			w.n.drop(overtaken)
 			overtaken.do()
 		}
 	})
 }
 
 // swaps draws whether a datagram is overtaken by the next.
-func (p *path) swaps() bool {
-	if p.n.troubles == 0 {
+func (w *way) swaps() bool {
+	if w.n.troubles == 0 {
 		return false
 	}
-	stays := (1 - p.reorder.value()) * (1 - p.n.all.reorder.value())
-	return stays < 1 && p.reorderDice.draw(p, "reorder") >= stays
+	stays := (1 - w.reorder.value()) * (1 - w.n.all.reorder.value())
+	return stays < 1 && w.draw(reorder) >= stays
 }

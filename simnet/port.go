@@ -25,13 +25,20 @@ type port struct {
 	dual bool         // listens on ::, and for IPv4 as well
 
 	state    network.State
-	queue    []*Conn // not accepted yet
+	queue    []arrival // not accepted yet
 	arrived  sync.Cond
 	due      event // when the head of the queue may be accepted, under Hold
 	deadline deadline
 	dropped  int
-	awaiting int // calls that wait for dropped SYNs
+	lastDrop time.Time // when the latest was
+	awaiting int       // calls that wait for dropped SYNs
 	closed   bool
+}
+
+// An arrival is a connection in an accept queue, and since when.
+type arrival struct {
+	c  *Conn
+	at time.Time
 }
 
 func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
@@ -61,8 +68,12 @@ func (p *port) overlaps(q *port) bool {
 
 // become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
 func (p *port) become(s network.State) {
+	if p.state.Cut != s.Cut {
+		p.n.recut(func() { p.state.Cut = s.Cut })
+		p.n.updateKeepAlive()
+	}
 	p.state = s
-	if s.Answer != network.Listen && s.Answer != network.Drop {
+	if !p.takes() && !s.Cut {
 		p.resetQueue()
 	}
 	p.arrived.Broadcast()
@@ -72,22 +83,26 @@ func (p *port) become(s network.State) {
 	p.n.stir()
 }
 
+// takes tells whether connections that are made are queued for Accept.
+func (p *port) takes() bool {
+	return p.state.Answer == network.Listen || p.state.Answer == network.Drop
+}
+
 // resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
 func (p *port) resetQueue() {
-	for _, c := range p.queue {
-		c.abort()
+	for _, a := range p.queue {
+		a.c.abort()
 	}
 	p.queue = nil
 }
 
 // admit puts a connection into the accept queue.
 func (p *port) admit(c *Conn) {
-	if p.closed || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
+	if p.closed || !p.takes() && !p.state.Cut {
 		c.abort()
 		return
 	}
-	c.queuedAt = time.Now()
-	p.queue = append(p.queue, c)
+	p.queue = append(p.queue, arrival{c, time.Now()})
 	p.arrived.Broadcast()
 }
 
@@ -118,16 +133,16 @@ func (p *port) accept() (*Conn, error) {
 
 // next takes the head of the queue, if it may be accepted by now. The caller holds mu.
 func (p *port) next() *Conn {
-	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever {
+	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever || !p.takes() {
 		return nil
 	}
-	c := p.queue[0]
-	if due := c.queuedAt.Add(p.state.Hold); due.After(time.Now()) {
+	head := p.queue[0]
+	if due := head.at.Add(p.state.Hold); due.After(time.Now()) {
 		p.n.schedule(&p.due, due)
 		return nil
 	}
 	p.queue = slices.Delete(p.queue, 0, 1)
-	return c
+	return head.c
 }
 
 // close gives the address back, and tells whether this was the first time.
@@ -196,6 +211,14 @@ func (b *boundPort) Dropped() (int, error) {
 	return b.p.dropped, nil
 }
 
+// LastDropped counts SYNs as Dropped does, and returns when the latest of them was dropped.
+func (b *boundPort) LastDropped() (n int, at time.Time) {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	b.p.n.catchUp()
+	return b.p.dropped, b.p.lastDrop
+}
+
 // AwaitDropped waits until n SYNs were dropped in all, or ctx is done: then the error is its cause.
 func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p := b.p
@@ -224,6 +247,7 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 // drop leaves a SYN unanswered. The caller holds mu.
 func (p *port) drop() {
 	p.dropped++
+	p.lastDrop = now()
 	p.arrived.Broadcast()
 }
 

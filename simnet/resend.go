@@ -56,7 +56,7 @@ func (c *Conn) noteLoss(behind int) {
 	r.lost = true
 	arrived := 0
 	for ; behind > 0 && arrived < 3; behind -= mss {
-		if !c.out.loses() {
+		if !c.out.loses(loss) {
 			arrived++
 		}
 	}
@@ -136,7 +136,7 @@ func (c *Conn) retransmit() {
 // again sends what was lost, and what was not acknowledged, if the other end can hear it.
 func (c *Conn) again() {
 	r := &c.resend
-	if acked := r.unacked > 0 || r.finUnacked; acked && !c.deaf() && c.out.loses() {
+	if acked := r.unacked > 0 || r.finUnacked; acked && !c.deaf() && c.out.loses(loss) {
 		return
 	}
 	r.lost, r.gap, r.resent = false, false, c.slow()
@@ -177,7 +177,10 @@ func (c *Conn) cutOff() {
 }
 
 // deaf tells whether segments to this end vanish.
-func (c *Conn) deaf() bool { return c.resend.cut || c.peer.out.isCut() }
+func (c *Conn) deaf() bool { return c.isCut() || c.peer.out.isCut() }
+
+// isCut tells whether that is by a partition of this end, or of its port.
+func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && c.port.state.Cut }
 
 // Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
 func (c *Conn) Heal() error {

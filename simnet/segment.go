@@ -134,7 +134,7 @@ func (c *Conn) sendFIN() {
 		c.fly(finSegment, 0)
 		return
 	}
-	c.landFIN(c.out.loses())
+	c.landFIN(c.out.loses(loss))
 }
 
 // landFIN is what FIN meets at the other end.
@@ -164,7 +164,7 @@ func (c *Conn) sendRST() {
 		c.fly(rstSegment, 0)
 		return
 	}
-	c.landRST(c.out.loses())
+	c.landRST(c.out.loses(loss))
 }
 
 // landRST is what RST meets at the other end. One that is lost is sent again with the answer to what that end sends next.
@@ -194,13 +194,24 @@ func (c *Conn) heard() {
 	}
 }
 
-// settle ends a connection of which both FINs have arrived.
+// settle ends a connection of which both FINs have arrived, and, in time, one whose own FIN has and
+// that nobody has open any more.
 func (c *Conn) settle() {
-	if c.fin && c.finSent == finArrived && !c.resend.finUnacked && c.resend.unacked == 0 && !c.dead {
+	if c.finSent != finArrived || c.resend.finUnacked || c.resend.unacked > 0 || c.dead {
+		return
+	}
+	if c.fin {
 		c.dead = true
 		c.over()
+	} else if c.closed && c.orphan == nil {
+		c.orphan = &event{do: func() { c.end(0) }}
+		c.n.schedule(c.orphan, now().Add(orphanLife))
 	}
 }
+
+// orphanLife is how long a socket that was closed waits in FIN-WAIT-2 for the other end's FIN:
+// Linux's tcp_fin_timeout (tcp(7)).
+const orphanLife = time.Minute
 
 // onRST: RST has arrived, unless the connection is cut. What arrived before can still be read.
 func (c *Conn) onRST() {
@@ -219,7 +230,7 @@ func (c *Conn) end(e syscall.Errno) {
 	if c.dead {
 		return
 	}
-	c.dead, c.aborted, c.soErr = true, true, e
+	c.dead, c.aborted, c.soErr, c.rst = true, true, e, e == syscall.ECONNRESET
 	c.over()
 	c.wake()
 	c.peer.alive.update(c.peer)
@@ -229,6 +240,9 @@ func (c *Conn) end(e syscall.Errno) {
 func (c *Conn) over() {
 	c.snd.drop(&c.n.spares)
 	c.n.drop(&c.resend.event)
+	if c.orphan != nil {
+		c.n.drop(c.orphan)
+	}
 	c.alive.update(c)
 	c.forget()
 }
@@ -246,7 +260,7 @@ func (c *Conn) forget() {
 
 // abort closes with RST.
 func (c *Conn) abort() {
-	c.closed = true
+	c.closed, c.port = true, nil
 	if !c.dead {
 		c.sendRST()
 		c.end(0)

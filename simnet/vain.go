@@ -38,6 +38,9 @@ func (d *dial) catchUp() {
 		d.syns++
 		d.last = at
 		d.vain.dropped++
+		if d.last.After(d.vain.lastDrop) {
+			d.vain.lastDrop = d.last
+		}
 	}
 }
 

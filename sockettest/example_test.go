@@ -20,7 +20,7 @@ import (
 
 // test runs f as a test of its own, whose t is a *testing.T elsewhere, and prints what go test would.
 func test(f func(t testing.TB)) {
-	tb := faketb.Alone("TestExample", f)
+	tb := faketb.Alone("TestExample", func(tb *faketb.TB) { f(tb) })
 	if !tb.Failed() {
 		fmt.Println("ok")
 		return

@@ -40,7 +40,7 @@ func Expect[F Operation](t testing.TB, ep running, want Want, op F) Result {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
-	r := start(t.Context(), want, do)
+	r := start(watchedContext(t), want, do)
 	defer r.end()
 	res := r.await(want, ep, testDeadline(t))
 	res, _ = want.choose(res)

@@ -208,10 +208,10 @@ func TestExpectEndFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			NoLeaks(t)
 			if tt.name == "not ended" {
 				needInfo(t) // its report shows the sockets, which are still open
 			}
-			NoLeaks(t)
 			addr := serving(t, tt.server)
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				a := Start(tb, hostile.Flood{Target: addr, Count: tt.count})

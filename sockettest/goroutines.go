@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"reflect"
 	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/go-sockettest/fixtures"
 )
 
 // A stuck is one or more goroutines with the same stack.
@@ -45,7 +48,7 @@ func (s stuck) numbers() string {
 // labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
 // where labels can be read; its text form (debug=1) groups equal stacks.
 func labelled(value string, ignore []string) []stuck {
-	return inProfile(goroutines.text(), value, ignore)
+	return inProfile(goroutines.now(), value, ignore)
 }
 
 // leakedForever returns those that carry the label and wait for what nobody can give them, in the same form: Go 1.27 and
@@ -133,3 +136,15 @@ func (s stuck) matches(functions []string) bool {
 		return slices.Contains(functions, name)
 	})
 }
+
+// ofFixture reports whether a fixture has started it for itself.
+func (s stuck) ofFixture() bool {
+	outer := len(s.frames) - 1
+	if outer > 0 && strings.HasPrefix(s.frames[outer], "sync.(*WaitGroup).Go.") {
+		outer--
+	}
+	return outer >= 0 && strings.HasPrefix(s.frames[outer], fixturesPath)
+}
+
+// fixturesPath begins the names of what is in package fixtures, and in the packages under it.
+var fixturesPath = reflect.TypeFor[fixtures.Endpoint]().PkgPath()

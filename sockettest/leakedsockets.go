@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"example.com/go-sockettest/internal/rawsock"
 )
@@ -17,9 +18,9 @@ const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
 // one retransmission of its SYN to learn that it is over.
 //
 // It looks at the whole process, so it cannot be used in a parallel test or under one: that is fatal, and so would be a
-// t.Parallel later. Other tests that are parallel wait until this one has ended. It may miss a leak: a socket that nothing
-// refers to any more is closed by the garbage collector. Other systems than Linux do not list a process's sockets: there
-// it logs that it checks nothing.
+// t.Parallel later. Other tests that are parallel wait until this one has ended. As with [NoLeaks] the process's finalizers
+// wait until the test is over, so that the garbage collector closes no socket. Other systems than Linux, and Linux without
+// /proc, do not list a process's sockets: there it logs that it checks nothing, and why.
 //
 // A failure reads:
 //
@@ -35,7 +36,7 @@ func NoLeakedSockets(t testing.TB) {
 		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
 			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
 	}
-	before, err := socketsNow()
+	w, err := WatchSockets()
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Logf("sockettest.NoLeakedSockets checks nothing: %v", err)
 		return
@@ -45,13 +46,29 @@ func NoLeakedSockets(t testing.TB) {
 	}
 	t.Cleanup(func() {
 		t.Helper()
+		defer w.Close()
 		if t.Failed() || t.Skipped() {
 			return
 		}
-		if l := before.left(); !l.empty() {
+		if l := w.Find(settle); !l.Empty() {
 			t.Errorf("%s", l)
 		}
 	})
+}
+
+// WatchSockets begins to look for sockets that the process opens from now on, whoever opens them. What is opened and closed
+// beside it, by other tests say, counts like all else. Until Close the process's finalizers wait, so that no garbage
+// collection closes what was leaked. Where the process's sockets are not listed, the error wraps [errors.ErrUnsupported],
+// with the reason.
+func WatchSockets() (*Watch, error) {
+	w := &Watch{}
+	w.holdFinalizers()
+	var err error
+	if w.sockets, err = socketsNow(); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
 }
 
 // exclusive tells whether the test has the process to itself, and keeps it so: only t.Setenv knows.
@@ -79,19 +96,19 @@ func socketsNow() (openSockets, error) {
 
 // left waits for what is about to close, and returns the sockets that are open now and were not before. What cannot be
 // asked any more leaves nothing to say.
-func (before openSockets) left() leakage {
-	var l leakage
-	poll(func() bool {
-		l = leakage{}
+func (before openSockets) left(grace time.Duration) Leaks {
+	var l Leaks
+	poll(grace, func() bool {
+		l = Leaks{}
 		all, _ := rawsock.Sockets()
 		for _, s := range all {
 			if _, old := before[s.Inode]; !old {
-				l.sockets = append(l.sockets, socketText(s))
+				l.Sockets = append(l.Sockets, socketText(s))
 			}
 		}
-		return l.empty()
+		return l.Empty()
 	})
-	slices.Sort(l.sockets)
+	slices.Sort(l.Sockets)
 	return l
 }
 

@@ -95,6 +95,7 @@ func TestNoLeakedSocketsPassesWhatCloses(t *testing.T) {
 
 // A dial that goes on after its caller has given up closes its socket with the next SYN.
 func TestNoLeakedSocketsSettlesForOneRetransmission(t *testing.T) {
+	manytests.KernelTimer(t)
 	if !manytests.Alone(t) {
 		return
 	}

@@ -1,18 +1,14 @@
 package sockettest
 
 import (
-	"context"
 	"fmt"
-	"runtime/pprof"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/patience"
 )
 
@@ -20,41 +16,40 @@ import (
 // one retransmission of its SYN, about a second, to learn that it is gone. Tests without leaks do not wait.
 const settle = 2 * time.Second
 
-// labelKey is the profiler label by which the goroutines of a test are known.
-const labelKey = "sockettest.NoLeaks"
-
-// A watch is a test whose leaks are looked for.
-type watch struct {
-	label   string
-	ignored []string
-
-	mu    sync.Mutex
-	conns []suspect
-}
-
-// A suspect is a connection that the code under test had not ended when its endpoint was closed.
-type suspect struct {
-	text  string
-	inode uint64 // of the other side's socket in this process; 0 if that cannot be told here
-	table socketTable
-}
-
-var (
-	watches sync.Map // testing.TB to *watch
-	serial  atomic.Int64
-)
-
-// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its fixtures that the code
-// under test never closed: as a client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it
-// looks last. It is safe in parallel tests: goroutines are told apart by a profiler label that they inherit from the test's
-// goroutine, so a neighbour's are never blamed.
+// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its fixtures whose sockets the
+// code under test never closed, whoever ended the connection: as a client of an Endpoint, or as the server of an Attack.
+// Call it first in the test, so that it looks last; after a Start by the same test it is fatal. A second call adds to what
+// is ignored.
 //
-// It stands aside if the test has failed already. It may miss a leak: goroutines started by a timer's function carry no
-// label, nor do those that were started from elsewhere on the test's behalf, or change their labels; one that waits for a
-// fixture ends when that is closed, before it looks; a connection that the fixture has not accepted is not known; and a
-// client on a unix socket is found where the kernel shows who it is (Linux, sock_diag(7)). ignore names functions: a goroutine with
-// one of them on its stack is not reported. From Go 1.27 on it says of a goroutine that it is blocked for ever, if nothing
-// is left that could wake it.
+// What counts is found by a profiler label that goroutines inherit from the test's own. So subtests, bubbles, suites and
+// set-up functions inside count, with whatever t they call [Start], and in parallel tests a neighbour's leaks never do. A
+// fixture counts, with all its connections, for the test on whose goroutine it was started, and for those that it is in: one
+// that several tests share is best started before they call NoLeaks, as in a suite's SetupSuite; then it counts for none of
+// them. To count there as well, call NoLeaks in SetupSuite. In Ginkgo each node has a goroutine of its own, which belongs
+// to the spec from its first Start or Expect on.
+//
+// ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27 on the report says of a
+// goroutine that it is blocked for ever, if nothing is left that could wake it. NoLeaks stands aside if the test has
+// failed already.
+//
+// Once a fixture on the kernel's network is started, and until the test is over, the process's finalizers wait: the
+// garbage collector would close what was leaked, and hide it. The first such Start costs a garbage collection. A test that
+// itself waits for a finalizer (runtime.SetFinalizer) hangs; cleanups (runtime.AddCleanup) run. goleak, if the test uses it
+// as well, must be told to look after NoLeaks (an earlier t.Cleanup), or to ignore
+// "example.com/go-sockettest/sockettest.holdFinalizers".
+//
+// It never reports what is not there, and may miss a leak:
+//   - a goroutine that a timer's function (time.AfterFunc) or a goroutine from outside the test started: they have no label,
+//     or another;
+//   - a goroutine started after its starter's labels were replaced, by [pprof.Do] with a context that has not the label (that
+//     of an [Expect] has it). On the test's own goroutine that is noticed, and fails the test;
+//   - a goroutine that waits for a fixture, and ends when that is closed, before NoLeaks looks;
+//   - a connection that the fixture has not accepted, since only the client knows of it;
+//   - a client in another process, whose descriptors are not looked at; UDP sockets, and connections to anything else than
+//     fixtures: [NoLeakedSockets] finds those;
+//   - a connection of an Attack on a unix socket that the attack had ended itself: its other end has no address to be known by;
+//   - where a process's sockets are not listed (other systems than Linux, or no /proc), a connection that either side has ended,
+//     and all of a server's.
 //
 // A failure reads:
 //
@@ -70,163 +65,179 @@ func NoLeaks(t testing.TB, ignore ...string) {
 	if slices.Contains(ignore, "") {
 		t.Fatalf("bad argument: sockettest.NoLeaks: a function to ignore is empty; want its name, such as \"net/http.(*persistConn).readLoop\"")
 	}
-	w := &watch{label: fmt.Sprintf("%s#%d", t.Name(), serial.Add(1)), ignored: ignore}
-	if _, again := watches.LoadOrStore(t, w); again {
+	if again(t, ignore) {
 		return
 	}
-	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(labelKey, w.label)))
+	watches.mu.Lock()
+	n := watches.started[testKey(t)]
+	watches.mu.Unlock()
+	if n > 0 {
+		t.Fatalf("bad argument: sockettest.NoLeaks: the test has started %s before; want NoLeaks called first, since it sees"+
+			" only what is started later, and looks after all else has been cleaned up", plural(n, "fixture"))
+	}
+	w := newWatch(t.Name(), ignore)
+	if reflect.ValueOf(t).Comparable() {
+		watches.mu.Lock()
+		watches.tests[t] = w
+		watches.mu.Unlock()
+	}
 	t.Cleanup(func() {
 		t.Helper()
-		watches.Delete(t)
-		pprof.SetGoroutineLabels(context.Background()) // this goroutine is no leak
+		defer w.Close()
 		if t.Failed() || t.Skipped() {
 			return
 		}
-		if l := w.verdict(); !l.empty() {
+		if l := w.Find(settle); !l.Empty() {
 			t.Errorf("%s", l)
 		}
 	})
 }
 
-// watched returns the watch of a test that has called NoLeaks.
-func watched(t testing.TB) *watch {
-	w, ok := watches.Load(t)
-	if !ok {
-		return nil
+// again adds the functions to ignore to the watch that the test has already.
+func again(t testing.TB, ignore []string) bool {
+	if !reflect.ValueOf(t).Comparable() {
+		return false
 	}
-	return w.(*watch)
-}
-
-// inspect notes, before a fixture closes, which of its connections the other side has not ended. Those may still be
-// closed by a cleanup that has yet to run, so where the system tells which sockets the process has open, the verdict
-// asks again.
-func (w *watch) inspect(f connected) {
-	open := openConns(f.Conns())
-	if len(open) == 0 {
-		return
-	}
-	table := tableOf(f)
-	_, attack := f.(*hostile.Attack) // the server under test has the other end, at its own address
-	found, err := otherEnds(open, table, attack)
-	switch {
-	case err != nil && attack:
-		return // a server need not end what its client is about to
-	case err != nil:
-		open = awaitEnds(open)
+	watches.mu.Lock()
+	w := watches.tests[t]
+	watches.mu.Unlock()
+	if w == nil {
+		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range open {
-		inode, here := found[c]
-		if here || err != nil {
-			w.conns = append(w.conns, suspect{c.String() + otherEnd(c), inode, table})
-		}
-	}
-}
-
-// otherEnd adds how the socket stands that was not closed, where that can be told: bytes left unread say what was
-// forgotten.
-func otherEnd(c *fixtures.Conn) string {
-	info, err := c.Info()
-	if err != nil || info.Other == nil {
-		return ""
-	}
-	return fmt.Sprintf(" (%s, %d B unread)", info.Other.State, info.Other.Unread)
-}
-
-// openConns returns the connections that the other side has not ended.
-func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
-	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool { end, _ := c.End(); return end != fixtures.Open })
-}
-
-// awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
-func awaitEnds(open []*fixtures.Conn) []*fixtures.Conn {
-	poll(func() bool {
-		open = openConns(open)
-		return len(open) == 0
-	})
-	return open
+	w.ignored = append(w.ignored, ignore...)
+	return true
 }
 
 // poll asks, ever more slowly, until the answer is yes or the time to settle is over. Nothing tells of a goroutine's end.
 // What counts is the time that was waited, after each part of which all that could run has had a turn: on a machine that
 // stalls nobody who is about to end is called a leak.
-func poll(done func() bool) {
+func poll(grace time.Duration, done func() bool) {
 	pause := 100 * time.Microsecond
-	for left := settle; !done() && left > 0; left -= pause {
-		<-time.NewTimer(pause).C
+	for left := grace; !done() && left > 0; left -= pause {
+		<-time.NewTimer(min(pause, left)).C
 		patience.QueueUp()
 		pause = min(2*pause, 50*time.Millisecond)
 	}
 }
 
-// A leakage is what outlives a test.
-type leakage struct {
-	goroutines []stuck
-	conns      []string
-	sockets    []string
-}
-
-func (l leakage) empty() bool { return len(l.goroutines)+len(l.conns)+len(l.sockets) == 0 }
-
-// verdict waits for what is about to end, and returns the rest.
-func (w *watch) verdict() leakage {
-	var l leakage
-	poll(func() bool {
-		l = leakage{goroutines: labelled(w.label, w.ignored), conns: w.open()}
-		return l.empty()
-	})
-	if len(l.goroutines) > 0 {
-		tellForever(l.goroutines, leakedForever(w.label))
+// goroutines returns those of the watch, less those of the fixtures themselves if any run still.
+func (w *Watch) goroutines(fixturesRun bool) []stuck {
+	w.mu.Lock()
+	ignored := slices.Clone(w.ignored)
+	w.mu.Unlock()
+	found := labelled(w.label, ignored)
+	if fixturesRun {
+		found = slices.DeleteFunc(found, stuck.ofFixture)
 	}
-	return l
+	return found
 }
 
-// open returns the suspects whose sockets this process still has.
-func (w *watch) open() []string {
+func (w *Watch) stillRunning() []*sight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var left []string
-	for _, s := range w.conns {
-		if s.inode == 0 || s.table.HasSocket(s.inode) {
-			left = append(left, s.text)
+	return slices.Collect(maps.Keys(w.running))
+}
+
+// open returns the suspects whose sockets are open now, and the connections of fixtures that run still.
+func (w *Watch) open(running []*sight) []suspect {
+	w.mu.Lock()
+	noted := slices.Clone(w.suspects)
+	w.mu.Unlock()
+	var left []suspect
+	now := map[socketTable]*openTable{} // one for each look, not for each suspect
+	for _, s := range noted {
+		t := s.socket.table
+		if t != nil && now[t] == nil {
+			now[t] = openNow(t)
 		}
+		if t == nil || now[t].err == nil && now[t].numbers[s.socket.number].Number != 0 {
+			left = append(left, s)
+		}
+	}
+	for _, s := range running {
+		left = append(left, s.suspects()...)
 	}
 	return left
 }
 
-// String writes the report of a leak.
-func (l leakage) String() string {
+// Leaks are what was left behind, a text for each. The zero Leaks are none.
+type Leaks struct {
+	Goroutines []string // with the same stack each: where they wait and, if there are several, how many
+	Conns      []string // to fixtures
+	Sockets    []string // of a [WatchSockets]
+	Unseen     string   // why what was left behind cannot all be told; empty if it can
+
+	number int // of goroutines
+}
+
+// Empty reports whether nothing was left behind, and all could be seen.
+func (l Leaks) Empty() bool {
+	return len(l.Goroutines)+len(l.Conns)+len(l.Sockets) == 0 && l.Unseen == ""
+}
+
+func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
+	var l Leaks
+	for _, g := range found {
+		l.Goroutines = append(l.Goroutines, strings.Join(g.short(), "\n"))
+		l.number += g.count
+	}
+	for _, c := range conns {
+		l.Conns = append(l.Conns, c.describe())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost {
+		l.Unseen = "the goroutine's profiler labels were replaced meanwhile (runtime/pprof: Do, SetGoroutineLabels), so that" +
+			" goroutines started since are not known; want that done in a goroutine of its own, or with the context of an Expect"
+	}
+	return l
+}
+
+// leaksShown is how many of a kind a report shows.
+const leaksShown = 20
+
+// String writes the report of a leak; it is empty if there is none.
+func (l Leaks) String() string {
+	if l.Empty() {
+		return ""
+	}
 	var b strings.Builder
 	b.WriteString(l.headline())
-	for _, g := range l.goroutines {
-		for i, f := range g.short() {
-			fmt.Fprintf(&b, "\n  %-10s %s", label("goroutine", i), f)
+	for _, part := range []struct {
+		name string
+		of   []string
+	}{{"goroutine", l.Goroutines}, {"conn", l.Conns}, {"socket", l.Sockets}} {
+		for i, text := range part.of {
+			if i == leaksShown {
+				fmt.Fprintf(&b, "\n  %-10s ... %d more", "", len(part.of)-leaksShown)
+				break
+			}
+			for n, line := range strings.Split(text, "\n") {
+				fmt.Fprintf(&b, "\n  %-10s %s", label(part.name, n), line)
+			}
 		}
 	}
-	for _, c := range l.conns {
-		fmt.Fprintf(&b, "\n  %-10s %s", "conn", c)
-	}
-	for _, s := range l.sockets {
-		fmt.Fprintf(&b, "\n  %-10s %s", "socket", s)
+	if l.Unseen != "" {
+		fmt.Fprintf(&b, "\n  %-10s %s", "unseen", l.Unseen)
 	}
 	return b.String()
 }
 
-func (l leakage) headline() string {
-	if len(l.sockets) > 0 {
-		return fmt.Sprintf("leak: %s left open", plural(len(l.sockets), "socket"))
+func (l Leaks) headline() string {
+	if len(l.Sockets) > 0 {
+		return fmt.Sprintf("leak: %s left open", plural(len(l.Sockets), "socket"))
 	}
 	var parts []string
-	total := 0
-	for _, g := range l.goroutines {
-		total += g.count
+	if l.number > 0 {
+		parts = append(parts, plural(l.number, "goroutine"))
 	}
-	if total > 0 {
-		parts = append(parts, plural(total, "goroutine"))
-	}
-	if n := len(l.conns); n > 0 {
+	if n := len(l.Conns); n > 0 {
 		parts = append(parts, plural(n, "connection"))
+	}
+	if len(parts) == 0 {
+		return "leak: not all could be seen"
 	}
 	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
 }

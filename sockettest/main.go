@@ -50,7 +50,7 @@ func compare(before openSockets, err error) int {
 		fmt.Fprintf(os.Stderr, "sockettest.Main: the process's sockets could not be listed: %v\n", err)
 		return 1
 	}
-	if l := before.left(); !l.empty() {
+	if l := before.left(settle); !l.Empty() {
 		fmt.Fprintf(os.Stderr, "%s\n  They outlive the package's tests; find the test with sockettest.NoLeakedSockets\n", l)
 		return 1
 	}

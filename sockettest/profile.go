@@ -7,7 +7,7 @@ import (
 )
 
 // goroutines is the goroutine profile of the process.
-var goroutines = profiler{take: func() []byte {
+var goroutines = shared[[]byte]{take: func() []byte {
 	var buf bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
 		return nil
@@ -15,43 +15,43 @@ var goroutines = profiler{take: func() []byte {
 	return buf.Bytes()
 }}
 
-// A profiler lets all who ask at about the same time share one profile. Each costs time for every goroutine there is, so
-// that a thousand parallel tests which each take their own would spend most of their time on it.
-type profiler struct {
-	take func() []byte
+// A shared look at the process is taken once for all who ask at about the same time. Each costs time for every goroutine
+// or descriptor there is, so that a thousand parallel tests which each take their own would spend most of their time on it.
+type shared[T any] struct {
+	take func() T
 
 	mu     sync.Mutex
-	next   *profile   // the one that has not begun; nil if nobody waits for one
+	next   *look[T]   // the one that has not begun; nil if nobody waits for one
 	taking sync.Mutex // held while one is taken; mutexes, not channels, which a synctest bubble would own
 }
 
-type profile struct {
+type look[T any] struct {
 	once sync.Once
-	text []byte
+	seen T
 }
 
-// text returns a profile that was begun after the call: it has all that was there by then and has not ended.
-func (p *profiler) text() []byte { return p.finish(p.join()) }
+// now returns a look that was begun after the call: it has all that was there by then and has not ended.
+func (s *shared[T]) now() T { return s.finish(s.join()) }
 
-// join returns the profile that is to be taken next.
-func (p *profiler) join() *profile {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next == nil {
-		p.next = new(profile)
+// join returns the look that is to be taken next.
+func (s *shared[T]) join() *look[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil {
+		s.next = new(look[T])
 	}
-	return p.next
+	return s.next
 }
 
-// finish takes the profile, unless another who joined does.
-func (p *profiler) finish(mine *profile) []byte {
+// finish takes the look, unless another who joined does.
+func (s *shared[T]) finish(mine *look[T]) T {
 	mine.once.Do(func() {
-		p.taking.Lock()
-		defer p.taking.Unlock()
-		p.mu.Lock()
-		p.next = nil // who asks from now on needs a later one
-		p.mu.Unlock()
-		mine.text = p.take()
+		s.taking.Lock()
+		defer s.taking.Unlock()
+		s.mu.Lock()
+		s.next = nil // who asks from now on needs a later one
+		s.mu.Unlock()
+		mine.seen = s.take()
 	})
-	return mine.text
+	return mine.seen
 }

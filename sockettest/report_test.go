@@ -87,12 +87,12 @@ func TestReport(t *testing.T) {
 
 func TestLeakageReport(t *testing.T) {
 	t.Parallel()
-	golden(t, leakage{
-		goroutines: []stuck{
-			{count: 3, frames: []string{"net.(*netFD).Read  fd_posix.go:68", "net.(*conn).Read  net.go:196", "bufio.(*Reader).fill  bufio.go:113",
-				"net/http.(*persistConn).readLoop  transport.go:2325", "net/http.(*Transport).dialConn.gowrap2  transport.go:1944"}},
-			{count: 1, frames: []string{"db.(*pool).reap  pool.go:17"}},
-		},
-		conns: []string{"#1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side"},
-	}.String())
+	w := newWatch("report", nil)
+	defer w.Close()
+	l := w.leaks([]stuck{
+		{count: 3, frames: []string{"net.(*netFD).Read  fd_posix.go:68", "net.(*conn).Read  net.go:196", "bufio.(*Reader).fill  bufio.go:113",
+			"net/http.(*persistConn).readLoop  transport.go:2325", "net/http.(*Transport).dialConn.gowrap2  transport.go:1944"}},
+		{count: 1, frames: []string{"db.(*pool).reap  pool.go:17"}},
+	}, []suspect{{text: "#1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side"}})
+	golden(t, l.String())
 }

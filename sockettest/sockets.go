@@ -2,7 +2,6 @@ package sockettest
 
 import (
 	"fmt"
-	"net"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/rawsock"
@@ -11,8 +10,7 @@ import (
 
 // A socketTable knows which sockets the code under test has open. A network that is not the kernel's has its own.
 type socketTable interface {
-	SocketsTo(addr net.Addr) (map[string]uint64, error) // the numbers of those connected to it, by their own address
-	HasSocket(number uint64) bool
+	Connected() ([]network.Socket, error)
 }
 
 // tableOf returns that of the running fixture's network.
@@ -28,45 +26,54 @@ func tableOf(f any) socketTable {
 // kernelTable is the process's own sockets.
 type kernelTable struct{}
 
-// SocketsTo asks the kernel.
-func (kernelTable) SocketsTo(addr net.Addr) (map[string]uint64, error) {
-	return rawsock.SocketsTo(addr)
-}
-
-// HasSocket asks the kernel.
-func (kernelTable) HasSocket(inode uint64) bool { return rawsock.HasSocket(inode) }
-
-// otherEnds returns the numbers of the sockets that the code under test has at the other ends of the connections, of which
-// there is one or more.
-func otherEnds(conns []*fixtures.Conn, table socketTable, attack bool) (map[*fixtures.Conn]uint64, error) {
-	if conns[0].LocalAddr().Network() == "unix" {
-		return unixOtherEnds(conns)
-	}
-	sockets, of, theirs := table.SocketsTo, conns[0].LocalAddr(), (*fixtures.Conn).RemoteAddr
-	if attack {
-		sockets, of, theirs = rawsock.SocketsAt, conns[0].RemoteAddr(), (*fixtures.Conn).LocalAddr
-	}
-	numbers, err := sockets(of)
-	found := map[*fixtures.Conn]uint64{}
-	for _, c := range conns {
-		if n, here := numbers[theirs(c).String()]; here {
-			found[c] = n
-		}
+// Connected asks the kernel.
+func (kernelTable) Connected() ([]network.Socket, error) {
+	all, err := rawsock.Sockets()
+	found := make([]network.Socket, len(all))
+	for i, s := range all {
+		found[i] = network.Socket{Number: s.Inode, Local: named(s.Local), Remote: named(s.Remote), State: s.State}
 	}
 	return found, err
 }
 
-// unixOtherEnds asks for each connection who is at its other end: the clients of a unix socket have no address by which
-// they could be told apart. One that is not shown is not blamed.
-func unixOtherEnds(conns []*fixtures.Conn) (map[*fixtures.Conn]uint64, error) {
-	here, err := rawsock.Inodes()
-	found := map[*fixtures.Conn]uint64{}
-	for _, c := range conns {
-		if info, _ := c.Info(); info.Other != nil && here[info.Other.Inode] {
-			found[c] = info.Other.Inode
-		}
+// named leaves out "@", which is how the address of a unix socket without a name reads.
+func named(address string) string {
+	if address == "@" {
+		return ""
 	}
-	return found, err
+	return address
+}
+
+// An openTable is what a socketTable had at one moment.
+type openTable struct {
+	err       error
+	numbers   map[uint64]network.Socket
+	connected map[bothEnds][]network.Socket
+}
+
+// A bothEnds has the two addresses of a connection, seen from one end.
+type bothEnds struct{ local, remote string }
+
+// kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise read a million.
+var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(kernelTable{}) }}
+
+// openNow asks the table. What it returns is shared, and not to be changed.
+func openNow(t socketTable) *openTable {
+	if t == (kernelTable{}) {
+		return kernelSockets.now()
+	}
+	return indexed(t)
+}
+
+func indexed(t socketTable) *openTable {
+	all, err := t.Connected()
+	o := &openTable{err: err, numbers: make(map[uint64]network.Socket, len(all)), connected: make(map[bothEnds][]network.Socket, len(all))}
+	for _, s := range all {
+		o.numbers[s.Number] = s
+		at := bothEnds{s.Local, s.Remote}
+		o.connected[at] = append(o.connected[at], s)
+	}
+	return o
 }
 
 // keepSockets is how many connections a report shows the sockets of.

@@ -9,6 +9,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
 
@@ -68,12 +69,18 @@ func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) 
 	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
 	started(t, "Start", err)
 	noteArmed(t, any(e).(running))
-	t.Cleanup(func() { stop(t, any(e).(connected)) })
+	seen := see(t, any(e).(connected))
+	t.Cleanup(func() { stop(t, any(e).(connected), seen) })
 	return e
 }
 
 // where settles the options. Like the next two it calls Helper when there is something to report: that costs a microsecond.
 func where(t testing.TB, verb string, opts []Option) fixtures.Where {
+	if t.Context().Err() != nil {
+		t.Helper()
+		t.Fatalf("sockettest.%s: the test has ended, and its cleanups run; want fixtures started before, since each is closed by a"+
+			" cleanup", verb)
+	}
 	if err := disarm.Check(); err != nil {
 		t.Helper()
 		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
@@ -95,6 +102,9 @@ func started(t testing.TB, verb string, err error) {
 		return
 	}
 	t.Helper()
+	if rawsock.NoDescriptors(err) {
+		t.Fatalf("sockettest.%s: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", verb, err)
+	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("sockettest.%s: %v", verb, err)
 	}
@@ -111,11 +121,9 @@ func fault(t testing.TB, err error) {
 }
 
 // stop closes the fixture, after NoLeaks has had a look at its connections.
-func stop(t testing.TB, f connected) {
+func stop(t testing.TB, f connected, seen *sight) {
 	checkFired(t, f)
-	if w := watched(t); w != nil {
-		w.inspect(f)
-	}
+	seen.end()
 	if err := f.Close(); err != nil {
 		t.Helper()
 		t.Errorf("sockettest: %v", err)

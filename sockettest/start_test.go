@@ -13,8 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 )
 
 func TestStartEndsWithTheTest(t *testing.T) {
@@ -77,4 +79,21 @@ func TestStartSkipsWhatThePlatformCannotGive(t *testing.T) {
 	tb = faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, On(poor{err: syscall.EMFILE})) })
 	assert.True(t, tb.Died())
 	assert.Contains(t, tb.Text(), "BlackHole{}: too many open files")
+	assert.Contains(t, tb.Text(), "no descriptors are left")
+	assert.NotContains(t, tb.Text(), "bad argument")
+}
+
+// A fixture is closed by a cleanup: when those run it is too late to start one, on every network.
+func TestStartAfterTheTest(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(tb *faketb.TB){
+		"Start":           func(tb *faketb.TB) { Start(tb, fixtures.Echo{}) },
+		"Start on simnet": func(tb *faketb.TB) { Start(tb, fixtures.Echo{}, On(simnet.New(t))) },
+		"StartUDP":        func(tb *faketb.TB) { StartUDP(tb, udp.Silent{}) },
+		"StartDual":       func(tb *faketb.TB) { StartDual(tb, fixtures.Dual{IPv4: fixtures.Echo{}, IPv6: fixtures.Echo{}}) },
+	} {
+		tb := faketb.Run(t, func(tb *faketb.TB) { tb.Cleanup(func() { start(tb) }) })
+		assert.Contains(t, tb.Text(), "the test has ended", name)
+		assert.NotContains(t, tb.Text(), "bad argument", name)
+	}
 }

@@ -17,9 +17,11 @@ func StartUDP(t testing.TB, f udp.Fixture, opts ...Option) *udp.Endpoint {
 	ep, err := udp.Start(t.Context(), f, where(t, "StartUDP", opts))
 	started(t, "StartUDP", err)
 	noteArmed(t, ep)
+	seen := see(t, nil)
 	t.Cleanup(func() {
 		t.Helper()
 		checkFired(t, ep)
+		seen.end()
 		if err := ep.Close(); err != nil {
 			t.Errorf("sockettest: %v", err)
 		}

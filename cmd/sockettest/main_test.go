@@ -19,10 +19,14 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 func TestDoctorFindsThisMachineWell(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("not with -short: it waits row by row; TestEachCheckHolds runs the rows at once")
+	}
 	var out, errs strings.Builder
 	require.Zero(t, run(t.Context(), &out, &errs, []string{"doctor"}), out.String())
 	assert.Empty(t, errs.String())
@@ -41,6 +45,22 @@ func TestDoctorFindsThisMachineWell(t *testing.T) {
 		assert.Regexp(t, `(?m)^NeverRead +tcp4 +yes +listening, TCP_MAXSEG 1448, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
 		assert.Regexp(t, `(?m)^SlowHandshake +tcp4 +yes +\S.* +100ms asked for, and it took `, text)
 	}
+}
+
+func TestEachCheckHolds(t *testing.T) {
+	t.Parallel()
+	for _, c := range checks {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			assert.Zero(t, doctor(t.Context(), &out, []check{c}), out.String())
+		})
+	}
+}
+
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	os.Exit(m.Run())
 }
 
 // Each probe is seen to fail at a fixture that behaves otherwise.

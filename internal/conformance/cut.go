@@ -10,7 +10,8 @@ import (
 // vanishes what was sent is sent again.
 func (e *end) partition() error {
 	for over := time.Now().Add(patience); !e.cut; time.Sleep(time.Millisecond) {
-		info, err := own(e)
+		now, err := own(e)
+		info := now.Own
 		if err != nil {
 			break // closed: Partition says so
 		}

@@ -86,13 +86,8 @@ func (r *run) moving() (why string, due <-chan struct{}, err error) {
 			return c.step.Go() + " has not returned", c.done, nil
 		}
 	}
-	for i, e := range r.ends {
-		r.seen[i] = view{}
-		if e != nil {
-			if r.seen[i], err = look(e); err != nil {
-				return "", nil, err
-			}
-		}
+	if err := r.look(); err != nil {
+		return "", nil, err
 	}
 	for i, e := range r.ends {
 		if e == nil || !r.seen[i].visible {
@@ -116,35 +111,53 @@ type view struct {
 	visible bool // open, or in the accept queue of a port with the other end open
 }
 
+// look sees all ends. One question is enough where the answer shows the other end too.
+func (r *run) look() (err error) {
+	clear(r.seen[:])
+	for i, e := range r.ends {
+		if e == nil || r.seen[i].visible {
+			continue
+		}
+		var other *network.EndInfo
+		if r.seen[i], other, err = look(e); err != nil {
+			return err
+		}
+		if p := r.ends[i^1]; other != nil && p != nil && !p.closed {
+			r.seen[i^1] = view{*other, true}
+		}
+	}
+	return nil
+}
+
 // look asks the end itself, or its peer if nobody has accepted it yet. An end that is closed cannot be asked, and what
 // happens to it nobody can observe.
-func look(e *end) (view, error) {
+func look(e *end) (_ view, other *network.EndInfo, err error) {
 	switch {
 	case e.closed:
-		return view{}, nil
+		return view{}, nil, nil
 	case e.conn != nil:
 		info, err := own(e)
-		return view{info, true}, err
+		return view{info.Own, true}, info.Other, err
 	case e.peer.closed:
-		return view{}, nil
+		return view{}, nil, nil
 	}
 	info, err := e.peer.conn.Info()
 	if err != nil {
-		return view{}, fmt.Errorf("the peer of %v: %w", e.peer.address, err)
+		return view{}, nil, fmt.Errorf("the peer of %v: %w", e.peer.address, err)
 	}
 	if info.Other == nil {
-		return view{network.EndInfo{State: "SYN-RECEIVED"}, true}, nil // not there yet
+		return view{network.EndInfo{State: "SYN-RECEIVED"}, true}, nil, nil // not there yet
 	}
-	return view{*info.Other, true}, nil
+	return view{*info.Other, true}, nil, nil
 }
 
 // own asks an end that is open. That the other one cannot be asked does not matter.
-func own(e *end) (network.EndInfo, error) {
+func own(e *end) (network.ConnInfo, error) {
 	info, err := e.conn.Info()
 	if err != nil && info.Own.State == "" {
-		return network.EndInfo{}, err
+		return network.ConnInfo{}, err
 	}
-	return info.Own, nil
+	return info, nil
 }
 
 func dead(i network.EndInfo) bool { return i.State == "CLOSED" || i.State == "TIME-WAIT" }

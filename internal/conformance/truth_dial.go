@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -84,6 +85,7 @@ var dialLines = []line{
 		require.Equal(t, 11, n, "the SYN and its retransmissions")
 	}},
 	{"a connect that is answered late completes with the client's next SYN", func(t *testing.T, l lab) {
+		l.seconds(t)
 		p := l.port(t, network.State{Answer: network.Drop})
 		zero := time.Now()
 		var c net.Conn
@@ -143,6 +145,14 @@ func (l lab) onlyVirtual(t *testing.T, why string) {
 	t.Helper()
 	if !l.Virtual {
 		t.Skip(why)
+	}
+}
+
+// seconds leaves a line out with -short where it waits for a timer in real time; in virtual time it costs nothing.
+func (l lab) seconds(t *testing.T) {
+	t.Helper()
+	if !l.Virtual {
+		manytests.KernelTimer(t)
 	}
 }
 

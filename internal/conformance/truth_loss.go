@@ -24,6 +24,7 @@ var lossLines = []line{
 		reads(t, s, "hello", nil)
 	}},
 	{"a keep-alive that nobody answers is ETIMEDOUT once, then EOF", func(t *testing.T, l lab) {
+		l.seconds(t)
 		p := l.listen(t)
 		c, err := l.dial(t.Context(), p)
 		require.NoError(t, err)

@@ -71,6 +71,7 @@ var portLines = []line{
 		got.is(t, 0, &net.OpError{Op: "accept", Net: "tcp", Addr: p.Addr(), Err: net.ErrClosed})
 	}},
 	{"a backlog admits as many as it says; the next SYN is dropped and tried again when there is room", func(t *testing.T, l lab) {
+		l.seconds(t)
 		for _, n := range []int{1, 2, 3, 6, 17} {
 			l.overflow(t, n)
 		}

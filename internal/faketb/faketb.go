@@ -1,5 +1,5 @@
-// Package faketb records what an assertion says, so that the tests of package sockettest can see it fail. Nothing but
-// tests may import it.
+// Package faketb records what an assertion says, so that tests can see it fail, and sockettest.Try can
+// return it.
 package faketb
 
 import (
@@ -35,8 +35,15 @@ func Run(t testing.TB, f func(tb *TB)) *TB {
 }
 
 // Alone is Run where there is no real test, as in an Example.
-func Alone(name string, f func(t testing.TB)) *TB {
-	return run(context.Background(), &TB{name: name}, func(tb *TB) { f(tb) })
+func Alone(name string, f func(tb *TB)) *TB { return run(context.Background(), &TB{name: name}, f) }
+
+// Here is Run on the calling goroutine. f must not call FailNow or Skip.
+func Here(t testing.TB, f func(tb *TB)) *TB {
+	tb := &TB{TB: t, name: t.Name()}
+	tb.ctx, tb.cancel = context.WithCancel(t.Context())
+	f(tb)
+	tb.cleanup()
+	return tb
 }
 
 func run(ctx context.Context, tb *TB, f func(tb *TB)) *TB {

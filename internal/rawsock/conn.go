@@ -3,9 +3,10 @@ package rawsock
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/go-sockettest/network"
@@ -15,8 +16,14 @@ import (
 type conn struct {
 	*net.TCPConn
 
-	mu  sync.Mutex // held by what changes cut, and by what ends the connection
-	cut bool       // partitioned
+	of *conns // of the port that has accepted it; nil if none has
+
+	mu       sync.Mutex // held by what changes cut, and by what ends the connection
+	own, all bool       // its Partition and its port want it cut
+	cut      bool       // it is
+
+	reads sync.RWMutex // a Read is a reader of it
+	read  atomic.Uint64
 }
 
 var _ network.Conn = (*conn)(nil)
@@ -45,42 +52,23 @@ func plain(c net.Conn) (network.Conn, error) {
 
 func (c *conn) v6() bool { return c.LocalAddr().(*net.TCPAddr).IP.To4() == nil }
 
-// Partition drops all that arrives; see [network.Conn].
-func (c *conn) Partition() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := c.open()
-	if err == nil {
-		err = partition(c.TCPConn, c.v6())
-	}
-	if err != nil {
-		return c.explain("partition", err)
-	}
-	c.cut = true
-	return nil
+// Read counts what it reads: see ended.
+func (c *conn) Read(b []byte) (int, error) {
+	c.reads.RLock()
+	defer c.reads.RUnlock()
+	n, err := c.TCPConn.Read(b)
+	c.read.Add(uint64(n))
+	return n, err
 }
+
+// WriteTo hides that of [net.TCPConn], which would not count.
+func (c *conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
+
+// Partition drops all that arrives; see [network.Conn].
+func (c *conn) Partition() error { return c.change(&c.own, true) }
 
 // Heal ends a partition; see [network.Conn].
-func (c *conn) Heal() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.heal(); err != nil {
-		return c.explain("heal", err)
-	}
-	return nil
-}
-
-// heal asks only whether the connection is open, if there is no partition to end. The caller holds mu.
-func (c *conn) heal() error {
-	if !c.cut {
-		return c.open()
-	}
-	if err := healed(c.TCPConn, c.v6()); err != nil {
-		return err
-	}
-	c.cut = false
-	return nil
-}
+func (c *conn) Heal() error { return c.change(&c.own, false) }
 
 // open is an error after Close.
 func (c *conn) open() error {
@@ -94,29 +82,44 @@ func (c *conn) open() error {
 // Close heals first: our FIN leaves a partition, and its acknowledgement would not come back in. The kernel would keep
 // the socket for half a minute, and the other side's beside it.
 func (c *conn) Close() error {
+	defer c.of.remove(c) // without the lock, which its owner takes inside its own
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
-		_ = c.heal() // a connection that is closed already says so below
+		_ = healed(c.TCPConn, c.v6()) // a connection that is closed already says so below
+		c.own, c.all, c.cut = false, false, false
 	}
 	return c.TCPConn.Close()
 }
 
 // Reset closes with RST.
 func (c *conn) Reset() error {
+	defer c.of.remove(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return errors.Join(c.SetLinger(0), c.TCPConn.Close())
 }
 
-func (c *conn) explain(what string, err error) error {
-	return fmt.Errorf("%s %s -> %s: %w", what, c.LocalAddr(), c.RemoteAddr(), err)
+// Peer returns what the kernel knows of the other end.
+func (c *conn) Peer() (network.PeerState, error) { return c.ended(peer(c.TCPConn)) }
+
+// ended tells FIN from RST on a connection that is closed in both directions, of which the kernel's
+// state says no more than that. It waits for the Reads in progress, which such a connection ends.
+func (c *conn) ended(state network.PeerState, err error) (network.PeerState, error) {
+	if err != nil || state != network.PeerRST {
+		return state, err
+	}
+	c.reads.Lock()
+	defer c.reads.Unlock()
+	fin, err := finArrived(c.TCPConn, c.read.Load())
+	if fin {
+		state = network.PeerFIN
+	}
+	return state, err
 }
 
-// Peer tells what the kernel knows of the other end.
-func (c *conn) Peer() (network.PeerState, error) { return peer(c.TCPConn) }
-
-// PeerOf tells what is known of the other end of any connection, whoever made it; PeerUnknown where nothing is.
+// PeerOf returns what is known of the other end of any connection, whoever made it, and PeerUnknown where nothing is. Of a
+// [*net.TCPConn] that is closed in both directions it says PeerRST, whatever came first.
 func PeerOf(nc net.Conn) network.PeerState {
 	state := network.PeerUnknown
 	switch c := nc.(type) {
@@ -131,7 +134,7 @@ func PeerOf(nc net.Conn) network.PeerState {
 }
 
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
-func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return awaitPeerEnd(c.TCPConn) }
+func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return c.ended(awaitPeerEnd(c.TCPConn)) }
 
 // Info tells what the kernel knows of both ends.
 func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }

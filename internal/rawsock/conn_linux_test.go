@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -71,6 +72,7 @@ func unread(tb testing.TB, c network.Conn) (n int) {
 
 func TestPartitionLosesNothing(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
 		for _, cutClient := range []bool{false, true} {
 			far, near := pair(t, p)
@@ -138,6 +140,7 @@ func awaitStill(tb testing.TB, c network.Conn) {
 
 func TestPartitionMakesTheOtherKernelGiveUp(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
 		for _, tt := range []struct {
 			name   string
@@ -307,6 +310,7 @@ func manyPairs(tb testing.TB, n int) (far, near []network.Conn) {
 
 func TestPartitionOfManyConnectionsLosesNothing(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	far, near := manyPairs(t, 1000)
 	for _, c := range near {
 		require.NoError(t, c.Partition())

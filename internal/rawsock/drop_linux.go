@@ -89,7 +89,9 @@ func (p *port) saturate(fd int) error {
 	if err := p.startListening(fd, 0); err != nil {
 		return err
 	}
-	p.rescue(fd)
+	if err := p.rescue(fd); err != nil {
+		return err
+	}
 	p.queue.arrivals = nil
 	deadline := time.Now().Add(2 * time.Second)
 	for {
@@ -109,20 +111,50 @@ func (p *port) saturate(fd int) error {
 	}
 }
 
+// cutOff makes all that arrives vanish. What nobody has accepted can only be cut as a connection of ours.
+func (p *port) cutOff(fd int) error {
+	if err := p.drop(fd); err != nil {
+		return err
+	}
+	return p.rescue(fd)
+}
+
 // rescue takes what is queued, so that connections made before the port went black are still handed to Accept.
-func (p *port) rescue(fd int) {
+func (p *port) rescue(fd int) error {
+	n, err := queued(fd)
+	if err != nil {
+		return err
+	}
+	p.queue.only(n)
 	for {
 		nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err != nil {
-			return
+		switch {
+		case err == unix.ECONNABORTED || err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN || err == unix.EINVAL: // there is none, or it does not listen
+			return nil
+		case err != nil:
+			return explainOpen(p.addr, os.NewSyscallError("accept4", err))
 		}
 		f := os.NewFile(uintptr(nfd), "accepted")
 		c, err := net.FileConn(f)
 		_ = f.Close()
-		if err == nil {
-			p.rescued = append(p.rescued, c)
+		if err != nil {
+			return explainOpen(p.addr, err)
+		}
+		if err := p.keep(c, p.queue.taken()); err != nil {
+			return err
 		}
 	}
+}
+
+// keep holds a connection ready for Accept, which waited in the accept queue from then on. The caller holds mu.
+func (p *port) keep(nc net.Conn, since time.Time) error {
+	c, err := p.adopt(nc.(*net.TCPConn))
+	if err == nil {
+		p.rescued = append(p.rescued, arrival{c, since})
+	}
+	return err
 }
 
 // takeFiller removes our own connection from the head of the queue, where it may have been noted.

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // A hanging client is a socket whose connect is under way.
@@ -105,6 +107,7 @@ func TestSlowHandshakeServesMappedClients(t *testing.T) {
 
 // Without descriptors no connect is completed early, and none is forgotten. Not parallel: descriptors are the process's own.
 func TestSlowHandshakeWithoutDescriptors(t *testing.T) {
+	manytests.KernelTimer(t)
 	const delay = 1500 * time.Millisecond // the SYN is sent again before that
 	for left := range 2 {                 // one for the connection, and one for package net's
 		p := slowPort(t, delay)

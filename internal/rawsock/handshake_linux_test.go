@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -83,6 +84,7 @@ func TestSlowHandshakeTimesEachConnectFromItsOwnSYN(t *testing.T) {
 // A change of state in the middle leaves no goroutine, no socket and no client that is connected to nobody.
 func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		for _, next := range []network.State{serve, refuse, drop, slow(time.Millisecond)} {
 			require.NoError(t, p.Become(slow(time.Hour)))
@@ -136,6 +138,7 @@ func TestSlowHandshakeResetsWhatNobodyAccepted(t *testing.T) {
 // MPTCP knows no simultaneous open. Such a client is not left out: it is served on the grid of retransmissions.
 func TestSlowHandshakeServesMPTCPOnTheGrid(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		const delay = 10 * time.Millisecond
 		require.NoError(t, p.Become(slow(delay)))
@@ -189,6 +192,7 @@ func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
 
 func TestSlowHandshakeHoldsThePort(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(slow(time.Millisecond)))
 		stop := make(chan struct{})

@@ -46,7 +46,11 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 	if err := checkTCP(s); err != nil {
 		return w, err
 	}
-	switch s.Answer {
+	answer := s.Answer
+	if s.Cut {
+		answer = network.Drop
+	}
+	switch answer {
 	case network.Own:
 		if sys.bind != nil {
 			w = bound
@@ -64,7 +68,7 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 		}
 	}
 	if w == impossible {
-		return w, fmt.Errorf("%s: cannot answer %q over %s: %s: %w", sys.goos, s.Answer, ipName(v6), sys.whyNot, errors.ErrUnsupported)
+		return w, fmt.Errorf("%s: cannot answer %q over %s: %s: %w", sys.goos, answer, ipName(v6), sys.whyNot, errors.ErrUnsupported)
 	}
 	return w, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,8 +49,8 @@ func (p *port) open(h *handshake, c *hung) error {
 	_ = unix.Close(c.fd)
 	c.fd = -1
 	if err == nil {
-		p.rescued = append(p.rescued, conn)
-		p.gen++ // Accept looks again
+		_ = p.keep(conn, time.Now()) // of one that has ended meanwhile
+		p.gen++                      // Accept looks again
 		p.wake()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package rawsock
 
 import (
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,21 @@ func peerOf(fd int) (network.PeerState, error) {
 		return network.PeerRST, nil
 	}
 	return network.PeerOpen, nil
+}
+
+// finArrived reports whether FIN has arrived on a connection of which read bytes were read. The kernel counts a FIN as a byte
+// that was received, and not as one that can be read.
+func finArrived(c syscall.Conn, read uint64) (fin bool, err error) {
+	err = control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return os.NewSyscallError("getsockopt", err)
+		}
+		unread, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+		fin = info.Bytes_received == read+uint64(unread)+1
+		return os.NewSyscallError("ioctl", err)
+	})
+	return fin, err
 }
 
 // control runs f on the descriptor of c and returns the first error of the two.

@@ -19,5 +19,8 @@ var errNoPeer = fmt.Errorf("%s: what the other end of a connection did is read f
 // peer cannot tell here.
 func peer(syscall.Conn) (network.PeerState, error) { return network.PeerUnknown, errNoPeer }
 
+// finArrived cannot tell here.
+func finArrived(syscall.Conn, uint64) (bool, error) { return false, errNoPeer }
+
 // awaitPeerEnd cannot tell here, and does not wait.
 func awaitPeerEnd(syscall.Conn) (network.PeerState, error) { return network.PeerUnknown, errNoPeer }

@@ -30,13 +30,14 @@ type port struct {
 	state     network.State
 	gen       int // counts the changes of state
 	closed    bool
-	buffer    int        // the listener's receive buffer while a small window is in force, to go back to; else 0
-	black     bool       // SYNs are dropped
-	counting  bool       // what is dropped is counted
-	dropBase  int        // the kernel's count when counting began
-	dropped   int        // what was dropped in earlier such times
-	filler    net.Conn   // fills the accept queue, without minTTL
-	rescued   []net.Conn // connected, and not in the kernel's accept queue
+	buffer    int       // the listener's receive buffer while a small window is in force, to go back to; else 0
+	black     bool      // SYNs are dropped
+	counting  bool      // what is dropped is counted
+	dropBase  int       // the kernel's count when counting began
+	dropped   int       // what was dropped in earlier such times
+	filler    net.Conn  // fills the accept queue, without minTTL
+	rescued   []arrival // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
+	conns     conns     // accepted, those in rescued included
 	shake     *handshake
 }
 
@@ -83,16 +84,28 @@ func (p *port) enter(s network.State) error {
 	defer p.taking.Unlock()
 	listened := p.listening
 	err := p.answer(s)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.state = s
-	} else if !listened {
+	case !listened:
 		err = errors.Join(err, p.control(p.refuse)) // nothing is left listening that did not listen before
+	case s.Cut:
+		err = errors.Join(err, p.answer(p.state))
 	}
 	return err
 }
 
 // answer makes the system calls for s. The caller holds mu.
 func (p *port) answer(s network.State) error {
+	if _, err := admits(s.Backlog); err != nil {
+		return err
+	}
+	if err := p.conns.set(s.Cut); err != nil {
+		return err
+	}
+	if s.Cut {
+		return p.control(p.cutOff)
+	}
 	if s.Answer == network.Listen {
 		if err := p.poll(); err != nil { // first: it is what fails without descriptors
 			return err
@@ -135,8 +148,13 @@ func (p *port) refuse(fd int) error {
 	return nil
 }
 
-// listen answers SYNs, from any other state.
+// listen answers SYNs, from any other state. What waits outside the kernel's queue takes room in it all the same.
 func (p *port) listen(fd, limit int) error {
+	if limit > 0 && len(p.rescued) > 0 {
+		if limit -= len(p.rescued); limit <= 0 {
+			return p.drop(fd) // as the kernel does while the queue is full
+		}
+	}
 	ask, err := admits(limit)
 	if err != nil {
 		return err
@@ -264,8 +282,8 @@ func (p *port) release() error {
 
 // abortRescued does with what waits for Accept outside the kernel's queue as the kernel does with what is in it.
 func (p *port) abortRescued() {
-	for _, c := range p.rescued {
-		abort(c)
+	for _, a := range p.rescued {
+		abort(a.conn)
 	}
 	p.rescued = nil
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/internal/leftover"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -226,6 +227,7 @@ func portOf(p *port) string { _, s, _ := net.SplitHostPort(p.addr.String()); ret
 
 func TestPortHungDialIsHealedByItsNextSYN(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(drop))
 		var wg sync.WaitGroup
@@ -246,6 +248,7 @@ func TestPortHungDialIsHealedByItsNextSYN(t *testing.T) {
 
 func TestPortHungDialIsRefusedAfterClose(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(drop))
 		var wg sync.WaitGroup
@@ -371,6 +374,7 @@ func TestPortNeverHandsOutAPartitionedConnection(t *testing.T) {
 
 func TestPortHandshakeIsNeverEarly(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	for _, delay := range []time.Duration{time.Millisecond, 1100 * time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
 			t.Parallel()
@@ -506,6 +510,46 @@ func TestPeerTellsFINFromRST(t *testing.T) {
 			got, err = server.AwaitPeerEnd()
 			require.NoError(t, err)
 			assert.Equal(t, tt.want, got)
+		}
+	})
+}
+
+// A connection that is closed in both directions is in one state of the kernel's, however it came to that.
+func TestPeerTellsWhatCameFirst(t *testing.T) {
+	t.Parallel()
+	closes := func(c *net.TCPConn) { _ = c.CloseWrite(); _ = c.Close() }
+	resets := func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		for _, tt := range []struct {
+			name string
+			act  func(c network.Conn)
+			end  func(c *net.TCPConn)
+			want network.PeerState
+		}{
+			{"after our FIN", func(c network.Conn) { _ = c.CloseWrite() }, closes, network.PeerFIN},
+			{"after our FIN", func(c network.Conn) { _ = c.CloseWrite() }, resets, network.PeerRST},
+			{"with an answer unread", func(c network.Conn) { _, _ = c.Write([]byte("unread")) }, closes, network.PeerFIN},
+			{"with an answer unread", func(c network.Conn) { _, _ = c.Write([]byte("unread")) }, resets, network.PeerRST},
+		} {
+			for read := range 3 {
+				client, server := requireServed(t, p)
+				_, err := client.Write([]byte("hi"))
+				require.NoError(t, err)
+				if read > 0 {
+					_, err = io.ReadFull(server, make([]byte, read))
+					require.NoError(t, err)
+				}
+				tt.act(server)
+				tt.end(client.(*net.TCPConn))
+				got, err := server.AwaitPeerEnd()
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got, "%s, %d B read", tt.name, read)
+				_, _ = io.Copy(io.Discard, server)
+				got, err = server.Peer()
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got, "%s, all read, and the error too", tt.name)
+			}
 		}
 	})
 }

@@ -29,6 +29,7 @@ type portable struct {
 	cancel   context.CancelFunc
 	changing sync.Mutex     // held by Become and by Close from beginning to end
 	pumps    sync.WaitGroup // of the opening that listens
+	conns    conns          // accepted
 
 	mu      sync.Mutex
 	changed *sync.Cond // any of the fields below
@@ -93,6 +94,9 @@ func (p *portable) Become(s network.State) error {
 	}
 	w, err := p.sys.way(s, p.addr.IP.To4() == nil)
 	if err != nil {
+		return err
+	}
+	if err := p.conns.set(s.Cut); err != nil {
 		return err
 	}
 	if p.now != nil && p.now.way == w {
@@ -229,6 +233,9 @@ func (p *portable) Accept() (network.Conn, error) {
 		case p.due() > 0:
 			c := p.queue[0].conn
 			p.queue = p.queue[1:]
+			if tcp, ok := c.(*net.TCPConn); ok {
+				return p.adopt(tcp)
+			}
 			return plain(c)
 		case p.failure != nil:
 			err := p.failure
@@ -239,6 +246,15 @@ func (p *portable) Accept() (network.Conn, error) {
 		}
 		p.changed.Wait()
 	}
+}
+
+// adopt makes a connection one of the port's.
+func (p *portable) adopt(tcp *net.TCPConn) (network.Conn, error) {
+	c, err := p.conns.add(tcp, nil)
+	if err != nil {
+		return nil, err // not c: a nil *conn is no nil network.Conn
+	}
+	return c, nil
 }
 
 // ring wakes Accept. It takes the lock, so that it cannot ring between Accept's look at the clock and its wait.

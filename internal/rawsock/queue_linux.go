@@ -78,11 +78,20 @@ func (q *queue) arrived(fd int) (fresh bool, err error) {
 	return fresh, err
 }
 
-// taken forgets the head, which has been accepted. The caller holds the lock.
-func (q *queue) taken() {
-	if len(q.arrivals) > 0 {
-		q.arrivals = q.arrivals[1:]
+// only forgets all but the last n: Accept may have taken the others, and not have said so yet. The caller holds the lock.
+func (q *queue) only(n int) {
+	q.arrivals = q.arrivals[max(0, len(q.arrivals)-n):]
+}
+
+// taken forgets the head, which has been accepted, and tells since when it was there: since now, if nobody has asked before.
+// The caller holds the lock.
+func (q *queue) taken() time.Time {
+	if len(q.arrivals) == 0 {
+		return time.Now()
 	}
+	since := q.arrivals[0]
+	q.arrivals = q.arrivals[1:]
+	return since
 }
 
 // wake ends every wait, so that hold is asked again. The caller holds the lock.

@@ -1,59 +1,17 @@
 package rawsock
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// SocketsTo returns this process's sockets whose other end is addr: the inode by local address. Inodes name sockets, as
-// descriptors do not: they are not used again soon.
-func SocketsTo(addr net.Addr) (map[string]uint64, error) {
-	return socketsBy(func(local, peer string) (string, bool) { return local, peer == addr.String() })
-}
-
-// SocketsAt returns this process's connected sockets whose own end is addr: the inode by the other end's address.
-func SocketsAt(addr net.Addr) (map[string]uint64, error) {
-	return socketsBy(func(local, peer string) (string, bool) { return peer, local == addr.String() })
-}
-
-// socketsBy returns the inodes of the process's connected sockets that key takes, by key.
-func socketsBy(key func(local, peer string) (string, bool)) (map[string]uint64, error) {
-	found := map[string]uint64{}
-	err := eachSocket(func(fd int, inode uint64) {
-		peer, err := unix.Getpeername(fd)
-		if err != nil {
-			return
-		}
-		local, err := unix.Getsockname(fd)
-		if err != nil {
-			return
-		}
-		if k, ok := key(addrPort(local).String(), addrPort(peer).String()); ok {
-			found[k] = inode
-		}
-	})
-	return found, err
-}
-
-// HasSocket tells whether this process has the socket open.
-func HasSocket(inode uint64) bool {
-	has := false
-	_ = eachSocket(func(_ int, i uint64) { has = has || i == inode })
-	return has
-}
-
-// Inodes returns those of all sockets that this process has open.
-func Inodes() (map[uint64]bool, error) {
-	all := map[uint64]bool{}
-	err := eachSocket(func(_ int, inode uint64) { all[inode] = true })
-	return all, err
-}
 
 // Sockets returns all sockets that this process has open, in no order. It is a look at a process that goes on: what is
 // opened or closed meanwhile may be in it or not.
@@ -74,9 +32,7 @@ func describe(fd int, inode uint64) Socket {
 	if local, err := unix.Getsockname(fd); err == nil {
 		s.Local = addressText(local)
 	}
-	if remote, err := unix.Getpeername(fd); err == nil {
-		s.Remote = addressText(remote)
-	}
+	s.Remote = remoteText(fd)
 	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 		s.State = tcpState(info.State)
 	}
@@ -112,28 +68,57 @@ func addressText(sa unix.Sockaddr) string {
 	return ""
 }
 
+// remoteText returns the address of the other end. SO_PEERNAME still tells it when the connection has ended and
+// getpeername(2) fails with ENOTCONN (net/core/sock.c, net/ipv4/af_inet.c).
+func remoteText(fd int) string {
+	for _, size := range []uint32{unix.SizeofSockaddrInet4, unix.SizeofSockaddrInet6} { // never more than there is: EINVAL
+		var raw unix.RawSockaddrInet6
+		n := size
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+			uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&n)), 0)
+		switch {
+		case errno != 0:
+		case raw.Family == unix.AF_INET && n == unix.SizeofSockaddrInet4:
+			v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
+			return ipText(netip.AddrFrom4(v4.Addr), v4.Port)
+		case raw.Family == unix.AF_INET6 && n == unix.SizeofSockaddrInet6:
+			return ipText(netip.AddrFrom16(raw.Addr), raw.Port)
+		}
+	}
+	if remote, err := unix.Getpeername(fd); err == nil {
+		return addressText(remote)
+	}
+	return ""
+}
+
+// ipText is empty if the port is 0. The port is in network order.
+func ipText(a netip.Addr, port uint16) string {
+	if port == 0 {
+		return ""
+	}
+	host := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port))
+	return netip.AddrPortFrom(a.Unmap(), host).String()
+}
+
 // eachSocket goes through the process's own descriptors; no other process can confuse it, as /proc/net could.
 func eachSocket(f func(fd int, inode uint64)) error {
-	dir, err := os.ReadDir("/proc/self/fd")
+	dir, err := os.Open("/proc/self/fd")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("linux without /proc: the process's sockets are not listed (%w): %w", err, errors.ErrUnsupported)
+	}
 	if err != nil {
 		return err
 	}
-	for _, e := range dir {
-		name, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil {
-			continue // closed meanwhile
-		}
-		num, ok := strings.CutPrefix(name, "socket:[")
-		if !ok {
-			continue
-		}
-		inode, err1 := strconv.ParseUint(strings.TrimSuffix(num, "]"), 10, 64)
-		fd, err2 := strconv.Atoi(e.Name())
-		if err1 == nil && err2 == nil {
-			f(fd, inode)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	for _, name := range names {
+		var s unix.Stat_t
+		fd, bad := strconv.Atoi(name)
+		if bad == nil && unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFSOCK { // else closed meanwhile
+			f(fd, s.Ino)
 		}
 	}
-	return nil
+	return err
 }
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
@@ -141,7 +126,7 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
 	return netip.AddrPort{}
 }

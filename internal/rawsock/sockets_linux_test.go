@@ -25,6 +25,32 @@ func socketsAt(t *testing.T, local string) (found []Socket) {
 	return found
 }
 
+func hasSocket(t *testing.T, inode uint64) bool {
+	t.Helper()
+	all, err := Sockets()
+	require.NoError(t, err)
+	return slices.ContainsFunc(all, func(s Socket) bool { return s.Inode == inode })
+}
+
+// A socket whose connection has ended keeps both its addresses for as long as it is open.
+func TestSocketsShowsWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		for name, end := range map[string]func(network.Conn) error{"FIN": network.Conn.Close, "RST": network.Conn.Reset} {
+			client, server := pair(t, p)
+			at := client.LocalAddr().String()
+			if name == "FIN" {
+				require.NoError(t, client.(*conn).CloseWrite())
+			}
+			require.NoError(t, end(server))
+			_, _ = client.Read(make([]byte, 1))
+			found := slices.DeleteFunc(socketsAt(t, at), func(s Socket) bool { return s.Remote != p.Addr().String() })
+			require.Len(t, found, 1, name)
+			assert.Equal(t, "CLOSED", found[0].State, name)
+		}
+	})
+}
+
 func TestSocketsShowsWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
@@ -37,7 +63,7 @@ func TestSocketsShowsWhatIsOpen(t *testing.T) {
 		found := clients()
 		require.Len(t, found, 1)
 		assert.Equal(t, Socket{Inode: found[0].Inode, Family: nw, Local: at, Remote: p.Addr().String(), State: "ESTABLISHED"}, found[0])
-		assert.True(t, HasSocket(found[0].Inode))
+		assert.True(t, hasSocket(t, found[0].Inode))
 		assert.Equal(t, nw+" socket "+at+" -> "+p.Addr().String()+", ESTABLISHED", found[0].String())
 		require.Len(t, socketsAt(t, p.Addr().String()), 2, "the listener and the accepted end")
 

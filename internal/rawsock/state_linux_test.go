@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -61,6 +62,7 @@ func TestBacklogAdmitsAsManyAsAsked(t *testing.T) {
 // What waits in a full queue is served once the queue is released, and what hangs outside comes in.
 func TestBacklogIsReleased(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(full(2)))
 		clients := fill(t, p, 2)
@@ -117,6 +119,7 @@ func requireWindow(t *testing.T, client, server net.Conn, small bool) {
 
 func TestSmallWindowBlocksTheWriterInEveryChangeOfState(t *testing.T) {
 	t.Parallel()
+	manytests.KernelTimer(t)
 	small := network.State{Answer: network.Listen, SmallWindow: true}
 	later := small
 	later.Handshake = time.Millisecond

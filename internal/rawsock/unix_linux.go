@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +63,8 @@ func (p *unixPort) bind(path string) error {
 	switch {
 	case len(path) > longestPath:
 		return fmt.Errorf("path is %q, %d bytes; want at most %d, which is what a unix socket's address holds", path, len(path), longestPath)
+	case strings.Contains(path, "\x00"):
+		return fmt.Errorf("path is %q, with a NUL byte; want none, since a path ends there", path)
 	case path[0] == '@':
 		return fmt.Errorf("path is %q, which is in the abstract namespace; want a path in the file system", path)
 	}
@@ -120,6 +123,8 @@ func checkUnix(s network.State) error {
 	switch {
 	case s.Answer == network.Drop, s.Handshake > 0:
 		what = "leave a connect unanswered"
+	case s.Cut:
+		what = "partition connections"
 	case s.SmallWindow:
 		what = "make a small receive window"
 	default:

@@ -264,7 +264,7 @@ func requireBothEnds(t *testing.T, client, server network.Conn) {
 	require.NotNil(t, info.Other)
 	assert.Zero(t, info.Other.Unread)
 	assert.GreaterOrEqual(t, info.Other.Unacked, 5)
-	assert.True(t, HasSocket(info.Other.Inode))
+	assert.True(t, hasSocket(t, info.Other.Inode))
 	back, err := client.Info()
 	require.NoError(t, err)
 	assert.Equal(t, 5, back.Other.Unread)

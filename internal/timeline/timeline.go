@@ -68,6 +68,20 @@ func (l *Log) Append(e Event) {
 	l.append(e)
 }
 
+// Insert notes an event that happened at a time: after all that had happened by then, and not now.
+func (l *Log) Insert(at time.Time, e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(e)
+	i := len(l.events) - 1
+	e = l.events[i]
+	e.At = max(0, min(e.At, at.Sub(l.start)))
+	for ; i > 0 && l.events[i-1].At > e.At; i-- {
+		l.events[i] = l.events[i-1]
+	}
+	l.events[i] = e
+}
+
 // Stop notes the last event that can be waited for, and ends every wait.
 func (l *Log) Stop(k Kind) {
 	l.mu.Lock()

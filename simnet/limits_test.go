@@ -1,0 +1,215 @@
+package simnet_test
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
+)
+
+// bothEnds returns both ends of a connection to a port of nw.
+func bothEnds(t *testing.T, nw *simnet.Network) (client, server *simnet.Conn) {
+	t.Helper()
+	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := nw.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	s, err := ln.Accept()
+	require.NoError(t, err)
+	return c.(*simnet.Conn), s.(*simnet.Conn)
+}
+
+// As package net has it: 0 is 15 s, less leaves what is there, and parts of a second are rounded
+// up. The last probe of nine ends the connection.
+func TestSetKeepAlivePeriod(t *testing.T) {
+	for _, tt := range []struct {
+		set  time.Duration
+		idle time.Duration
+	}{{0, 15 * time.Second}, {-1, 15 * time.Second}, {math.MinInt64, 15 * time.Second}, {1, time.Second}, {1500 * time.Millisecond, 2 * time.Second},
+		{32767 * time.Second, 32767 * time.Second}} {
+		t.Run(tt.set.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := bothEnds(t, simnet.New(t))
+				defer s.Close()
+				defer c.Close()
+				require.NoError(t, s.SetKeepAlive(false)) // it would reset the connection at the same time
+				require.NoError(t, c.SetKeepAlivePeriod(tt.set))
+				begin := time.Now()
+				require.NoError(t, s.Partition())
+				_, err := c.Read(make([]byte, 1))
+				require.ErrorIs(t, err, syscall.ETIMEDOUT)
+				assert.Equal(t, tt.idle+9*15*time.Second, time.Since(begin))
+			})
+		})
+	}
+}
+
+// What Linux does not take is EINVAL, and changes nothing.
+func TestSetKeepAliveTooMuch(t *testing.T) {
+	c, s := bothEnds(t, simnet.New(t))
+	defer s.Close()
+	defer c.Close()
+	require.ErrorIs(t, c.SetKeepAlivePeriod(math.MaxInt64), syscall.EINVAL)
+	for _, k := range []net.KeepAliveConfig{{Idle: 32767*time.Second + 1}, {Interval: math.MaxInt64}, {Count: 128}} {
+		require.ErrorIs(t, c.SetKeepAliveConfig(k), syscall.EINVAL)
+	}
+}
+
+// A connection without keep-alive, which is given a period first and keep-alive then, has Linux's
+// other settings.
+func TestSetKeepAliveAfterItsPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		nc, err := nw.Connect(t.Context(), "tcp", ln.Addr().String(), network.ConnectOptions{})
+		require.NoError(t, err)
+		s, err := ln.Accept()
+		require.NoError(t, err)
+		defer s.Close()
+		c := nc.(*simnet.Conn)
+		defer c.Close()
+		require.NoError(t, c.SetKeepAlivePeriod(10*time.Second))
+		require.NoError(t, c.SetKeepAlive(true))
+		require.NoError(t, s.(*simnet.Conn).SetKeepAlive(false))
+		begin := time.Now()
+		require.NoError(t, s.(*simnet.Conn).Partition())
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ETIMEDOUT)
+		assert.Equal(t, 10*time.Second+9*75*time.Second, time.Since(begin))
+	})
+}
+
+// An end that is closed, and whose other end never is, is gone after a minute: what comes then is
+// answered with RST.
+func TestOrphanEndsAfterAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		c, s := bothEnds(t, nw)
+		defer s.Close()
+		require.NoError(t, c.Close())
+		time.Sleep(time.Minute - 1)
+		info, err := s.Info()
+		require.NoError(t, err)
+		require.NotNil(t, info.Other)
+		assert.Equal(t, "FIN-WAIT-2", info.Other.State)
+		time.Sleep(1)
+		synctest.Wait()
+		info, err = s.Info()
+		require.NoError(t, err)
+		assert.Nil(t, info.Other)
+		_, err = s.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = s.Write([]byte("x"))
+		require.ErrorIs(t, err, syscall.EPIPE)
+	})
+}
+
+// Half closed, it waits for as long as somebody has it open; the minute counts from the close, or
+// from when FIN is acknowledged.
+func TestOrphanCountsFromItsClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		c, s := bothEnds(t, nw)
+		defer s.Close()
+		require.NoError(t, c.CloseWrite())
+		time.Sleep(time.Hour)
+		require.NoError(t, c.Close())
+		time.Sleep(time.Minute - 1)
+		info, err := s.Info()
+		require.NoError(t, err)
+		require.NotNil(t, info.Other, "the minute counts from Close")
+
+		late, open := bothEnds(t, nw)
+		defer open.Close()
+		require.NoError(t, open.Partition())
+		require.NoError(t, late.Close()) // its FIN is lost
+		time.Sleep(10 * time.Second)
+		require.NoError(t, open.Heal())
+		require.NoError(t, open.SetReadDeadline(time.Now().Add(time.Hour)))
+		_, err = open.Read(make([]byte, 1))
+		require.Error(t, err)
+		time.Sleep(time.Minute - 1)
+		info, err = open.Info()
+		require.NoError(t, err)
+		require.NotNil(t, info.Other, "and from the acknowledgement")
+		time.Sleep(1)
+		synctest.Wait()
+		info, err = open.Info()
+		require.NoError(t, err)
+		require.Nil(t, info.Other)
+	})
+}
+
+// Ports come back: a client may dial for as long as it likes, though the server closes nothing.
+func TestOrphansFreeTheirPorts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		for range 30_000 {
+			c, err := nw.Dial("tcp", ln.Addr().String())
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+			_, err = ln.Accept()
+			require.NoError(t, err)
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
+// A queue is full after as many datagrams as on Linux, which empty ones fill too.
+func TestDatagramsFillTheQueue(t *testing.T) {
+	t.Parallel()
+	for size, most := range map[int]int{0: 256, 1: 256, 100: 256, 256: 166, 513: 166, 1472: 92, 2000: 48, 4096: 25, 8000: 12, 16000: 12,
+		20000: 10, 32000: 6, 40000: 5, 60000: 3, 65507: 3} { // measured on Linux 6.18
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			nw := simnet.New(t)
+			server, err := nw.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer server.Close()
+			c, err := nw.Dial("udp", server.LocalAddr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			for range 2 { // when it was emptied there is as much room again
+				for range most + 10 {
+					_, err := c.Write(make([]byte, size))
+					require.NoError(t, err)
+				}
+				got := 0
+				for {
+					require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
+					if _, _, err := server.ReadFrom(make([]byte, 1)); err != nil {
+						break
+					}
+					got++
+				}
+				require.Equal(t, most, got)
+			}
+		})
+	}
+}
+
+func TestNewNamesANilOption(t *testing.T) {
+	t.Parallel()
+	const want = "simnet.New: option 2 of 2 is nil; want one such as Seed(1), or none"
+	tb := faketb.Run(t, func(tb *faketb.TB) { simnet.New(tb, simnet.Seed(1), nil) })
+	assert.Contains(t, tb.Text(), want)
+	assert.PanicsWithError(t, want, func() { simnet.New(nil, simnet.Seed(1), nil) })
+	var none *testing.T
+	assert.NotPanics(t, func() { simnet.New(none) }, "no test is no test, whatever its type")
+}

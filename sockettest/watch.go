@@ -1,0 +1,255 @@
+package sockettest
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// labelKey is the profiler label by which the goroutines of a test are known.
+const labelKey = "sockettest.NoLeaks"
+
+// A Watch looks for what is left behind, as [NoLeaks] and [NoLeakedSockets] do, where there is no test to fail or another
+// grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be called from any goroutine, Close once it is done.
+type Watch struct {
+	label     string
+	outer     *Watch          // the one that the goroutine belonged to before
+	goroutine string          // that began it
+	before    context.Context // with the labels that this goroutine had
+	sockets   openSockets     // those of the process when a WatchSockets began; nil for a WatchLeaks
+
+	mu       sync.Mutex
+	ignored  []string
+	running  map[*sight]bool
+	suspects []suspect
+	held     bool // the finalizers, on its behalf
+	lost     bool // the label was taken off
+	over     bool
+}
+
+// watches are the watches that are not over, and the fixtures that nobody watches.
+var watches = struct {
+	n       atomic.Int32 // of those in labels: without any, nobody need look
+	mu      sync.Mutex
+	labels  map[string]*Watch
+	tests   map[testing.TB]*Watch // by the test that asked, if a map can have it as a key
+	started map[any]int           // by test; see testKey
+}{labels: map[string]*Watch{}, tests: map[testing.TB]*Watch{}, started: map[any]int{}}
+
+var serial atomic.Int64
+
+// WatchLeaks begins to look for goroutines that the calling goroutine starts from now on, directly or not, and for
+// connections to fixtures that it starts with [Start], or hands to Find, which the code under test does not close. ignore
+// names functions, as for [NoLeaks]. Until Close the process's finalizers wait, so that no garbage collection closes what
+// was leaked.
+//
+//	w := sockettest.WatchLeaks()
+//	defer w.Close()
+//	...
+//	if l := w.Find(2*time.Second, ep); !l.Empty() {
+//		log.Fatal(l)
+//	}
+func WatchLeaks(ignore ...string) *Watch {
+	w := newWatch("WatchLeaks", ignore)
+	w.holdFinalizers()
+	return w
+}
+
+// newWatch labels the calling goroutine, beside the labels that it has.
+func newWatch(name string, ignore []string) *Watch {
+	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{},
+		goroutine: goroutineID(), before: withOwnLabels(context.Background())}
+	outer := ownLabel()
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	w.outer = watches.labels[outer]
+	watches.labels[w.label] = w
+	watches.n.Add(1)
+	w.adopt()
+	return w
+}
+
+// adopt makes the calling goroutine, and those that it starts from now on, belong to the watch.
+func (w *Watch) adopt() {
+	own := withOwnLabels(context.Background())
+	pprof.SetGoroutineLabels(pprof.WithLabels(own, pprof.Labels(labelKey, w.label)))
+}
+
+// holdFinalizers lasts until Close. In a bubble it does nothing: connections there are simnet's, which have none.
+func (w *Watch) holdFinalizers() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.held && !w.over && !virtual() {
+		w.held = true
+		finalizers.hold()
+	}
+}
+
+// Find returns what is left behind now. It gives what is about to end up to grace for it; 0 or less looks once. A fixture
+// that was not begun by [Start], or that runs still, is looked at if it is in also.
+//
+// It must be called by the goroutine that began the watch, which would otherwise count as left behind, or when that has
+// ended.
+func (w *Watch) Find(grace time.Duration, also ...connected) Leaks {
+	if w.sockets != nil {
+		return w.sockets.left(grace)
+	}
+	defer w.standAside()()
+	sights := w.stillRunning()
+	for _, f := range also {
+		if !isNil(f) {
+			sights = append(sights, &sight{f: f, table: tableOf(f)})
+		}
+	}
+	var found []stuck
+	var conns []suspect
+	poll(grace, func() bool {
+		found, conns = w.goroutines(len(sights) > 0), w.open(sights)
+		return len(found)+len(conns) == 0
+	})
+	if len(found) > 0 {
+		tellForever(found, leakedForever(w.label))
+	}
+	return w.leaks(found, conns)
+}
+
+// standAside takes the label off the calling goroutine, which is no leak, until the function that it returns is called. If
+// it is gone already, and should be there, what was started since cannot be told.
+func (w *Watch) standAside() func() {
+	own := ownLabel()
+	if own != w.label {
+		if w.goroutine == goroutineID() && !w.covers(own) {
+			w.mu.Lock()
+			w.lost = true
+			w.mu.Unlock()
+		}
+		return func() {}
+	}
+	labels := withOwnLabels(context.Background())
+	pprof.SetGoroutineLabels(w.before)
+	return func() { pprof.SetGoroutineLabels(labels) }
+}
+
+// covers reports whether the label is that of a watch which began inside this one.
+func (w *Watch) covers(label string) bool {
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	inner := watches.labels[label]
+	return inner != nil && inner.within(w)
+}
+
+func (w *Watch) within(outer *Watch) bool {
+	for ; w != nil; w = w.outer {
+		if w == outer {
+			return true
+		}
+	}
+	return false
+}
+
+// Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run again. It may be called
+// more than once.
+func (w *Watch) Close() {
+	w.mu.Lock()
+	held := w.held
+	w.held = false
+	again := w.over
+	w.over = true
+	w.mu.Unlock()
+	if held {
+		finalizers.release()
+	}
+	if again || w.sockets != nil {
+		return
+	}
+	if ownLabel() == w.label {
+		pprof.SetGoroutineLabels(w.before)
+	}
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	delete(watches.labels, w.label)
+	for t, of := range watches.tests {
+		if of == w {
+			delete(watches.tests, t)
+		}
+	}
+	watches.n.Add(-1)
+}
+
+// watchOf returns the watch that what t starts now counts for: that of the calling goroutine, whoever's t it is; or else
+// t's own. It makes the goroutine belong to it, where each part of a test has one of its own, as in Ginkgo.
+func watchOf(t testing.TB) *Watch {
+	if watches.n.Load() == 0 {
+		return nil
+	}
+	label := ownLabel()
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	w, own := watches.labels[label], (*Watch)(nil)
+	if reflect.ValueOf(t).Comparable() {
+		own = watches.tests[t]
+	}
+	switch {
+	case own != nil && !w.within(own):
+		return own // the goroutine is somebody else's, who works for this test
+	case w == nil:
+		if w = namesake(t); w != nil {
+			w.adopt()
+		}
+	}
+	return w
+}
+
+// namesake returns the one watch that a test of the same name and kind has asked for. Of package testing's own tests each
+// has one T; other frameworks make a new TB for each call.
+func namesake(t testing.TB) *Watch {
+	if standard(t) {
+		return nil
+	}
+	var found *Watch
+	for of, w := range watches.tests {
+		if reflect.TypeOf(of) == reflect.TypeOf(t) && of.Name() == t.Name() {
+			if found != nil {
+				return nil
+			}
+			found = w
+		}
+	}
+	return found
+}
+
+func standard(t testing.TB) bool {
+	switch t.(type) {
+	case *testing.T, *testing.B, *testing.F:
+		return true
+	}
+	return false
+}
+
+// testKey tells tests apart: by their T or, where there is a new one for each call, by kind, name and goroutine.
+func testKey(t testing.TB) any {
+	if standard(t) {
+		return t
+	}
+	return [3]string{fmt.Sprintf("%T", t), t.Name(), goroutineID()}
+}
+
+// goroutineID names the calling goroutine: "goroutine 9".
+func goroutineID() string {
+	id, _, _ := strings.Cut(ownHeader(), " [")
+	return id
+}
+
+// watchedContext is the context for what t runs now: it has the goroutine's labels, if they say whose it is.
+func watchedContext(t testing.TB) context.Context {
+	if watchOf(t) == nil {
+		return t.Context()
+	}
+	return withOwnLabels(t.Context())
+}
