@@ -46,7 +46,6 @@ func (w Want) needsFault() bool { return w.target != nil || w.outcome != Accepte
 //
 // In any other run it notes whose success needs the fault to have come by the end of the test.
 func proved(t testing.TB, ep running, w Want, err error) bool {
-	t.Helper()
 	f, ok := ep.(misbehaving)
 	switch {
 	case !ok:
@@ -56,9 +55,11 @@ func proved(t testing.TB, ep running, w Want, err error) bool {
 		}
 	case !f.Disarmed(): // listed by Start
 	case err == nil && w.needsFault():
+		t.Helper()
 		t.Errorf("%s: met without the fault\n  fixture  %v\n  remedy   a want that only the fault can meet, or sockettest.Armed with the reason", w, ep)
 		return true
 	case err != nil:
+		t.Helper()
 		const how = "disarmed: without the fault it is not %s, as it should be"
 		if onTestGoroutine(t) {
 			t.Skipf(how, w)

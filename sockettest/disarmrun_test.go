@@ -1,0 +1,315 @@
+package sockettest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/httpfault"
+	"example.com/go-sockettest/fixtures/proxyfault"
+	"example.com/go-sockettest/fixtures/tlsfault"
+	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+const never = "the fault never fired"
+
+const ample = 20 * time.Second
+
+var fine = sockettest.Accepted.Before(ample)
+
+// TestFaultThatNeverFired: a client that stops before the point of the fault proves nothing, and one that gets there does.
+func TestFaultThatNeverFired(t *testing.T) {
+	t.Parallel()
+	hello := func(c net.Conn) { _, _ = io.WriteString(c, "hello"); _, _ = io.Copy(io.Discard, c) }
+	request := func(c net.Conn) {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = c.Read(make([]byte, 1))
+	}
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+		before  func(net.Conn) // stops before the point; nil connects and closes
+		there   func(net.Conn) // reaches it
+	}{
+		{"Reset", fixtures.Reset{AfterRead: 5}, nil, hello},
+		{"Close", fixtures.Close{AfterWritten: 5}, nil, hello},
+		{"Truncate", fixtures.Truncate{After: 5}, nil, hello},
+		{"HalfClose", fixtures.HalfClose{AfterFIN: true}, func(c net.Conn) {
+			_ = c.(interface{ SetLinger(int) error }).SetLinger(0) // RST instead of FIN
+		}, func(c net.Conn) {
+			_ = c.(interface{ CloseWrite() error }).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+		}},
+		{"in a Sequence", fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, nil, hello},
+		{"inside", fixtures.Reset{AfterRead: 100, Then: fixtures.Reset{}}, nil, hello},
+		{"over TLS", tlsfault.Secured{Fixture: fixtures.Reset{}}, func(c net.Conn) {
+			_ = tls.Client(c, tlsfault.ClientConfig()).Handshake()
+		}, func(c net.Conn) { hello(tls.Client(c, tlsfault.ClientConfig())) }},
+		{"request", httpfault.ShortBody{}, nil, request},
+		{"second request", httpfault.CloseOnReuse{}, request, func(c net.Conn) { request(c); request(c); _, _ = io.Copy(io.Discard, c) }},
+		{"handshake", tlsfault.Reset{}, nil, func(c net.Conn) { _ = tls.Client(c, tlsfault.ClientConfig()).Handshake() }},
+		{"proxy", proxyfault.Connect{Refuse: proxyfault.Reply}, nil, func(c net.Conn) {
+			_, _ = io.WriteString(c, "CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: x\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+				attempt := func(want sockettest.Want, do func(net.Conn)) string {
+					return faketb.Run(t, func(tb *faketb.TB) {
+						ep := sockettest.Start(tb, tt.fixture, sockettest.On(nw))
+						sockettest.Expect(tb, ep, want, func(ctx context.Context) error {
+							c, err := ep.DialContext(ctx, "tcp", "")
+							if err == nil && do != nil {
+								do(c)
+							}
+							if err == nil {
+								err = c.Close()
+							}
+							if err == nil {
+								err = ep.Await(ctx, fixtures.Accepted, 1)
+							}
+							return awaitServed(ctx, ep, err)
+						})
+					}).Text()
+				}
+				assert.Contains(t, attempt(fine, tt.before), never)
+				assert.Empty(t, attempt(fine, tt.there))
+				assert.Empty(t, attempt(fine.Unfired(), tt.before))
+				assert.Contains(t, attempt(fine.Unfired(), tt.there), "the fault fired")
+			})
+		})
+	}
+}
+
+// awaitServed waits until the fixture is done with each connection: a fault that is to come has by then.
+func awaitServed(ctx context.Context, ep *fixtures.Endpoint, err error) error {
+	if err != nil {
+		return err
+	}
+	return ep.Await(ctx, fixtures.Ended, len(ep.Conns()))
+}
+
+func TestDatagramFaultThatNeverFired(t *testing.T) {
+	t.Parallel()
+	for _, f := range []udp.Fixture{udp.Drop{Nth: 2}, udp.Duplicate{Nth: 2}} {
+		for sent, want := range map[int]string{1: never, 2: ""} {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := sockettest.StartUDP(tb, f)
+				sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
+					c, err := ep.DialContext(ctx, "udp", "")
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					for range sent {
+						_, _ = io.WriteString(c, "hello")
+					}
+					return ep.Await(ctx, fixtures.Received, sent)
+				})
+			})
+			if want == "" {
+				assert.Empty(t, tb.Text(), "%T", f)
+			} else {
+				assert.Contains(t, tb.Text(), want, "%T", f)
+			}
+		}
+	}
+}
+
+// TestDualWhoseFaultNeverFired: a failover from an address that nobody tried is none.
+func TestDualWhoseFaultNeverFired(t *testing.T) {
+	t.Parallel()
+	for family, want := range map[string]string{"tcp4": never, "tcp": ""} {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			d := sockettest.StartDual(tb, fixtures.Dual{IPv6: fixtures.BlackHole{}}, sockettest.On(simnet.New(t)))
+			sockettest.Expect(tb, d, fine, func(ctx context.Context) error {
+				c, err := d.DialFunc(0)(ctx, family, d.HostPort())
+				if err != nil {
+					return err
+				}
+				return c.Close()
+			})
+		})
+		if want == "" {
+			assert.Empty(t, tb.Text(), family)
+		} else {
+			assert.Contains(t, tb.Text(), want, family)
+		}
+	}
+}
+
+// TestDisarmedFaultsOfWhatRuns: what a test does to a running fixture does nothing either.
+func TestDisarmedFaultsOfWhatRuns(t *testing.T) {
+	disarmed(t)
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		ep := sockettest.Start(t, fixtures.Echo{}, sockettest.On(nw))
+		if n, ok := nw.(*simnet.Network); ok {
+			defer n.Loss(1)()
+			defer n.Latency(time.Hour)()
+			defer n.Partition()()
+			defer n.Hold()()
+		}
+		defer ep.Partition()()
+		defer ep.Hold()()
+		c, err := ep.DialContext(t.Context(), "tcp", "")
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+		defer ep.Conns()[0].Partition()()
+		defer ep.Conns()[0].Hold()()
+		require.NoError(t, ep.Conns()[0].Reset())
+		require.NoError(t, ep.Become(fixtures.BlackHole{}))
+		require.NoError(t, ep.Await(t.Context(), fixtures.SYN, 1), "nobody may wait for what does not come")
+		require.NoError(t, exchange(c))
+		require.NoError(t, ep.Become(fixtures.Reset{Then: httpfault.OK{}}))
+		require.NoError(t, get(t, ep), "a stand-in that speaks another protocol takes over")
+		require.NoError(t, ep.Become(fixtures.Refused{}))
+		require.NoError(t, get(t, ep), "and stays")
+	})
+}
+
+func TestDisarmedDialerAndListeners(t *testing.T) {
+	disarmed(t)
+	ep := sockettest.Start(t, fixtures.Echo{})
+	c, err := sockettest.Dialer(t, fixtures.Refused{}).DialContext(t.Context(), "tcp", ep.Addr())
+	require.NoError(t, err)
+	require.NoError(t, exchange(c))
+	require.NoError(t, c.Close())
+	ln, err := sockettest.ListenConfig(t, syscall.EADDRINUSE).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := fixtures.AcceptError{Every: 1}.Listen(ln)
+	assert.True(t, l.Disarmed())
+	c, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	got, err := l.Accept()
+	require.NoError(t, err)
+	require.NoError(t, got.Close())
+	require.NoError(t, l.Close())
+	assert.False(t, l.Fired())
+}
+
+func TestDisarmedNameServerBecomes(t *testing.T) {
+	disarmed(t)
+	ep := sockettest.Start(t, dnsfault.Zone{"db.example": {"127.0.0.2"}})
+	require.NoError(t, ep.Become(dnsfault.ServFail{}))
+	ips, err := ep.Resolver().LookupIP(t.Context(), "ip4", "db.example.")
+	require.NoError(t, err)
+	assert.Equal(t, "127.0.0.2", ips[0].String(), "it goes on as before")
+}
+
+// TestDisarmedAttack: an honest client is not dropped for what an attacker is, and a server that drops everybody is found out.
+func TestDisarmedAttack(t *testing.T) {
+	disarmed(t)
+	for name, rude := range map[string]bool{"serves": false, "drops everybody": true} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			srv := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: 100 * time.Millisecond}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if !rude {
+					_ = srv.Serve(ln)
+				}
+				for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
+					_ = c.Close()
+				}
+			})
+			t.Cleanup(func() { _, _ = srv.Close(), ln.Close(); wg.Wait() })
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				a := sockettest.Start(tb, hostile.Slowloris{Target: ln.Addr().String()})
+				sockettest.ExpectEnd(tb, a, sockettest.Dropped.Before(ample))
+			})
+			if rude {
+				assert.Contains(t, tb.Text(), "met without the fault")
+				return
+			}
+			assert.Empty(t, tb.Text())
+			assert.Contains(t, tb.Reason(), "without the fault it is not dropped")
+		})
+	}
+}
+
+// TestDisarmedOffTheTestGoroutine: a goroutine of the test's own goes on.
+func TestDisarmedOffTheTestGoroutine(t *testing.T) {
+	disarmed(t)
+	var goesOn, skipped bool
+	t.Run("goroutine", func(t *testing.T) {
+		ep := sockettest.Start(t, fixtures.Refused{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			sockettest.Expect(t, ep, sockettest.Rejected.Before(ample), func() error { return nil })
+			goesOn = true
+		})
+		wg.Wait()
+		skipped = t.Skipped()
+	})
+	assert.True(t, goesOn)
+	assert.False(t, skipped)
+}
+
+func TestDisarmedPlanInACircle(t *testing.T) {
+	disarmed(t)
+	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Start(tb, circle{}) })
+	assert.Contains(t, tb.Text(), "Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end")
+}
+
+// circle stands in for itself.
+type circle struct{}
+
+func (circle) Plan() (fixtures.Plan, error) {
+	p, err := fixtures.Silent{}.Plan()
+	p.Instead = circle{}
+	return p, err
+}
+
+func TestDisarmBadValue(t *testing.T) {
+	t.Setenv("SOCKETTEST_DISARM", "please")
+	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Echo{}) })
+	assert.Contains(t, tb.Text(), `environment variable SOCKETTEST_DISARM is "please"; want 1, or 0 or nothing`)
+}
+
+func TestArmedWithoutReason(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Armed(tb, "") })
+	assert.Contains(t, tb.Text(), "reason is empty; want why the test is of no use without its fault")
+	tb = faketb.Run(t, func(tb *faketb.TB) { sockettest.Armed(tb, "reason") })
+	assert.Empty(t, tb.Text()+tb.Reason(), "an armed run runs it")
+}
+
+// TestDisarmedSummary runs this binary's tests below, disarmed, and reads what Main lists.
+func TestDisarmedSummary(t *testing.T) {
+	t.Parallel()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestListed", "-test.v")
+	cmd.Env = append(os.Environ(), "SOCKETTEST_DISARM=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "\ndisarmed: left as it is, since its Plan has no Instead: TestListedFixture: sockettest_test.own{}\n")
+	assert.Contains(t, string(out), "\ndisarmed: not run: TestListedExemption: a reason\n")
+}
+
+func TestListedFixture(t *testing.T) { t.Parallel(); sockettest.Start(t, own{}) }
+
+func TestListedExemption(t *testing.T) { t.Parallel(); sockettest.Armed(t, "a reason") }
