@@ -3,6 +3,7 @@ package sockettest
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,8 +13,9 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// Armed skips the test in a disarmed run (SOCKETTEST_DISARM=1), and has [Main] list it with the reason. It is for a test that ends
-// the same way without its fault, or that checks with assertions of its own.
+// Armed skips the test in a disarmed run (SOCKETTEST_DISARM=1), and has [Main] list it with the
+// reason. It is for a test that ends the same way without its fault, or that checks with assertions
+// of its own.
 //
 //	sockettest.Armed(t, "the client gives up by itself")
 func Armed(t testing.TB, reason string) {
@@ -37,12 +39,14 @@ type misbehaving interface {
 	Disarmed() bool // it cannot come
 }
 
-// needsFault reports whether the want is one of failure, or has a lower bound: one that a fixture that behaves should not meet.
+// needsFault reports whether the want is one of failure, or has a lower bound: one that a fixture
+// that behaves should not meet.
 func (w Want) needsFault() bool { return w.target != nil || w.outcome != Accepted || w.min > 0 }
 
-// proved judges a want in a disarmed run, and reports whether it has; err says how the want was missed. A want that needs the fault
-// and is met without it fails the test. One that is not met is as it should be: what follows in the test rests on it, so that the
-// test ends here, as skipped. Off the test's own goroutine it goes on.
+// proved judges a want in a disarmed run, and reports whether it has; err says how the want was
+// missed. A want that needs the fault and is met without it fails the test. One that is not met is
+// as it should be: what follows in the test rests on it, so that the test ends here, as skipped.
+// Off the test's own goroutine it goes on.
 //
 // In any other run it notes whose success needs the fault to have come by the end of the test.
 func proved(t testing.TB, ep running, w Want, err error) bool {
@@ -50,7 +54,7 @@ func proved(t testing.TB, ep running, w Want, err error) bool {
 	switch {
 	case !ok:
 	case !disarm.On():
-		if err == nil && (w.unfired || !w.needsFault() && !f.Fired()) {
+		if err == nil && (w.unfired || !w.needsFault() && !f.Fired()) && reflect.ValueOf(ep).Comparable() {
 			unfired.Store(ep, w)
 		}
 	case !f.Disarmed(): // listed by Start
@@ -70,7 +74,8 @@ func proved(t testing.TB, ep running, w Want, err error) bool {
 	return false
 }
 
-// unfired are the fixtures against which a success was met before their fault had come, with what was wanted.
+// unfired are the fixtures against which a success was met before their fault had come, with what
+// was wanted.
 var unfired sync.Map // running to Want
 
 // checkFired fails the test if the success of a client was met against a fault that never came.
@@ -134,8 +139,8 @@ func noteArmed(t testing.TB, ep running) {
 	}
 }
 
-// onTestGoroutine reports whether SkipNow may be called here: by a test of package testing on its own goroutine. Of others, such as
-// Ginkgo's, that cannot be told.
+// onTestGoroutine reports whether SkipNow may be called here: by a test of package testing on its
+// own goroutine. Of others, such as Ginkgo's, that cannot be told.
 func onTestGoroutine(t testing.TB) bool {
 	if _, ok := t.(*testing.T); !ok {
 		return true

@@ -36,8 +36,8 @@ import (
 // scriptOf is a script of the user's own: nothing can stand in for it.
 var scriptOf = script.Script{script.Read(1), script.Stall()}
 
-// streams are all fixtures for connections, each with an honest client that must succeed once it is disarmed; nil where it is left
-// as it is.
+// streams are all fixtures for connections, each with an honest client that must succeed once it is
+// disarmed; nil where it is left as it is.
 var streams = []struct {
 	fixture fixtures.Fixture
 	honest  func(t *testing.T, ep *fixtures.Endpoint) error
@@ -123,7 +123,8 @@ var names = []dnsfault.Fixture{
 	dnsfault.Silent{}, dnsfault.Truncate{Then: dnsfault.Silent{}}, dnsfault.WrongID{}, dnsfault.Zone{"*": {"127.0.0.1"}},
 }
 
-// clients are all hostile clients; what stands in leaves by itself. Those of HTTP/2 and TLS have a server that speaks it.
+// clients are all hostile clients; what stands in leaves by itself. Those of HTTP/2 and TLS have a
+// server that speaks it.
 var clients = []struct {
 	fixture func(target string) hostile.Fixture
 	server  func(t *testing.T) string

@@ -35,7 +35,8 @@ const ample = 20 * time.Second
 
 var fine = sockettest.Accepted.Before(ample)
 
-// TestFaultThatNeverFired: a client that stops before the point of the fault proves nothing, and one that gets there does.
+// TestFaultThatNeverFired: a client that stops before the point of the fault proves nothing, and
+// one that gets there does.
 func TestFaultThatNeverFired(t *testing.T) {
 	t.Parallel()
 	hello := func(c net.Conn) { _, _ = io.WriteString(c, "hello"); _, _ = io.Copy(io.Discard, c) }
@@ -101,7 +102,8 @@ func TestFaultThatNeverFired(t *testing.T) {
 	}
 }
 
-// awaitServed waits until the fixture is done with each connection: a fault that is to come has by then.
+// awaitServed waits until the fixture is done with each connection: a fault that is to come has by
+// then.
 func awaitServed(ctx context.Context, ep *fixtures.Endpoint, err error) error {
 	if err != nil {
 		return err
@@ -218,7 +220,8 @@ func TestDisarmedNameServerBecomes(t *testing.T) {
 	assert.Equal(t, "127.0.0.2", ips[0].String(), "it goes on as before")
 }
 
-// TestDisarmedAttack: an honest client is not dropped for what an attacker is, and a server that drops everybody is found out.
+// TestDisarmedAttack: an honest client is not dropped for what an attacker is, and a server that
+// drops everybody is found out.
 func TestDisarmedAttack(t *testing.T) {
 	disarmed(t)
 	for name, rude := range map[string]bool{"serves": false, "drops everybody": true} {

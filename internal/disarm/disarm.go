@@ -1,5 +1,5 @@
-// Package disarm tells whether this is a disarmed run, in which fixtures that behave stand in for those that do not, and finds
-// what stands in.
+// Package disarm tells whether this is a disarmed run, in which fixtures that behave stand in for
+// those that do not, and finds what stands in.
 package disarm
 
 import (
@@ -38,8 +38,9 @@ func value() (bool, error) {
 // layers is how many fixtures may stand in for one another.
 const layers = 64
 
-// StandIn plans f. In a disarmed run it goes on to what stands in for f, and for that, until one behaves or names nothing.
-// says reads both from a plan. Disarmed is true if the fixture that is returned behaves, or stands in for f.
+// StandIn plans f. In a disarmed run it goes on to what stands in for f, and for that, until one
+// behaves or names nothing. says reads both from a plan. Disarmed is true if the fixture that is
+// returned behaves, or stands in for f.
 func StandIn[F, P any](f F, plan func(F) (P, error), says func(P) (instead F, behaves bool)) (standIn F, p P, disarmed bool, err error) {
 	p, err = plan(f)
 	if err != nil || !On() {
