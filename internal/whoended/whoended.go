@@ -1,0 +1,205 @@
+// Package whoended checks that a fixture tells the end of a client as that client made it. The truth is the client, which is the
+// test's own: it closes, half-closes, resets or stays, and knows it.
+package whoended
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/tlsfault"
+	"example.com/go-sockettest/simnet"
+)
+
+// A stream is what *net.TCPConn, *net.UnixConn and simnet's connections have in common.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// A client is one whose end is known, since the test makes it.
+type client struct {
+	stream
+	tls *tls.Conn // nil without TLS
+}
+
+// app is where the client reads and writes.
+func (c client) app() net.Conn {
+	if c.tls != nil {
+		return c.tls
+	}
+	return c.stream
+}
+
+// halfCloses sends FIN, and before it what TLS has for it.
+func halfCloses(c client) error {
+	var err error
+	if c.tls != nil {
+		err = c.tls.CloseWrite()
+	}
+	return errors.Join(err, c.stream.CloseWrite())
+}
+
+// closes sends FIN whatever is unread, and closes.
+func closes(c client) error { return errors.Join(halfCloses(c), c.stream.Close()) }
+
+// resets sends RST.
+func resets(c client) error {
+	l, ok := c.stream.(interface{ SetLinger(sec int) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return errors.Join(l.SetLinger(0), c.stream.Close())
+}
+
+// leaves is what a client of TLS does: close_notify, and then it closes. Its kernel may make RST of that.
+func leaves(c client) error {
+	if c.tls == nil {
+		return errors.ErrUnsupported
+	}
+	return c.tls.Close()
+}
+
+func stays(client) error { return nil }
+
+// ways are how a client can end a connection, and what that is to be called.
+var ways = []struct {
+	name string
+	end  func(client) error
+	want fixtures.End
+}{
+	{"half-closes", halfCloses, fixtures.FIN},
+	{"closes", closes, fixtures.FIN},
+	{"leaves", leaves, fixtures.FIN},
+	{"resets", resets, fixtures.RST},
+	{"stays", stays, fixtures.Open},
+}
+
+// Check runs f on every network, plain and over TLS, with a client that says something and then ends its connection in each way.
+func Check(t *testing.T, name string, f fixtures.Fixture, say string) {
+	t.Helper()
+	for _, way := range ways {
+		for _, secured := range []bool{false, true} {
+			f, name := f, name+" "+way.name
+			if secured {
+				f, name = tlsfault.Secured{Fixture: f}, name+" over TLS"
+			}
+			check := func(t *testing.T, w fixtures.Where) {
+				t.Helper()
+				tellsEnd(t, f, say, w, way.end, way.want)
+			}
+			for _, family := range []string{"tcp4", "tcp6", "unix"} {
+				t.Run(name+"/"+family, func(t *testing.T) {
+					t.Parallel()
+					check(t, fixtures.Where{Network: family})
+				})
+			}
+			t.Run(name+"/simnet", func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { check(t, fixtures.Where{Stack: simnet.New(t)}) })
+			})
+		}
+	}
+}
+
+// tellsEnd starts f, takes a client through end, and checks what the endpoint says of it.
+func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, end func(client) error, want fixtures.End) {
+	t.Helper()
+	ep, err := fixtures.Start(t.Context(), f, w)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	defer ep.Close()
+	c := speak(t, ep, f, say)
+	defer c.Close()
+	require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, c.app())
+	}()
+	if err := end(c); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("no such end here")
+	} else {
+		require.NoError(t, err)
+	}
+	if want != fixtures.Open {
+		awaitEnd(t, ep)
+	}
+	got, _ := ep.Conns()[0].End()
+	assert.Equal(t, want, got, "%v", ep.Events())
+	require.NoError(t, ep.Close())
+	got, _ = ep.Conns()[0].End()
+	assert.Equal(t, want, got, "%v", ep.Events())
+	checkOneEnd(t, ep, want)
+	_ = c.Close()
+	<-drained
+}
+
+// speak connects, over TLS if f does, and says something.
+func speak(t *testing.T, ep *fixtures.Endpoint, f fixtures.Fixture, say string) client {
+	t.Helper()
+	nc, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	c := client{stream: nc.(stream)}
+	if _, ok := f.(tlsfault.Secured); ok {
+		c.tls = tls.Client(nc, tlsfault.ClientConfig())
+		require.NoError(t, c.tls.HandshakeContext(t.Context()))
+	}
+	_, err = io.WriteString(c.app(), say)
+	require.NoError(t, err)
+	return c
+}
+
+// awaitEnd waits until the end of the client's is told, without a change of what is asked for.
+func awaitEnd(t *testing.T, ep *fixtures.Endpoint) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if end, _ := ep.Conns()[0].End(); end != fixtures.Open {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			assert.Fail(t, "no end was told", "%v", ep.Events())
+			return
+		}
+	}
+}
+
+// checkOneEnd finds the one event of the client's end, before the fixture's own.
+func checkOneEnd(t *testing.T, ep *fixtures.Endpoint, want fixtures.End) {
+	t.Helper()
+	var told []fixtures.Kind
+	closed := false
+	for _, e := range ep.Events() {
+		switch e.Kind {
+		case fixtures.PeerFIN, fixtures.PeerRST:
+			told = append(told, e.Kind)
+			assert.False(t, closed, "%v", ep.Events())
+		case fixtures.Ended:
+			closed = true
+		case fixtures.Failed:
+			assert.Fail(t, "nothing failed", "%v", ep.Events())
+		}
+	}
+	if want == fixtures.Open {
+		assert.Empty(t, told)
+	} else {
+		assert.Equal(t, []fixtures.Kind{fixtures.Kind(want)}, told, "%v", ep.Events())
+	}
+}
