@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"sync/atomic"
 	"time"
 )
@@ -21,10 +22,16 @@ type Conn struct {
 // deadline that c has already stays in force. With one, each call replaces it, since a connection does not say what deadline
 // it has: set it on the Conn. A nil c is an error.
 func NewConn(c net.Conn) (*Conn, error) {
-	if c == nil {
+	if isNil(c) {
 		return nil, errors.New("calltimeout.NewConn: c is nil; want a connection")
 	}
 	return newConn(c, DefaultTimeout()), nil
+}
+
+// isNil finds a nil interface, and a nil pointer inside one.
+func isNil(x any) bool {
+	v := reflect.ValueOf(x)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 func newConn(c net.Conn, d time.Duration) *Conn {

@@ -2,6 +2,7 @@ package calltimeout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -41,6 +42,9 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (*Conn
 	c, err := connect(ctx, network, address)
 	if err != nil {
 		return nil, err
+	}
+	if isNil(c) {
+		return nil, errors.New("calltimeout.Dialer.Connect returned no connection and no error; want one of them")
 	}
 	return newConn(c, timeout), nil
 }

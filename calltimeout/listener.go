@@ -25,7 +25,7 @@ func NewListener(l net.Listener) (*Listener, error) {
 	if ln.below, ok = l.(interface {
 		net.Listener
 		SetDeadline(time.Time) error
-	}); !ok {
+	}); !ok || isNil(l) {
 		return nil, fmt.Errorf("calltimeout.NewListener: l is %T; want one with SetDeadline, such as *net.TCPListener", l)
 	}
 	ln.accept.set = ln.below.SetDeadline

@@ -153,6 +153,8 @@ func extremes(typ reflect.Type) (list []reflect.Value) {
 		add(true)
 	case reflect.Int, reflect.Int64:
 		add(int64(math.MinInt64), -1, 1, int64(math.MaxInt64))
+	case reflect.Float64:
+		add(-1, 2, math.NaN(), math.Inf(1))
 	case reflect.Uint32:
 		add(uint32(math.MaxUint32))
 	case reflect.String:
@@ -408,7 +410,20 @@ func TestExtremesKnowsEveryFixture(t *testing.T) {
 		known[reflect.TypeOf(base).String()] = true
 	}
 	seen := 0
-	require.NoError(t, filepath.WalkDir("../fixtures", func(path string, _ fs.DirEntry, err error) error {
+	eachFunc(t, "../fixtures", func(pkg string, f *ast.FuncDecl) {
+		if f.Recv != nil && f.Name.Name == "Plan" {
+			if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.IsExported() {
+				seen++
+				assert.True(t, known[pkg+"."+of.Name], "%s.%s is missing in bases", pkg, of.Name)
+			}
+		}
+	})
+	assert.Greater(t, seen, 70, "this test looks for the wrong thing")
+}
+
+// eachFunc finds the functions that are declared in dir and below, without tests.
+func eachFunc(t *testing.T, dir string, f func(pkg string, d *ast.FuncDecl)) {
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -417,14 +432,10 @@ func TestExtremesKnowsEveryFixture(t *testing.T) {
 			return err
 		}
 		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "Plan" {
-				if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.IsExported() {
-					seen++
-					assert.True(t, known[file.Name.Name+"."+of.Name], "%s: %s is missing in bases", path, of.Name)
-				}
+			if d, ok := d.(*ast.FuncDecl); ok {
+				f(file.Name.Name, d)
 			}
 		}
 		return nil
 	}))
-	assert.Greater(t, seen, 70, "this test looks for the wrong thing")
 }
