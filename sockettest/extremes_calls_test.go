@@ -141,6 +141,40 @@ func outside(x reflect.Value) bool {
 	return x.CanInt() && x.Int() < 0 || x.CanFloat() && !(x.Float() >= 0 && x.Float() <= 1)
 }
 
+// A want with an extreme is refused, with what is wanted, or judges.
+func TestExtremesOfWants(t *testing.T) {
+	t.Parallel()
+	for _, of := range []any{sockettest.TimedOut, sockettest.Accepted, sockettest.Blocked, sockettest.Outcome(-1), sockettest.TimedOut.After(1), sockettest.Want{}} {
+		v := reflect.ValueOf(of)
+		for m := range v.Type().Methods() {
+			if m.Type.NumIn() != 2 || m.Type.Out(0) != reflect.TypeFor[sockettest.Want]() {
+				continue
+			}
+			for _, x := range extremes(m.Type.In(1)) {
+				want := m.Func.Call([]reflect.Value{v, x})[0].Interface().(sockettest.Want)
+				t.Run(fmt.Sprintf("%v.%s(%s)", of, m.Name, shown(x)), func(t *testing.T) { tryWant(t, want) })
+			}
+		}
+	}
+}
+
+func tryWant(t *testing.T, want sockettest.Want) {
+	_ = want.String()
+	_ = want.Check(sockettest.Result{})
+	_ = want.Check(sockettest.Result{Elapsed: math.MaxInt64})
+	synctest.Test(t, func(t *testing.T) {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			ep := sockettest.Start(tb, fixtures.Refused{}, sockettest.On(simnet.New(tb)))
+			sockettest.Expect(tb, ep, want, func() error {
+				_, err := ep.DialContext(tb.Context(), "tcp", ep.Addr())
+				return err
+			})
+		})
+		assert.NotContains(t, tb.Text(), "panic")
+		assert.True(t, !tb.Failed() || strings.Contains(tb.Text(), "want"), tb.Text())
+	})
+}
+
 // A face that is given nothing says what it wants.
 func TestExtremesOfFaces(t *testing.T) {
 	t.Parallel()

@@ -145,7 +145,7 @@ func (f failure) window() string {
 		return ""
 	}
 	const width = 40
-	span := max(f.latest(), f.result.Elapsed)
+	span := max(f.want.earliest(), f.latest(), f.result.Elapsed)
 	span = max(sum(span, span/20), 1)
 	at := func(d time.Duration) int { return int(float64(d) / float64(span) * width) }
 	b := []byte(strings.Repeat("-", width+1))
