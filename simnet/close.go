@@ -14,14 +14,14 @@ func (c *Conn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	cut := c.isCut()
-	if c.port = nil; cut {
+	if c.left = true; cut {
 		c.heal()
 	}
 	if !c.dead && (c.abortive || c.rcv.len() > 0) {
 		c.abort()
 		return nil
 	}
-	c.closed = true
+	c.letGo()
 	c.alive.update(c)
 	c.finish()
 	c.settle()
@@ -57,6 +57,7 @@ func (c *Conn) finish() {
 	if c.wshut || c.dead {
 		return
 	}
+	c.acts()
 	c.wshut, c.finSent = true, finWaits
 	c.sendFIN()
 	c.await()

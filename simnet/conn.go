@@ -44,6 +44,7 @@ type Conn struct {
 	dead             bool          // CLOSED, in RFC 9293's words: there is no connection any more
 	aborted          bool          // it ended without both FINs: whatever still comes is answered with RST
 	closed           bool          // by us
+	left             bool          // it is being closed: a partition of its port is none of its own any more
 	abortive         bool          // SO_LINGER with 0
 	reading, writing bool          // a call is in progress
 	taking           bool          // the call is of Read: it returns as soon as something arrives
@@ -174,6 +175,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	}
 	c.writing = true
+	c.acts()
 	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {

@@ -97,12 +97,13 @@ func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, sm
 
 // connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
 func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool, who sender) (*Conn, error) {
-	if err := endOf(ctx); err != nil {
-		return nil, err
-	}
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	h.aim(specified(a))
+	if err := endOf(ctx); err != nil {
+		return nil, err
+	}
 	d, errno := h.newDial(nw, a, small, who)
 	if errno != 0 {
 		return nil, sys("connect", errno)
@@ -121,12 +122,23 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	}
 	switch {
 	case !d.over:
+		h.aim(d.ra)
 		d.finish(nil, syscall.EINTR) // which nobody sees
 		return nil, endOf(ctx)
 	case d.errno != 0:
 		return nil, sys("connect", d.errno)
 	}
 	return d.conn, nil
+}
+
+// aim counts a connect that begins, or is given up, at the port that it is meant for, though its
+// SYN may never get there. The caller holds mu.
+func (h *Host) aim(a netip.AddrPort) {
+	if to, _ := h.route(a.Addr()); to != nil {
+		if p := to.at(a); p != nil {
+			p.met++
+		}
+	}
 }
 
 // newDial gives it a local address. The caller holds mu.
@@ -214,6 +226,7 @@ func (d *dial) establish(p *port) {
 	}
 	client, server := d.pair(p.net)
 	server.port = p
+	p.held++
 	if d.small {
 		shrink(client, server)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -68,7 +69,39 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 	return info, nil
 }
 
-// end1 is the state of one end.
+// Held reports whether whoever has the other end has not closed it yet. Unlike Info it can be asked
+// after Close.
+func (c *Conn) Held() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.peer.closed
+}
+
+// Met counts what clients did here: connects that were tried or given up, whatever they met, SYNs
+// that were dropped, writes, and ends of connections.
+func (b *boundPort) Met() contact.Count {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	b.p.n.catchUp()
+	return contact.Count{Signs: b.p.met + b.p.dropped, Open: b.p.held, All: true}
+}
+
+// acts counts what a client does.
+func (c *Conn) acts() {
+	if p := c.peer.port; p != nil {
+		p.met++
+	}
+}
+
+// letGo marks the end as closed by its owner.
+func (c *Conn) letGo() {
+	if p := c.peer.port; p != nil && !c.closed {
+		p.held--
+	}
+	c.closed = true
+}
+
+// endInfo is the state of one end.
 func (c *Conn) endInfo() network.EndInfo {
 	return network.EndInfo{
 		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.inAir() + c.resend.unacked, Retransmits: c.resend.total,

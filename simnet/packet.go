@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"cmp"
+	"maps"
 	"math/bits"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -53,6 +55,8 @@ type PacketConn struct {
 	queue         []datagram
 	queued        int // memory
 	refusing      bool
+	met           int // datagrams that were sent to it
+	senders       map[*PacketConn]bool
 	soErr         syscall.Errno
 	closed        bool
 	readable      sync.Cond
@@ -223,6 +227,13 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 	if there == nil {
 		return
 	}
+	if p := there.packetAt(to); p != nil {
+		p.met++
+		if p.senders == nil {
+			p.senders = map[*PacketConn]bool{}
+		}
+		p.senders[c] = true
+	}
 	if n.troubles > 0 {
 		b = slices.Clone(b)
 	}
@@ -262,6 +273,20 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 		p.readable.Broadcast()
 	}
 	return true
+}
+
+// Met counts the datagrams that were sent to the socket, those included that were refused, or lost
+// on their way. It is for package sockettest.
+func (c *PacketConn) Met() contact.Count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return contact.Count{Signs: c.met, Open: c.held(), All: true}
+}
+
+// held counts the sockets, of those that have sent something, that are still open.
+func (c *PacketConn) held() int {
+	maps.DeleteFunc(c.senders, func(s *PacketConn, _ bool) bool { return s.closed })
+	return len(c.senders)
 }
 
 // Close frees the address. What was not read is lost.

@@ -31,6 +31,8 @@ type port struct {
 	deadline deadline
 	dropped  int
 	lastDrop time.Time // when the latest was
+	met      int       // what clients did here, but for SYNs that were dropped
+	held     int       // connections that clients have open
 	awaiting int       // calls that wait for dropped SYNs
 	closed   bool
 }

@@ -180,7 +180,7 @@ func (c *Conn) cutOff() {
 func (c *Conn) deaf() bool { return c.isCut() || c.peer.out.isCut() }
 
 // isCut tells whether that is by a partition of this end, or of its port.
-func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && c.port.state.Cut }
+func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && !c.left && c.port.state.Cut }
 
 // Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
 func (c *Conn) Heal() error {

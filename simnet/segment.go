@@ -260,8 +260,10 @@ func (c *Conn) forget() {
 
 // abort closes with RST.
 func (c *Conn) abort() {
-	c.closed, c.port = true, nil
+	c.letGo()
+	c.left = true
 	if !c.dead {
+		c.acts()
 		c.sendRST()
 		c.end(0)
 	}

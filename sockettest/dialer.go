@@ -48,8 +48,10 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 		return &net.Dialer{}
 	}
 	over := make(chan struct{})
-	t.Cleanup(func() { close(over) })
-	how.over = over
+	test := rootOf(t)
+	fakeDials.begin(test)
+	t.Cleanup(func() { close(over); fakeDials.end(test) })
+	how.over, how.dials = over, func(address string) { fakeDials.add(test, address) }
 	return &net.Dialer{ControlContext: how.connect}
 }
 
@@ -60,6 +62,8 @@ var errNoTest = errors.New("sockettest.Dialer: t was nil; want the test's own *t
 type failing struct {
 	err  error           // at once; nil: nobody answers
 	over <-chan struct{} // closed when the test is
+
+	dials func(address string) // is told of each connect
 }
 
 // failureOfDial tells how a connect to the fixture fails.
@@ -93,9 +97,12 @@ func failureOfDial(f fixtures.Fixture) (failing, error) {
 
 // connect is a hook that package net calls in place of connect, or so it looks, for it never comes to that: what the hook
 // returns, package net wraps as it would the kernel's error.
-func (f failing) connect(ctx context.Context, nw, _ string, _ syscall.RawConn) error {
+func (f failing) connect(ctx context.Context, nw, address string, _ syscall.RawConn) error {
 	if !strings.HasPrefix(nw, "tcp") {
 		return fmt.Errorf("a dialer of sockettest.Dialer is for TCP, and the network is %q; want tcp, tcp4 or tcp6", nw)
+	}
+	if f.dials != nil {
+		f.dials(address)
 	}
 	if f.err != nil {
 		return f.err

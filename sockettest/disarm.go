@@ -40,8 +40,10 @@ type misbehaving interface {
 }
 
 // needsFault reports whether the want is one of failure, or has a lower bound: one that a fixture
-// that behaves should not meet.
-func (w Want) needsFault() bool { return w.target != nil || w.outcome != Accepted || w.min > 0 }
+// that behaves should not meet. What is not to reach the fixture needs nothing of it.
+func (w Want) needsFault() bool {
+	return !w.missed && (w.target != nil || w.outcome != Accepted || w.min > 0)
+}
 
 // proved judges a want in a disarmed run, and reports whether it has; err says how the want was
 // missed. A want that needs the fault and is met without it fails the test. One that is not met is
@@ -54,7 +56,8 @@ func proved(t testing.TB, ep running, w Want, err error) bool {
 	switch {
 	case !ok:
 	case !disarm.On():
-		if err == nil && (w.unfired || !w.needsFault() && !f.Fired()) && reflect.ValueOf(ep).Comparable() {
+		provesNothing := !w.missed && !w.needsFault() && !f.Fired()
+		if err == nil && (w.unfired || provesNothing) && reflect.ValueOf(ep).Comparable() {
 			unfired.Store(ep, w)
 		}
 	case !f.Disarmed(): // listed by Start

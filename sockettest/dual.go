@@ -18,6 +18,7 @@ func StartDual(t testing.TB, d fixtures.Dual, opts ...Option) *fixtures.DualEndp
 	dual, err := fixtures.StartDual(t.Context(), d, where(t, "StartDual", opts))
 	started(t, "StartDual", err)
 	noteArmed(t, dual)
+	noteUse(t, dual)
 	for _, ep := range []*fixtures.Endpoint{dual.IPv4, dual.IPv6} {
 		seen := see(t, ep)
 		t.Cleanup(func() { stop(t, ep, seen) })

@@ -7,6 +7,10 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/contact"
+	"example.com/go-sockettest/internal/disarm"
 )
 
 const (
@@ -16,11 +20,22 @@ const (
 	contextGrace = 250 * time.Millisecond
 )
 
-// Expect runs op against the fixture that Start has returned, of either side, and judges how and when it ended. If that is not what is wanted it fails the test
-// with a report and goes on. It may be called from any goroutine, and returns what it measured.
+// Expect runs op, and fails the test with a report, without stopping it, if op does not end as want
+// says, or never reaches the fixture. ep is what [Start], [StartUDP] or [StartDual] returned, or
+// the [fixtures.Listener] of an AcceptError. Expect may be called from any goroutine, and returns
+// what it measured.
 //
-// An operation that does not return in time is released: its context is cancelled and, if that is not enough, the
-// fixture closed. A failure reads:
+// The fixture is reached by a connect, a datagram, a query, and by whatever happens on a connection
+// that was open before; or if op's error names its address. An error that names another address
+// fails the test. Where an operation may leave no trace, because the kernel refuses its connect or
+// because it waits on an open connection, and its error names no address, Expect passes and
+// [Result].Note begins with "contact not visible". [Want.Unreached] wants that nothing reaches the
+// fixture. A fixture that a test neither reaches nor uses in an Expect is logged when the test
+// ends.
+//
+// An operation that panics or calls runtime.Goexit meets no want. An operation that does not return
+// in time is released: its context is cancelled and, if that is not enough, the fixture closed. A
+// failure reads:
 //
 //	connect: rejected, want timed out
 //	  want     timed out after 200ms, no later than 450ms
@@ -40,11 +55,17 @@ func Expect[F Operation](t testing.TB, ep running, want Want, op F) Result {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
+	look := use(t, ep)
 	r := start(watchedContext(t), want, do)
 	defer r.end()
-	res := r.await(want, ep, testDeadline(t))
+	res := r.await(want, ep, look, testDeadline(t))
 	res, _ = want.choose(res)
 	err = want.Check(res)
+	if !disarm.On() {
+		if rerr := want.judgeReach(&res, look); err == nil {
+			err = rerr
+		}
+	}
 	if proved(t, ep, want, err) {
 		return res
 	}
@@ -74,6 +95,9 @@ func expectable(t testing.TB, ep running, want Want) (Want, error) {
 	if err := want.check(); err != nil {
 		return want, err
 	}
+	if _, attack := ep.(*hostile.Attack); attack && want.missed {
+		return want, fmt.Errorf("Unreached beside an attack, which had reached %v when Start returned; want it without Unreached", ep)
+	}
 	slack, _ := want.allowed()
 	want.slack, want.slackOK = slack, true
 	end := testDeadline(t)
@@ -102,7 +126,7 @@ func testDeadline(t testing.TB) time.Time {
 }
 
 // await waits for the operation, up to the end of patience; then it releases it.
-func (r *run) await(w Want, ep running, end time.Time) Result {
+func (r *run) await(w Want, ep running, look func() contact.Seen, end time.Time) Result {
 	runtime.Gosched() // an operation that returns at once has by now, and needs no timer
 	select {
 	case e := <-r.done:
@@ -132,10 +156,14 @@ func (r *run) await(w Want, ep running, end time.Time) Result {
 	stack, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
 	res.ends = endsOf(ep) // before the release, which ends them
+	res.reach = w.reachOf(nil, look)
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
 	if res.unblocked = r.release(ep, elapsed, end); !res.unblocked {
 		leftBehind.Store(id, nil)
+	}
+	if exited(r.released) {
+		res.Err = r.released
 	}
 	return res
 }
@@ -181,7 +209,8 @@ func (r *run) returns(within time.Duration) bool {
 	limit := time.NewTimer(within)
 	defer limit.Stop()
 	select {
-	case <-r.done:
+	case e := <-r.done:
+		r.released = e.err
 		return true
 	case <-limit.C:
 		return false

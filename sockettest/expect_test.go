@@ -213,7 +213,8 @@ func TestExpectReportsGoexitAndPanic(t *testing.T) {
 		assert.ErrorContains(t, r.Err, "expect_test.go", "its stack")
 	})
 	assert.Contains(t, tb.Text(), "no rows")
-	assert.Contains(t, tb.Text(), "call: unclassified, want accepted")
+	assert.Contains(t, tb.Text(), "call: called runtime.Goexit, want accepted")
+	assert.Contains(t, tb.Text(), "call: panicked, want accepted")
 }
 
 // An operation without a context, and without a limit, is let go by closing the fixture.

@@ -22,12 +22,14 @@ type Result struct {
 	Elapsed time.Duration // from before the call until after its return
 	Err     error         // as the operation returned it
 	Classes []Class       // all that can be told from Err
+	Note    string        // "contact not visible: ..." where Expect cannot see whether the fixture was reached; else empty
 
 	late      time.Duration   // how much of a delay the machine excuses
 	stack     []string        // where the operation was blocked
 	ends      []fixtures.Ends // of its endpoint's connections at that moment
 	unblocked bool            // after it was given up, the operation returned
 	conn      int             // of ExpectEnd: the number of the connection; else 0
+	reach     reach           // of Expect: whether it reached the fixture
 }
 
 // subject is what ended, or has not.
@@ -39,7 +41,15 @@ func (r Result) subject() string {
 }
 
 // ending is how it did.
-func (r Result) ending() string { return r.Outcome.of(r.conn > 0) }
+func (r Result) ending() string {
+	switch _, panicked := r.Err.(*panicError); {
+	case panicked:
+		return "panicked"
+	case r.Err == errExited:
+		return "called runtime.Goexit"
+	}
+	return r.Outcome.of(r.conn > 0)
+}
 
 // errExited is the Result.Err of an operation that called runtime.Goexit.
 var errExited = errors.New("the operation ended by runtime.Goexit (a t.FailNow or t.Fatal inside it)")
@@ -86,6 +96,9 @@ func operation[F Operation](op F) (func(context.Context) error, error) {
 func (w Want) Check(r Result) error {
 	if err := w.check(); err != nil {
 		return err
+	}
+	if exited(r.Err) { // which is no outcome, whatever is wanted
+		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
 	}
 	if w.outcome == Blocked {
 		return w.checkBlocked(r)

@@ -55,6 +55,10 @@ func (o Outcome) Before(d time.Duration) Want { return Want{outcome: o}.Before(d
 // At wants the outcome at d exactly, in virtual time; see [Want.At].
 func (o Outcome) At(d time.Duration) Want { return Want{outcome: o}.At(d) }
 
+// Unreached wants the outcome, at any time, without anything reaching the fixture; see
+// [Want.Unreached].
+func (o Outcome) Unreached() Want { return Want{outcome: o}.Unreached() }
+
 // For wants the operation still blocked after d; it goes with [Blocked] only. The harness then releases the operation:
 // it cancels its context and, if that is not enough, closes the fixture, and waits for it to return. To [ExpectEnd] it is
 // a connection that is still open after d, and stays so.

@@ -75,7 +75,9 @@ func (f failure) String() string {
 	for i, l := range chain(f.result.Err, 0, "") {
 		f.line(&b, label("error", i), l)
 	}
+	f.line(&b, "contact", f.result.reach.text())
 	f.line(&b, "hint", f.hint())
+	f.line(&b, "hint", f.networkHint())
 	for i, l := range f.blocked() {
 		f.line(&b, label("blocked", i), l)
 	}
@@ -189,7 +191,7 @@ func (f failure) hint() string {
 	if f.result.Outcome != Other || f.want.target != nil || f.result.Err == nil {
 		return ""
 	}
-	if _, panicked := f.result.Err.(*panicError); panicked || f.result.Err == errExited {
+	if exited(f.result.Err) {
 		return ""
 	}
 	return "nothing can be told from the error's types; Err(target) wants an error of the client's own"
@@ -225,7 +227,7 @@ func (f failure) timeline() []string {
 
 // inPhase is how it ended, and in which phase.
 func (r Result) inPhase() string {
-	if r.conn > 0 {
+	if r.conn > 0 || exited(r.Err) {
 		return r.ending()
 	}
 	return inPhase(r.Outcome.String(), r.Phase)

@@ -15,6 +15,8 @@ type run struct {
 	ref    reference.Watch
 	cancel context.CancelFunc
 	done   chan ending // of capacity 1: the operation's goroutine never waits
+
+	released error // what the operation returned after it was given up
 }
 
 // An ending is what the operation's goroutine has to say.
@@ -66,6 +68,13 @@ func (r *run) late(elapsed time.Duration) time.Duration {
 func (r *run) end() {
 	r.cancel()
 	r.ref.End()
+}
+
+// exited reports whether an operation did not return by itself: it panicked, or called
+// runtime.Goexit.
+func exited(err error) bool {
+	_, panicked := err.(*panicError)
+	return panicked || err == errExited
 }
 
 // result classifies the ending.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
@@ -33,14 +34,15 @@ type starter[P, E any] interface {
 	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (*E, error)
 }
 
-// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack], a [*udp.Endpoint],
-// a [*dnsfault.Endpoint].
+// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack],
+// a [*udp.Endpoint], a [*dnsfault.Endpoint], a [*fixtures.Listener].
 type running interface {
 	Started() time.Time
 	Events() []fixtures.Event
 	Rule() string
 	String() string
 	Close() error
+	Watch() func() contact.Seen // what has come from the code under test since the call
 }
 
 // connected is one with connections.
@@ -69,6 +71,7 @@ func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) 
 	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
 	started(t, "Start", err)
 	noteArmed(t, any(e).(running))
+	noteUse(t, any(e).(running))
 	seen := see(t, any(e).(connected))
 	t.Cleanup(func() { stop(t, any(e).(connected), seen) })
 	return e

@@ -17,6 +17,7 @@ func StartUDP(t testing.TB, f udp.Fixture, opts ...Option) *udp.Endpoint {
 	ep, err := udp.Start(t.Context(), f, where(t, "StartUDP", opts))
 	started(t, "StartUDP", err)
 	noteArmed(t, ep)
+	noteUse(t, ep)
 	seen := see(t, nil)
 	t.Cleanup(func() {
 		t.Helper()

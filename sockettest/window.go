@@ -28,6 +28,7 @@ type Want struct {
 	conn    bool          // it is about a connection: ExpectEnd
 	exact   bool          // At was called
 	unfired bool          // Unfired was called
+	missed  bool          // Unreached was called
 	bad     error         // the first argument that cannot be
 }
 
@@ -124,6 +125,15 @@ func (w Want) Unfired() Want {
 	return w
 }
 
+// Unreached wants that nothing of the operation reaches the fixture: no connect, no byte, no query.
+// It is for a call that is to be answered without it, from a cache, or by a circuit breaker that is
+// open: Err(ErrOpen).Unreached(). Where the kernel does not show whether it was reached, as at
+// [fixtures.Refused], Expect says so and fails: use a fixture that listens, or simnet.
+func (w Want) Unreached() Want {
+	w.missed = true
+	return w
+}
+
 func (w Want) blockedFor(d time.Duration) Want {
 	w.refuseNegative("For", d)
 	if w.outcome != Blocked && w.bad == nil {
@@ -193,6 +203,9 @@ func (w Want) String() string {
 	s := w.what()
 	if w.phase != "" {
 		s += " in " + w.phase
+	}
+	if w.missed {
+		s += " without reaching the fixture"
 	}
 	return s + w.times()
 }

@@ -48,6 +48,7 @@ func (p *port) awaitListening() (gen int, rescued *conn, err error) {
 	case len(p.rescued) > 0:
 		c := p.rescued[0].conn.(*conn)
 		p.rescued = p.rescued[1:]
+		p.met.Add(1)
 		if p.state.Backlog > 0 && !p.state.Cut {
 			err = p.answer(p.state) // there is room for one more
 		}
@@ -96,6 +97,7 @@ func (p *port) take() (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.met.Add(1)
 	return p.adopt(tcp)
 }
 

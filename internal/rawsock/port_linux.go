@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,14 +31,15 @@ type port struct {
 	state     network.State
 	gen       int // counts the changes of state
 	closed    bool
-	buffer    int       // the listener's receive buffer while a small window is in force, to go back to; else 0
-	black     bool      // SYNs are dropped
-	counting  bool      // what is dropped is counted
-	dropBase  int       // the kernel's count when counting began
-	dropped   int       // what was dropped in earlier such times
-	filler    net.Conn  // fills the accept queue, without minTTL
-	rescued   []arrival // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
-	conns     conns     // accepted, those in rescued included
+	buffer    int          // the listener's receive buffer while a small window is in force, to go back to; else 0
+	black     bool         // SYNs are dropped
+	counting  bool         // what is dropped is counted
+	dropBase  int          // the kernel's count when counting began
+	dropped   int          // what was dropped in earlier such times
+	filler    net.Conn     // fills the accept queue, without minTTL
+	rescued   []arrival    // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
+	met       atomic.Int64 // connections that are no longer in either queue
+	conns     conns        // accepted, those in rescued included
 	shake     *handshake
 }
 
@@ -138,6 +140,7 @@ func (p *port) refuse(fd int) error {
 	if err := setReuseAddr(fd, 0); err != nil {
 		return err
 	}
+	p.leaveQueues(fd)
 	if err := unix.Shutdown(fd, unix.SHUT_RD); err != nil {
 		return os.NewSyscallError("shutdown", err)
 	}
@@ -255,7 +258,7 @@ func (p *port) Close() error {
 		p.mu.Unlock()
 		return nil
 	}
-	_ = p.control(func(fd int) error { p.endDrop(fd); return nil }) // the count outlives the socket
+	_ = p.control(func(fd int) error { p.endDrop(fd); p.leaveQueues(fd); return nil }) // the counts outlive the socket
 	p.closed = true
 	old := p.shake
 	p.shake = nil

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -37,6 +38,7 @@ type portable struct {
 	state   network.State
 	closed  bool
 	waiting int         // calls of Accept
+	met     int         // connections that were taken from the kernel
 	queue   []arrival   // in the order of their arrival
 	failure error       // of the last accept(2), until Accept has returned it
 	alarm   *time.Timer // wakes Accept when the head of the queue is due
@@ -202,6 +204,7 @@ func (p *portable) arrive(o *opening, c net.Conn, err error) {
 		p.failure = err
 	default:
 		p.queue = append(p.queue, arrival{c, time.Now()})
+		p.met++
 	}
 	p.changed.Broadcast()
 }
@@ -262,6 +265,13 @@ func (p *portable) ring() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.changed.Broadcast()
+}
+
+// Met counts the connections that were made. A SYN that is refused or dropped leaves no trace here.
+func (p *portable) Met() contact.Count {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return contact.Count{Signs: p.met, Open: len(p.queue), All: p.state.Answer == network.Listen}
 }
 
 // Dropped is not known: no kernel but Linux's counts by socket what it dropped.

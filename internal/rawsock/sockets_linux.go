@@ -13,6 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Held returns the own ports of all sockets that this process has open, those included whose
+// connection was reset.
+func Held() (map[uint16]bool, error) {
+	all := map[uint16]bool{}
+	err := eachSocket(func(fd int, _ uint64) {
+		if local, err := unix.Getsockname(fd); err == nil {
+			all[addrPort(local).Port()] = true
+		}
+	})
+	return all, err
+}
+
 // Sockets returns all sockets that this process has open, in no order. It is a look at a process that goes on: what is
 // opened or closed meanwhile may be in it or not.
 func Sockets() ([]Socket, error) {

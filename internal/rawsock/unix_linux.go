@@ -36,6 +36,7 @@ type unixPort struct {
 	ln      *net.UnixListener // the same socket, from when it first listened
 	queue   queue             // who waits in the accept queue; only for Hold
 	state   network.State
+	met     int // connections that are no longer in the accept queue
 	gen     int
 	closed  bool
 }
@@ -336,6 +337,7 @@ func (p *unixPort) abortQueued() {
 				p.queue.arrivals = nil
 				return nil
 			}
+			p.met++
 			_ = unix.Close(nfd)
 		}
 	})

@@ -45,6 +45,7 @@ func (p *unixPort) take() (network.Conn, error) {
 	}
 	p.mu.Lock()
 	p.queue.taken()
+	p.met++
 	p.mu.Unlock()
 	return &unixConn{c}, nil
 }
@@ -88,6 +89,7 @@ func (p *unixPort) Close() error {
 		p.mu.Unlock()
 		return nil
 	}
+	p.met += p.waiting()
 	p.closed = true
 	p.wake()
 	p.mu.Unlock() // nothing touches the descriptors any more, and who waits in the poller wants mu

@@ -110,6 +110,16 @@ func (l *Log) All() []Event {
 	return slices.Clone(l.events)
 }
 
+// Len returns how many events there are.
+func (l *Log) Len() int {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
 // Await blocks until there are n events of kind k, earlier ones included. The error says how many there were when ctx
 // ended or the fixture was stopped.
 func (l *Log) Await(ctx context.Context, k Kind, n int) error {
