@@ -21,6 +21,9 @@ import (
 //
 // What is to run before or after the tests goes into the Run method of a type of your own that has m in it. A socket that
 // the package keeps open on purpose is best opened before the call of Main. What is about to end has 2 s for it.
+//
+// In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were left
+// as they are and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
 	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
