@@ -22,6 +22,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -37,25 +38,30 @@ func inner(t testing.TB, f func(tb *faketb.TB)) {
 func TestNoLeaksCountsForTheGoroutine(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
-	var leaked net.Conn
-	for name, leaks := range map[string]func(tb *faketb.TB){
-		"inner t": func(tb *faketb.TB) {
+	for name, leaks := range map[string]func(tb *faketb.TB) net.Conn{
+		"inner t": func(tb *faketb.TB) (leaked net.Conn) {
 			inner(tb, func(in *faketb.TB) { leaked = acceptedBy(in, Start(in, fixtures.Echo{})) })
+			return leaked
 		},
-		"outer t": func(*faketb.TB) { leaked = acceptedBy(t, Start(t, fixtures.Echo{})) },
-		"another goroutine": func(*faketb.TB) {
+		"outer t": func(*faketb.TB) net.Conn { return acceptedBy(t, Start(t, fixtures.Echo{})) },
+		"another goroutine": func(*faketb.TB) (leaked net.Conn) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				leaked = acceptedBy(t, Start(t, fixtures.Echo{}))
 			}()
 			<-done
+			return leaked
 		},
 	} {
-		tb := leaking(t, leaks)
-		assert.Contains(t, tb.Text(), oneConnection, name)
-		assert.NotContains(t, tb.Text(), "goroutine", name) // the fixture's own, which run still, are no leak
-		assert.NoError(t, leaked.Close())
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var leaked net.Conn
+			tb := leaking(t, func(tb *faketb.TB) { leaked = leaks(tb) })
+			assert.Contains(t, tb.Text(), oneConnection)
+			assert.NotContains(t, tb.Text(), "goroutine") // the fixture's own, which run still, are no leak
+			assert.NoError(t, leaked.Close())
+		})
 	}
 }
 
@@ -264,6 +270,9 @@ func TestNoLeaksKeepsLabels(t *testing.T) {
 
 // Whatever collects garbage, and whenever: what nobody closed is not closed by it.
 func TestNoLeaksDespiteCollections(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	needSockets(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -419,6 +428,9 @@ func TestNoLeaksPortUsedAgain(t *testing.T) {
 
 // Many leaks take no longer to report than one.
 func TestNoLeaksOfMany(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	needSockets(t)
 	for _, tt := range []struct {
 		on string
