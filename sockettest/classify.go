@@ -12,13 +12,14 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// maxDepth ends the walk of an error that wraps itself.
-const maxDepth = 100
-
 // Classify tells how an operation ended from its error, on every platform, and never from text. It walks the whole
 // tree: an error that joins several gives a class for each, in order and without repeats, because a client that tried
 // two addresses may have been refused by one and ignored by the other. Branches that tell nothing are left out, unless
 // there is no other: then the one class is [Other]. A nil error is [Accepted].
+//
+// An error that says Timeout of itself, and not because one that it wraps does, is [TimedOut], whatever it wraps. An error whose
+// methods panic, such as a nil pointer, tells nothing by them. Of a very large tree the first 10,000 errors are looked at, and
+// of a chain the first 100.
 //
 // Which of context.DeadlineExceeded and os.ErrDeadlineExceeded a dial's timeout matches is a coin toss in package net,
 // so the source of both is "deadline" there.
@@ -26,7 +27,8 @@ func Classify(err error) []Class {
 	if err == nil {
 		return []Class{{Outcome: Accepted, Phase: unknownPhase}}
 	}
-	all := walk(err, unknownPhase, maxDepth)
+	w := walk{left: maxErrors}
+	all, _ := w.classify(err, unknownPhase, maxDepth)
 	var told []Class
 	for _, c := range all {
 		if c.Outcome != Other && !slices.Contains(told, c) {
@@ -39,35 +41,60 @@ func Classify(err error) []Class {
 	return told
 }
 
-// walk classifies err and what it wraps; phase is what the errors above have told.
-func walk(err error, phase string, depth int) []Class {
-	if depth == 0 {
-		return []Class{{Outcome: Other, Phase: phase}}
+// A walk goes through an error's tree, and ends after so many errors.
+type walk struct{ left int }
+
+// classify classifies err and what it wraps; phase is what the errors above have told. It also reports whether one of these
+// says that it is a timeout.
+func (w *walk) classify(err error, phase string, depth int) (list []Class, timeout bool) {
+	other := []Class{{Outcome: Other, Phase: phase}}
+	if w.left--; depth == 0 || w.left < 0 {
+		return other, false
 	}
-	if p := phaseOf(err); p != "" && phase != "resolve" {
-		phase = p // but what happens inside a name lookup stays a matter of the lookup
-	}
-	if c, ok := own(err, phase); ok {
-		return []Class{c}
+	var own Class
+	var known bool
+	safely(func() {
+		if p := phaseOf(err); p != "" && phase != "resolve" {
+			phase = p // but what happens inside a name lookup stays a matter of the lookup
+		}
+		own, known = ownClass(err, phase)
+		timeout = saysTimeout(err)
+	})
+	if known {
+		return []Class{own}, timeout
 	}
 	below := make([]Class, 0, 1)
-	switch e := err.(type) {
-	case interface{ Unwrap() []error }:
-		for _, branch := range e.Unwrap() {
-			below = append(below, walk(branch, phase, depth-1)...)
+	wrapped := false // an error below says so
+	for _, inner := range unwrap(err) {
+		if w.left < 0 {
+			break
 		}
-	case interface{ Unwrap() error }:
-		if inner := e.Unwrap(); inner != nil {
-			below = walk(inner, phase, depth-1)
+		if inner != nil {
+			classes, says := w.classify(inner, phase, depth-1)
+			below, wrapped = append(below, classes...), wrapped || says
 		}
 	}
+	if timeout && !wrapped {
+		return []Class{{TimedOut, phaseBelow(below, phase), "deadline"}}, true
+	}
+	timeout = timeout || wrapped
 	if slices.ContainsFunc(below, func(c Class) bool { return c.Outcome != Other }) {
-		return below
+		return below, timeout
 	}
-	if c := byMethod(err, phase); c.Outcome != Other || len(below) == 0 {
-		return []Class{c}
+	c := Class{Outcome: Other, Phase: phase}
+	safely(func() { c = byMethod(err, phase) })
+	if c.Outcome != Other || len(below) == 0 {
+		return []Class{c}, timeout
 	}
-	return below
+	return below, timeout
+}
+
+// phaseBelow is the phase that the errors below tell, if those above do not.
+func phaseBelow(below []Class, phase string) string {
+	if phase == unknownPhase && len(below) > 0 {
+		return below[0].Phase
+	}
+	return phase
 }
 
 // phaseOf is what one error says of the phase, or nothing.
@@ -101,8 +128,8 @@ var callPhases = map[string]string{
 	"write": "write", "writev": "write", "sendto": "write", "sendmsg": "write", "wsasend": "write",
 }
 
-// own classifies an error by its type or identity.
-func own(err error, phase string) (Class, bool) {
+// ownClass classifies an error by its type or identity.
+func ownClass(err error, phase string) (Class, bool) {
 	switch e := err.(type) {
 	case *net.DNSError:
 		switch {
@@ -159,14 +186,18 @@ func ofErrno(e syscall.Errno, phase string) (Class, bool) {
 func byMethod(err error, phase string) Class {
 	is, _ := err.(interface{ Is(error) bool })
 	claims := func(target error) bool { return is != nil && is.Is(target) }
-	timeout, _ := err.(interface{ Timeout() bool })
 	switch {
 	case claims(context.Canceled), claims(net.ErrClosed):
 		return Class{Canceled, phase, ""}
 	case claims(context.DeadlineExceeded):
 		return Class{TimedOut, phase, timeoutSource(phase, "context")}
-	case claims(os.ErrDeadlineExceeded), timeout != nil && timeout.Timeout():
+	case claims(os.ErrDeadlineExceeded), saysTimeout(err):
 		return Class{TimedOut, phase, "deadline"}
 	}
 	return Class{Other, phase, ""}
+}
+
+func saysTimeout(err error) bool {
+	e, ok := err.(interface{ Timeout() bool })
+	return ok && e.Timeout()
 }

@@ -139,7 +139,7 @@ func (w Want) met(r Result) string {
 // choose puts the class that is wanted in front, and tells whether there is one.
 func (w Want) choose(r Result) (Result, bool) {
 	if w.target != nil {
-		return r, r.Outcome != Blocked && errors.Is(r.Err, w.target)
+		return r, r.Outcome != Blocked && matches(r.Err, w.target)
 	}
 	best := -1
 	for i, c := range r.Classes {

@@ -16,6 +16,12 @@ import (
 // keepEvents is how many events a report shows at each end of a long timeline.
 const keepEvents = 8
 
+// keepErrors and keepText are how many errors a report shows, and how much of the text of each.
+const (
+	keepErrors = 32
+	keepText   = 4096
+)
+
 // A failure is all that a report tells, so that writing it is a pure function.
 type failure struct {
 	headline string
@@ -72,7 +78,7 @@ func (f failure) String() string {
 		f.line(&b, "", "and "+inPhase(c.Outcome.String(), c.Phase))
 	}
 	f.line(&b, "window", f.window())
-	for i, l := range chain(f.result.Err, 0, "") {
+	for i, l := range chain(f.result.Err) {
 		f.line(&b, label("error", i), l)
 	}
 	f.line(&b, "contact", f.result.reach.text())
@@ -158,29 +164,43 @@ func (f failure) window() string {
 	return fmt.Sprintf("0 %s %s", b, digits(span))
 }
 
-// chain writes an error and what it wraps, one line each, with types. above is the text of the error that wraps it: some
-// clients wrap several times without a word of their own.
-func chain(err error, depth int, above string) []string {
-	if err == nil || depth > maxDepth {
-		return nil
-	}
-	own := err.Error()
-	text := strings.ReplaceAll(own, "\n", "\n           ")
-	if e, ok := err.(syscall.Errno); ok {
-		text += " (" + rawsock.ErrnoName(e) + ")"
-	} else if own == above {
-		text = "(the same)"
-	}
-	lines := []string{fmt.Sprintf("%s%T  %s", strings.Repeat("  ", depth), err, text)}
-	switch e := err.(type) {
-	case interface{ Unwrap() []error }:
-		for _, branch := range e.Unwrap() {
-			lines = append(lines, chain(branch, depth+1, own)...)
+// chain writes an error and what it wraps, one line each, with types, and ends after keepErrors.
+func chain(err error) []string {
+	var lines []string
+	cut := false
+	var add func(err error, depth int, above string)
+	add = func(err error, depth int, above string) {
+		if cut = cut || len(lines) == keepErrors; err == nil || cut || depth > maxDepth {
+			return
 		}
-	case interface{ Unwrap() error }:
-		lines = append(lines, chain(e.Unwrap(), depth+1, own)...)
+		own := textOf(err)
+		text := strings.ReplaceAll(shorten(own), "\n", "\n           ")
+		if e, ok := err.(syscall.Errno); ok {
+			text += " (" + rawsock.ErrnoName(e) + ")"
+		} else if own == above { // some clients wrap several times without a word of their own
+			text = "(the same)"
+		}
+		lines = append(lines, fmt.Sprintf("%s%T  %s", strings.Repeat("  ", depth), err, text))
+		for _, inner := range unwrap(err) {
+			if cut {
+				break
+			}
+			add(inner, depth+1, own)
+		}
+	}
+	add(err, 0, "")
+	if cut {
+		lines = append(lines, "... and more")
 	}
 	return lines
+}
+
+// shorten keeps the beginning of a very long text.
+func shorten(s string) string {
+	if len(s) <= keepText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:keepText], "") + fmt.Sprintf("... (%d bytes in all)", len(s))
 }
 
 // hint is for a window that was not over yet, and for an error that tells nothing by its type: what a test can name then.

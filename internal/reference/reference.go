@@ -11,10 +11,8 @@ import (
 )
 
 const (
-	// tick is how often the timer of all watches fires. A stall that is shorter can fall between two ticks and be missed.
+	// tick is how often a timer fires. A stall that is shorter can fall between two ticks and be missed.
 	tick = 5 * time.Millisecond
-	// ownTick is how often the timer of one watch fires, once its time has come.
-	ownTick = 20 * time.Millisecond
 	// waits is how often code that waits once must wait for the machine as well: until it has its turn to begin, until it wakes
 	// up, and until those that it tells have their turn.
 	waits = 3
@@ -33,7 +31,6 @@ type lateness struct {
 // A clock is a timer that fires again and again while somebody watches, and notes how late it was. It has no lock: on a busy
 // machine one that is held by a thread that does not run would hold up all operations at once.
 type clock struct {
-	every   time.Duration
 	watches atomic.Int64
 	armed   atomic.Bool
 	due     atomic.Int64 // when the timer is to fire, if it is armed
@@ -41,15 +38,15 @@ type clock struct {
 	timer   *time.Timer
 }
 
-func newClock(every time.Duration) *clock {
-	c := &clock{every: every}
+func newClock() *clock {
+	c := &clock{}
 	c.last.Store(&lateness{})
 	c.timer = time.AfterFunc(math.MaxInt64, c.fire)
 	return c
 }
 
 // all is the clock of the process.
-var all = newClock(tick)
+var all = newClock()
 
 // ensure arms the timer, if it is not.
 func (c *clock) ensure(first time.Duration) {
@@ -73,12 +70,12 @@ func (c *clock) fire() {
 		c.last.Store(l)
 	}
 	if c.watches.Load() > 0 {
-		c.arm(c.every)
+		c.arm(tick)
 		return
 	}
 	c.armed.Store(false)
 	if c.watches.Load() > 0 { // since
-		c.ensure(c.every)
+		c.ensure(tick)
 	}
 }
 
@@ -121,7 +118,7 @@ type Watch struct {
 	head *lateness // before the first one of own
 }
 
-// Begin starts the watch. Its own timer fires after first, and then every 20 ms. In a testing/synctest bubble, whose times
+// Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a testing/synctest bubble, whose times
 // have no monotonic reading, it does nothing: nothing is late there.
 func (w *Watch) Begin(first time.Duration) {
 	if now := time.Now(); now == now.Round(0) {
@@ -130,7 +127,7 @@ func (w *Watch) Begin(first time.Duration) {
 	all.watches.Add(1)
 	w.from = all.last.Load()
 	all.ensure(tick)
-	w.own = newClock(ownTick)
+	w.own = newClock()
 	w.head = w.own.last.Load()
 	w.own.watches.Add(1)
 	w.own.ensure(first)

@@ -15,7 +15,7 @@ func at(n int) time.Time { return base.Add(ms(n)) }
 
 // keep returns a watch that has noted those latenesses, as pairs of milliseconds since base.
 func keep(pairs ...[2]int) *Watch {
-	w := &Watch{from: &lateness{}, own: newClock(ownTick)}
+	w := &Watch{from: &lateness{}, own: newClock()}
 	w.head = w.own.last.Load()
 	last := w.from
 	for _, p := range pairs {
