@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/internal/faketb"
 )
 
 // hangEnv makes the child process hang.
@@ -63,16 +62,16 @@ func TestGraceLeavesTimeForTheReport(t *testing.T) {
 // A wait that the test's own deadline cuts short is told from one that saw the end of the window.
 func TestReportTellsOfTheDeadline(t *testing.T) {
 	t.Parallel()
-	const hint = "the test's own deadline came before the end of the window"
-	for want, contains := range map[Want]bool{Accepted.Before(time.Hour): true, Accepted.Before(1).Slack(0): false} {
-		tb := faketb.Run(t, func(tb *faketb.TB) {
-			if contains {
-				tb.End = time.Now().Add(reportReserve + 50*time.Millisecond)
-			}
-			ep := Start(tb, fixtures.BlackHole{})
-			Expect(tb, ep, want, dialing(ep, 0))
-		})
-		assert.Contains(t, tb.Text(), "still blocked, want accepted")
-		assert.Equal(t, contains, strings.Contains(tb.Text(), hint), tb.Text())
+	blocked := Result{Outcome: Blocked, Elapsed: time.Minute, unblocked: true}
+	for want, contains := range map[Want]bool{
+		Accepted.Before(time.Hour):                               true,
+		Accepted.Before(59 * time.Second).Slack(2 * time.Second): true,
+		Accepted.Before(1):                                       false,
+		Blocked.For(time.Minute):                                 false,
+		Err(errNoServers):                                        false,
+	} {
+		slack, _ := want.allowed()
+		text := failure{want: want, slack: slack, result: blocked}.String()
+		assert.Equal(t, contains, strings.Contains(text, "the test's own deadline came"), text)
 	}
 }

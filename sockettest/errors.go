@@ -60,8 +60,8 @@ func matches(err, target error) bool {
 	return find(err, maxDepth)
 }
 
-// textOf is what an error says. If it wraps itself its text may not end, and is not asked for.
-func textOf(err error) string {
+// errorText is what an error says. If it wraps itself its text may not end, and is not asked for.
+func errorText(err error) string {
 	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Sprintf("(a nil pointer, which is not a nil error: return nil instead of a nil %T)", err)
 	}

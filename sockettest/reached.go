@@ -156,13 +156,8 @@ func addressesNamed(err error, s contact.Seen) (own bool, other string) {
 				other = addr
 			}
 		}
-		switch e := err.(type) {
-		case interface{ Unwrap() []error }:
-			for _, branch := range e.Unwrap() {
-				walk(branch)
-			}
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
+		for _, inner := range unwrap(err) {
+			walk(inner)
 		}
 	}
 	walk(err)

@@ -173,7 +173,7 @@ func chain(err error) []string {
 		if cut = cut || len(lines) == keepErrors; err == nil || cut || depth > maxDepth {
 			return
 		}
-		own := textOf(err)
+		own := errorText(err)
 		text := strings.ReplaceAll(shorten(own), "\n", "\n           ")
 		if e, ok := err.(syscall.Errno); ok {
 			text += " (" + rawsock.ErrnoName(e) + ")"

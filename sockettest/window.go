@@ -232,7 +232,7 @@ func (w Want) times() string {
 
 func (w Want) what() string {
 	if w.target != nil {
-		return fmt.Sprintf("error %q", shorten(textOf(w.target)))
+		return fmt.Sprintf("error %q", shorten(errorText(w.target)))
 	}
 	return w.outcome.of(w.conn)
 }

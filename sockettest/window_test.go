@@ -116,7 +116,7 @@ func TestLateFails(t *testing.T) {
 					return err
 				})
 			})
-			golden(t, tb.Text())
+			golden(t, steady(tb.Text()))
 		})
 	})
 	t.Run("server", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestLateFails(t *testing.T) {
 				a := Start(tb, hostile.ConnectOnly{Target: "127.0.0.1:80"}, On(nw))
 				ExpectEnd(tb, a, Dropped.After(limit).Slack(limit))
 			})
-			golden(t, tb.Text())
+			golden(t, steady(tb.Text()))
 		})
 	})
 }
