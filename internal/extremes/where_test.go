@@ -1,4 +1,4 @@
-package sockettest_test
+package extremes_test
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package sockettest_test
+package extremes_test
 
 import (
 	"context"
@@ -66,7 +66,7 @@ func TestExtremesOfSteps(t *testing.T) {
 func TestExtremesKnowsEveryStep(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	eachFunc(t, "../fixtures/script", func(_ string, f *ast.FuncDecl) {
+	eachFunc(t, "../../fixtures/script", func(_ string, f *ast.FuncDecl) {
 		if r := f.Type.Results; f.Recv == nil && f.Name.IsExported() && r.NumFields() == 1 && types.ExprString(r.List[0].Type) == "Step" {
 			seen++
 			assert.Contains(t, steps, f.Name.Name)

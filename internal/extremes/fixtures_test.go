@@ -1,4 +1,4 @@
-package sockettest_test
+package extremes_test
 
 import (
 	"context"
@@ -410,7 +410,7 @@ func TestExtremesKnowsEveryFixture(t *testing.T) {
 		known[reflect.TypeOf(base).String()] = true
 	}
 	seen := 0
-	eachFunc(t, "../fixtures", func(pkg string, f *ast.FuncDecl) {
+	eachFunc(t, "../../fixtures", func(pkg string, f *ast.FuncDecl) {
 		if f.Recv != nil && f.Name.Name == "Plan" {
 			if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.IsExported() {
 				seen++
