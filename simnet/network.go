@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/go-sockettest/internal/warm"
 	"example.com/go-sockettest/network"
 )
 
@@ -58,7 +59,11 @@ func Seed(seed uint64) Option { return func(n *Network) { n.seed = seed } }
 
 // New returns a network with nothing on it. It needs no end: what nobody refers to is gone. If the test fails, its
 // sockets are logged at the end, as ss(8) would list them, and the seed if it was used; t may be nil.
+//
+// The first New of a process uses package net's resolver once outside any bubble, since a first use in one is fatal to the next outside
+// (go.dev/issue/80903). In a bubble that works if New comes before the first lookup there.
 func New(t TB, options ...Option) *Network {
+	warm.Resolver()
 	n := &Network{conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{}, flying: map[*Conn]struct{}{}, hosts: map[string]*Host{},
 		addrs: map[netip.Addr]*Host{}, paths: map[[2]*Host]*path{}}
 	if v := reflect.ValueOf(t); v.IsValid() && v.Kind() == reflect.Pointer && v.IsNil() {

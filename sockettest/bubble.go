@@ -1,9 +1,7 @@
 package sockettest
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -13,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/go-sockettest/internal/warm"
 )
 
 // bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in real time.
@@ -21,7 +21,7 @@ const bubblePatience = 5 * time.Second
 // Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and sees to two things that bite there.
 //
 // Package net's resolver is used once before, outside: were its first use in a bubble, the process would die at the next
-// one outside (go.dev/issue/80903). And when the clock of the bubble stands still, since one of its goroutines waits for
+// one outside (go.dev/issue/80903). simnet.New does so too. And when the clock of the bubble stands still, since one of its goroutines waits for
 // something that is not of the bubble (a mutex, a real socket, a channel that was made outside), nobody would tell before
 // go test gives up after ten minutes: Bubble prints who waits where, to standard error, once that has lasted for 5 s.
 //
@@ -35,7 +35,7 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	if f == nil {
 		t.Fatalf("bad argument: sockettest.Bubble: f is nil; want the function to run in the bubble")
 	}
-	warmResolver()
+	warm.Resolver()
 	w := watchdog{patience: bubblePatience, report: func(s string) {
 		fmt.Fprintf(os.Stderr, "sockettest.Bubble: %s: %s\n", t.Name(), s)
 	}}
@@ -46,14 +46,6 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 		})
 	})
 }
-
-// warmResolver makes the channels that package net's two resolvers keep for the life of the process, outside any bubble.
-var warmResolver = sync.OnceFunc(func() {
-	ctx, cancel := context.WithTimeout(context.Background(), bubblePatience)
-	defer cancel()
-	_, _ = net.DefaultResolver.LookupHost(ctx, "localhost")
-	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(ctx, "localhost")
-})
 
 // A watchdog looks from outside who holds up a bubble.
 type watchdog struct {
