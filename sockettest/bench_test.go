@@ -21,6 +21,26 @@ func BenchmarkExpect(b *testing.B) {
 	}
 }
 
+// BenchmarkStart starts a fixture, reaches it once, and stops it.
+func BenchmarkStart(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		tb := faketb.Run(b, func(tb *faketb.TB) {
+			ep := Start(tb, fixtures.Echo{})
+			Expect(tb, ep, Accepted.Before(time.Minute), func(ctx context.Context) error {
+				c, err := ep.DialContext(ctx, "", "")
+				if err == nil {
+					err = c.Close()
+				}
+				return err
+			})
+		})
+		if tb.Failed() {
+			b.Fatal(tb.Text())
+		}
+	}
+}
+
 // BenchmarkNoLeaks looks at a clean test while 1,000 goroutines of others are alive, beside goleak, which would have to
 // be told to ignore them.
 func BenchmarkNoLeaks(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,7 +65,7 @@ func (w Want) judgeReach(res *Result, look func() contact.Seen) error {
 	case answer == didNot:
 		return errors.New("the fixture was " + res.reach.text())
 	case answer == notVisible:
-		res.Note = "contact " + res.reach.text()
+		res.Note = res.reach.note()
 	}
 	return nil
 }
@@ -110,6 +111,14 @@ func (r reach) unreached() error {
 	return nil
 }
 
+// note is what a result says if contact is not visible.
+func (r reach) note() string {
+	if r.seen.Hidden {
+		return "contact not visible: the network shows no connect that is refused here, and the error names no address"
+	}
+	return "contact not visible: a connection was open before, on which the operation may just have waited"
+}
+
 // text says in one line why the fixture is not said to have been reached.
 func (r reach) text() string {
 	s := r.seen
@@ -117,10 +126,7 @@ func (r reach) text() string {
 	case !r.looked:
 		return ""
 	case answer == notVisible:
-		if s.Hidden {
-			return "not visible: the network shows no connect that is refused here, and the error names no address"
-		}
-		return "not visible: a connection was open before, on which the operation may just have waited"
+		return strings.TrimPrefix(r.note(), "contact ")
 	case answer == didNot:
 		text := "never reached: saw no " + s.Signs
 		switch {

@@ -18,7 +18,7 @@ type Seen struct {
 	Exact   bool // the network shows all at once: what is not seen now did not happen
 	Kernel  bool // the fixture is on the kernel's network
 
-	Addrs []string // by which errors name the fixture
+	Addrs []string // by which errors name the fixture, unless it came
 	Asked bool     // it is a name server: an error that names a host or a name server says nothing of its address
 	Signs string   // what would have been seen, such as "SYN or connection"
 }

@@ -22,24 +22,26 @@ func (p *port) Met() contact.Count {
 	answers := p.state.Answer == network.Listen || p.state.Answer == network.Drop
 	c := contact.Count{Signs: int(p.met.Load()) + p.dropped, All: answers}
 	if !p.closed && p.listening {
-		if c.Open = len(p.rescued); p.filler != nil {
-			c.Open--
-		}
-		_ = p.control(func(fd int) error {
-			if n, err := queued(fd); err == nil {
-				c.Open += n
-			}
-			if !p.counting {
-				return nil
-			}
-			n, err := p.total(fd)
-			c.Signs += n - p.dropped
-			c.All = c.All && err == nil
-			return nil
-		})
+		open, dropped, err := p.metByKernel()
+		c.Open, c.Signs, c.All = open, c.Signs+open+dropped, answers && err == nil
 	}
-	c.Signs += c.Open
 	return c
+}
+
+// metByKernel returns how many connections wait in either queue, and how many SYNs were dropped that
+// p.dropped does not have. The caller holds mu.
+func (p *port) metByKernel() (open, dropped int, err error) {
+	err = p.control(func(fd int) (err error) {
+		if open, err = queued(fd); err == nil && p.counting {
+			dropped, err = p.total(fd)
+			dropped -= p.dropped
+		}
+		return err
+	})
+	if open += len(p.rescued); p.filler != nil {
+		open--
+	}
+	return open, dropped, err
 }
 
 // leaveQueues counts what waits in both queues before it is reset. The caller holds mu.
