@@ -36,6 +36,7 @@ var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 type Log struct {
 	start time.Time
 	ended error
+	kinds []Kind // that may come; nil is any
 
 	mu      sync.Mutex
 	events  []Event
@@ -43,9 +44,10 @@ type Log struct {
 	stopped bool
 }
 
-// New returns an empty list, whose times count from now. Those who wait when it is stopped get ended.
-func New(ended error) *Log {
-	return &Log{start: time.Now(), ended: ended, events: make([]Event, 0, 4)} // as many as one without connections has
+// New returns an empty list, whose times count from now, for events of these kinds, or, without, of
+// any. Those who wait when it is stopped get ended.
+func New(ended error, kinds ...Kind) *Log {
+	return &Log{start: time.Now(), ended: ended, kinds: kinds, events: make([]Event, 0, 4)} // as many as one without connections has
 }
 
 // Start returns the moment from which the events are timed; zero if the fixture was never started.
@@ -120,8 +122,9 @@ func (l *Log) Len() int {
 	return len(l.events)
 }
 
-// Await blocks until there are n events of kind k, earlier ones included. The error says how many there were when ctx
-// ended or the fixture was stopped.
+// Await blocks until there are n events of kind k, earlier ones included. The error says how many
+// there were when ctx ended or the fixture was stopped. A kind that is not among those of the list
+// is an error at once.
 func (l *Log) Await(ctx context.Context, k Kind, n int) error {
 	if l == nil {
 		return ErrEnded
@@ -130,6 +133,9 @@ func (l *Log) Await(ctx context.Context, k Kind, n int) error {
 		got, next, stopped := l.seen(k)
 		if got >= n {
 			return nil
+		}
+		if l.kinds != nil && !slices.Contains(l.kinds, k) {
+			return fmt.Errorf("awaiting %d x %q: there is no such event here; want one of %q", n, k, l.kinds)
 		}
 		if stopped {
 			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, l.ended)

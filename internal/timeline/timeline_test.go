@@ -14,7 +14,7 @@ import (
 
 func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 	t.Parallel()
-	l := timeline.New(timeline.ErrEnded)
+	l := timeline.New(timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 1, "first")
 	var wg sync.WaitGroup
 	wg.Go(func() { assert.NoError(t, l.Await(t.Context(), "a", 3)) })
@@ -32,7 +32,7 @@ func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 
 func TestAwaitSaysWhatItSaw(t *testing.T) {
 	t.Parallel()
-	l := timeline.New(timeline.ErrEnded)
+	l := timeline.New(timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 0, "")
 	over := errors.New("over")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -49,4 +49,12 @@ func TestAwaitSaysWhatItSaw(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, l.Await(t.Context(), "end", 1))
 	require.ErrorIs(t, l.Await(t.Context(), "a", 2), timeline.ErrEnded)
+}
+
+// What cannot come is not waited for.
+func TestAwaitRefusesUnknownKinds(t *testing.T) {
+	t.Parallel()
+	l := timeline.New(timeline.ErrEnded, "a", "b")
+	require.EqualError(t, l.Await(t.Context(), "c", 1), `awaiting 1 x "c": there is no such event here; want one of ["a" "b"]`)
+	require.NoError(t, l.Await(t.Context(), "c", 0))
 }
