@@ -334,6 +334,7 @@ func TestStartReportsFailuresOfAnAttack(t *testing.T) {
 // A server that keeps a connection whose client is gone leaks it.
 func TestNoLeaksNamesTheServersConnection(t *testing.T) {
 	t.Parallel()
+	needSockets(t)
 	needInfo(t)
 	leave := make(chan struct{})
 	arrived := make(chan struct{}, 1)

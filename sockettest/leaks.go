@@ -38,7 +38,7 @@ const settle = 2 * time.Second
 // as well, must be told to look after NoLeaks (an earlier t.Cleanup), or to ignore
 // "example.com/go-sockettest/sockettest.holdFinalizers".
 //
-// It never reports what is not there, and may miss a leak:
+// It may miss a leak:
 //   - a goroutine that a timer's function (time.AfterFunc) or a goroutine from outside the test started: they have no label,
 //     or another;
 //   - a goroutine started after its starter's labels were replaced, by [pprof.Do] with a context that has not the label (that
@@ -50,6 +50,9 @@ const settle = 2 * time.Second
 //   - a connection of an Attack on a unix socket that the attack had ended itself: its other end has no address to be known by;
 //   - where a process's sockets are not listed (other systems than Linux, or no /proc), a connection that either side has ended,
 //     and all of a server's.
+//
+// It reports nothing that is not there, but where sockets are not listed: a client that is open still when the fixture closes
+// counts, though a later cleanup may close it.
 //
 // A failure reads:
 //

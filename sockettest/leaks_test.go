@@ -101,6 +101,7 @@ func acceptedBy(t testing.TB, ep *fixtures.Endpoint) net.Conn {
 // A client that was made before the fixture is closed after it: no leak.
 func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 	t.Parallel()
+	needSockets(t)
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +119,7 @@ func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 // what a neighbour has open.
 func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	t.Parallel()
+	needSockets(t)
 	needInfo(t, Network("unix"))
 	neighbour := acceptedBy(t, Start(t, fixtures.Echo{}, Network("unix")))
 	defer neighbour.Close()

@@ -1,6 +1,7 @@
 package sockettest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -198,9 +199,13 @@ func (s *sight) noteOld() {
 	}
 }
 
-// openConns returns the connections that the other side has not ended.
+// openConns returns the connections that neither side has ended: once our end is closed nobody tells of the other.
 func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
-	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool { end, _ := c.End(); return end != fixtures.Open })
+	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool {
+		end, _ := c.End()
+		_, err := c.Info()
+		return end != fixtures.Open || errors.Is(err, net.ErrClosed)
+	})
 }
 
 // awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
