@@ -23,6 +23,7 @@ import (
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -526,4 +527,31 @@ func TestNoLeaksAmongFiveHundred(t *testing.T) {
 			assert.Empty(t, text, "test %d", i)
 		}
 	}
+}
+
+// A countingTable has a socket of each number up to n, and counts who asks.
+type countingTable struct {
+	n     uint64
+	asked *int
+}
+
+func (c countingTable) Connected() ([]network.Socket, error) {
+	*c.asked++
+	var all []network.Socket
+	for i := range c.n {
+		all = append(all, network.Socket{Number: i + 1})
+	}
+	return all, nil
+}
+
+// A look asks once for all suspects: with 400 of them, one question for each took half a minute.
+func TestNoLeaksAsksOnceALook(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	var w Watch
+	for i := range 400 {
+		w.suspects = append(w.suspects, suspect{socket: socketOf{countingTable{400, &asked}, uint64(i) + 1, ""}})
+	}
+	assert.Len(t, w.open(nil), 400)
+	assert.Equal(t, 1, asked)
 }
