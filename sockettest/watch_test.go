@@ -2,9 +2,11 @@ package sockettest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strings"
@@ -397,6 +399,25 @@ func TestNoLeaksOfAServer(t *testing.T) {
 	}
 }
 
+// redial closes a connection that the fixture has reset, and connects to addr from the same port.
+func redial(t testing.TB, ep *fixtures.Endpoint, addr string) net.Conn {
+	for {
+		c := acceptedBy(t, ep)
+		_, err := c.Write([]byte("x"))
+		assert.NoError(t, err)
+		_, err = c.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, syscall.ECONNRESET)
+		assert.NoError(t, c.Close())
+		d := net.Dialer{LocalAddr: c.LocalAddr(), Timeout: 10 * time.Second}
+		again, err := d.DialContext(t.Context(), "tcp", addr)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue // somebody else has the port by now
+		}
+		require.NoError(t, err)
+		return again
+	}
+}
+
 // A port is used again, for another connection, which nobody watches and which has ended, too: it is not taken for ours.
 func TestNoLeaksPortUsedAgain(t *testing.T) {
 	needSockets(t)
@@ -407,16 +428,7 @@ func TestNoLeaksPortUsedAgain(t *testing.T) {
 	w := WatchLeaks()
 	defer w.Close()
 	inner(t, func(in *faketb.TB) {
-		ep := Start(in, fixtures.Reset{})
-		c := acceptedBy(in, ep)
-		_, err := c.Write([]byte("x"))
-		assert.NoError(t, err)
-		_, err = c.Read(make([]byte, 1))
-		assert.ErrorIs(t, err, syscall.ECONNRESET)
-		assert.NoError(t, c.Close())
-		d := net.Dialer{LocalAddr: c.LocalAddr(), Timeout: 10 * time.Second}
-		again, err = d.DialContext(in.Context(), "tcp", other.Addr())
-		require.NoError(t, err)
+		again = redial(in, Start(in, fixtures.Reset{}), other.Addr())
 		_, err = again.Write([]byte("x"))
 		assert.NoError(t, err)
 		_, err = again.Read(make([]byte, 1))
@@ -424,6 +436,52 @@ func TestNoLeaksPortUsedAgain(t *testing.T) {
 	})
 	assert.Empty(t, w.Find(0).Conns)
 	assert.NoError(t, again.Close())
+}
+
+// The same address, used again at the same fixture, is that of the later connection.
+func TestNoLeaksAddressUsedAgain(t *testing.T) {
+	needSockets(t)
+	w := WatchLeaks()
+	defer w.Close()
+	var again net.Conn
+	var latest string
+	inner(t, func(in *faketb.TB) {
+		ep := Start(in, fixtures.Reset{})
+		again = redial(in, ep, ep.Addr())
+		_, err := again.Write([]byte("x"))
+		assert.NoError(t, err)
+		_, err = again.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, syscall.ECONNRESET)
+		latest = fmt.Sprintf("#%d ", len(ep.Conns()))
+	})
+	l := w.Find(0)
+	require.Len(t, l.Conns, 1)
+	assert.Contains(t, l.Conns[0], latest)
+	assert.NoError(t, again.Close())
+}
+
+// A client of an earlier fixture at the same path, which it never closed, is none of the later one's.
+func TestNoLeaksPathUsedAgain(t *testing.T) {
+	needSockets(t)
+	at := []Option{Network("unix"), Address(filepath.Join(t.TempDir(), "s"))}
+	client := func(tb *faketb.TB) net.Conn {
+		ep := Start(tb, fixtures.Close{}, at...)
+		c := acceptedBy(tb, ep)
+		_, err := c.Write([]byte("x"))
+		assert.NoError(t, err)
+		_, err = c.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, io.EOF)
+		assert.NoError(t, c.(*net.UnixConn).CloseWrite())
+		assert.NoError(t, ep.Await(tb.Context(), fixtures.Ended, 1)) // so that there is only the path to go by
+		return c
+	}
+	var early net.Conn
+	inner(t, func(in *faketb.TB) { early = client(in) })
+	w := WatchLeaks()
+	defer w.Close()
+	inner(t, func(in *faketb.TB) { assert.NoError(t, client(in).Close()) })
+	assert.Empty(t, w.Find(0).Conns)
+	assert.NoError(t, early.Close())
 }
 
 // Many leaks take no longer to report than one.
