@@ -59,6 +59,7 @@ type ConnInfo struct {
 type EndInfo struct {
 	State         string        // in RFC 9293's words, such as "ESTABLISHED" or "FIN-WAIT-1"
 	Inode         uint64        // by which the process that has the socket open knows it; 0 where that is not told
+	Queued        bool          // it waits in an accept queue: no program has taken it yet (Linux, simnet)
 	Unread        int           // bytes that have arrived and were not read
 	Unacked       int           // bytes that were written and not acknowledged; what was not sent yet is among them
 	Retransmits   int           // segments that were sent again, in all

@@ -64,9 +64,15 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 	info := network.ConnInfo{Own: c.endInfo()}
 	if !c.peer.dead {
 		other := c.peer.endInfo()
+		other.Queued = c.peer.isQueued()
 		info.Other = &other
 	}
 	return info, nil
+}
+
+// isQueued reports whether it waits in its port's accept queue.
+func (c *Conn) isQueued() bool {
+	return c.port != nil && slices.ContainsFunc(c.port.queue, func(a arrival) bool { return a.c == c })
 }
 
 // Held reports whether whoever has the other end has not closed it yet. Unlike Info it can be asked

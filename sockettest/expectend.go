@@ -9,6 +9,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/disarm"
 )
 
 // ExpectEnd judges how and when the server under test ended the connections of an attack: [Closed] by FIN, [Reset] by RST,
@@ -40,6 +41,9 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 	}
 	awaitVerdict(t.Context(), a, want, testDeadline(t))
 	v := verdictOf(a, want)
+	if v.err == nil && !disarm.On() && neverAccepted(a) {
+		v.err = errNeverAccepted
+	}
 	if proved(t, a, want, v.err) {
 		return v.result
 	}
@@ -47,6 +51,29 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 		t.Errorf("%s", v.failure(a, want).report(t))
 	}
 	return v.result
+}
+
+// errNeverAccepted is for a server that cannot end what it does not know of.
+var errNeverAccepted = errors.New("the server has accepted none of the attack's connections: they wait in its accept queue")
+
+// neverAccepted reports whether no program takes any of the connections, as far as that is shown. A
+// server that has had no turn yet, on a busy machine, gets one.
+func neverAccepted(a *hostile.Attack) bool {
+	for limit := signPatience; allQueued(a); limit -= pauseForSigns() {
+		if limit <= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func allQueued(a *hostile.Attack) bool {
+	for _, c := range a.Conns() {
+		if info, _ := c.Info(); info.Other == nil || !info.Other.Queued {
+			return false
+		}
+	}
+	return true
 }
 
 // endable finds the wants that no end of a connection can meet, and the attacks that have none.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -355,5 +356,32 @@ func TestReachedBelowTLS(t *testing.T) {
 		ep := sockettest.Start(t, tlsfault.Secured{Fixture: fixtures.Silent{}}, opts...)
 		r := sockettest.Expect(t, ep, sockettest.Err(errOwn), hidesIt(visit(dial, "tcp", ep.Addr()), nil))
 		assert.Empty(t, r.Note)
+	})
+}
+
+// That an attack's connections stay open says nothing of a server that has not accepted any.
+func TestExpectEndOfWhatNobodyAccepted(t *testing.T) {
+	t.Parallel()
+	onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) {
+		ln := listenAs(t, opts)
+		t.Cleanup(func() { _ = ln.Close() })
+		flood := hostile.Flood{Target: ln.Addr().String(), Count: 2}
+		judge := func() *faketb.TB {
+			return faketb.Run(t, func(tb *faketb.TB) {
+				sockettest.ExpectEnd(tb, sockettest.Start(tb, flood, opts...), sockettest.Blocked.For(soon))
+			})
+		}
+		assert.Contains(t, judge().Text(), "the server has accepted none of the attack's connections")
+		var accepting sync.WaitGroup
+		accepting.Go(func() {
+			for range 3 { // the two of the attack that is over, and one
+				c, err := ln.Accept()
+				if assert.NoError(t, err) {
+					t.Cleanup(func() { _ = c.Close() })
+				}
+			}
+		})
+		assert.Empty(t, judge().Text())
+		accepting.Wait()
 	})
 }

@@ -45,6 +45,8 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	}
 	info.Other = toEnd(other.state, other.unread, other.unacked, &other.info)
 	info.Other.Inode = other.inode
+	// A socket has its inode from accept(2) on, and until it is closed; by then it has sent FIN.
+	info.Other.Queued = other.inode == 0 && (other.state == tcpEstablished || other.state == tcpCloseWait)
 	return info, nil
 }
 
