@@ -40,6 +40,12 @@ type Conn interface {
 	// wait. Reads wait meanwhile. Where the platform does not tell, the error wraps [errors.ErrUnsupported], at once.
 	AwaitPeerEnd() (PeerState, error)
 
+	// WatchPeer tells, without reading, how the other end gets on with writing: it calls wrote when it sees that more was
+	// written, and blocked when a write waits, since neither the other end's buffer nor ours takes more. It does so until the
+	// other end sends FIN or RST, which is [io.EOF], or ctx is done, which is its cause, or Close, [net.ErrClosed]. Where that
+	// cannot be told, the error wraps [errors.ErrUnsupported].
+	WatchPeer(ctx context.Context, wrote, blocked func()) error
+
 	// Info tells what is known of both ends, for a report of what went wrong. Where the other end cannot be asked, its
 	// part is nil and the error wraps [errors.ErrUnsupported]; where nothing can, Own is empty as well.
 	Info() (ConnInfo, error)

@@ -91,8 +91,8 @@ type State struct {
 	// be done, or one of the connections cannot be cut, Become returns an error that wraps [errors.ErrUnsupported].
 	Cut bool
 
-	// SmallWindow, with Listen, gives the connections that are made in this state a receive window so small that the
-	// other side's writes block within 64 KiB if we do not read; without it that takes megabytes.
+	// SmallWindow, with Listen, gives the connections that are made in this state the smallest receive window that there
+	// is: if we do not read, the other side's writes block as soon as its own buffer is full. Without it that takes megabytes.
 	SmallWindow bool
 }
 

@@ -47,6 +47,9 @@ type Conn struct {
 	left             bool          // it is being closed: a partition of its port is none of its own any more
 	abortive         bool          // SO_LINGER with 0
 	reading, writing bool          // a call is in progress
+	waits            bool          // the call of Write, for room
+	wrote            bool          // something, since the other end's WatchPeer has looked
+	watchers         int8          // calls of WatchPeer
 	taking           bool          // the call is of Read: it returns as soon as something arrives
 	lends            bool          // what is sent now stays as it is until the call of Write returns
 	soErr            syscall.Errno // told once
@@ -186,8 +189,23 @@ func (c *Conn) Write(b []byte) (int, error) {
 			return n, nil
 		}
 		if k == 0 {
-			c.writable.Wait()
+			c.awaitRoom()
 		}
+	}
+}
+
+// awaitRoom lets a call of Write wait.
+func (c *Conn) awaitRoom() {
+	c.waits = true
+	c.tellWatchers()
+	c.writable.Wait()
+	c.waits = false
+}
+
+// tellWatchers lets the other end's WatchPeer look again.
+func (c *Conn) tellWatchers() {
+	if c.peer.watchers > 0 {
+		c.peer.readable.Broadcast()
 	}
 }
 
@@ -237,6 +255,10 @@ func (c *Conn) put(b []byte) int {
 		k := min(room, len(b)-n)
 		c.snd.put(&c.n.spares, b[n:n+k])
 		n += k
+	}
+	if n > 0 {
+		c.wrote = true
+		c.tellWatchers()
 	}
 	c.await()
 	return n

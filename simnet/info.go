@@ -2,7 +2,9 @@ package simnet
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"syscall"
@@ -51,6 +53,43 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 			return state, c.opError("read", sys("read", cmp.Or(c.soErr, syscall.ETIMEDOUT)))
 		}
 		c.readable.Wait()
+	}
+}
+
+// WatchPeer tells how the other end gets on with writing; see [network.Conn].
+func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
+	defer context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.readable.Broadcast()
+	})()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers++
+	defer func() { c.watchers-- }()
+	told := false
+	call := func(f func()) {
+		c.mu.Unlock()
+		defer c.mu.Lock()
+		f()
+	}
+	for {
+		switch {
+		case c.closed:
+			return c.opError("read", net.ErrClosed)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case c.peerState() != network.PeerOpen:
+			return io.EOF
+		case c.peer.wrote:
+			c.peer.wrote, told = false, false
+			call(wrote)
+		case c.peer.waits && c.peer.inAir() == 0 && !told:
+			told = true
+			call(blocked)
+		default:
+			c.readable.Wait()
+		}
 	}
 }
 

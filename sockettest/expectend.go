@@ -18,6 +18,9 @@ import (
 // goroutine, and returns what it measured: of the connection that fails worst or, if none does, that ended last. Its
 // Err is nil then, and Classes has one entry.
 //
+// A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose window is not full yet, is
+// late only from when it could not ([fixtures.Conn.JudgedFrom]), and a connection is blocked for a time from then.
+//
 // It waits for what is yet to come, and not for what has been. What a busy machine allows is
 // counted over the life of each connection; see [Want.Slack]. A failure reads:
 //
@@ -111,8 +114,8 @@ func awaitVerdict(ctx context.Context, a *hostile.Attack, w Want, end time.Time)
 	for {
 		until := time.Time{}
 		for _, c := range a.Conns() {
-			opened := a.Started().Add(c.Opened())
-			last := opened.Add(sum(w.patience(opened, end), w.excused(a.Late(c.Opened(), time.Since(a.Started())))))
+			from := a.Started().Add(c.JudgedFrom())
+			last := from.Add(sum(w.patience(from, end), w.excused(a.Late(c.JudgedFrom(), time.Since(a.Started())))))
 			if last.After(until) {
 				until = last
 			}
@@ -171,9 +174,13 @@ func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
 	default:
 		at = now
 	}
-	r.Elapsed = at - c.Opened()
-	if over := r.Elapsed - w.max; over > 0 {
-		r.late = min(over, w.excused(a.Late(c.Opened(), at)))
+	from := c.JudgedFrom()
+	r.Elapsed, r.blocked = at-c.Opened(), from-c.Opened()
+	if over := r.Elapsed - r.blocked - w.max; over > 0 {
+		r.late = min(over, w.excused(a.Late(from, at)))
+	}
+	if w.outcome == Blocked { // it is still open for that long after
+		r.Elapsed, r.blocked = r.Elapsed-r.blocked, 0
 	}
 	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
 	return r

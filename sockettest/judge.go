@@ -25,6 +25,7 @@ type Result struct {
 	Note    string        // "contact not visible: ..." where Expect cannot see whether the fixture was reached; else empty
 
 	late      time.Duration   // how much of a delay the machine excuses
+	blocked   time.Duration   // of ExpectEnd: since its start, when the other side was blocked, from which late counts
 	stack     []string        // where the operation was blocked
 	ends      []fixtures.Ends // of its endpoint's connections at that moment
 	unblocked bool            // after it was given up, the operation returned
@@ -105,7 +106,7 @@ func (w Want) Check(r Result) error {
 	}
 	r, ok := w.choose(r)
 	slack, _ := w.allowed()
-	switch latest := sum(w.max, r.late, slack); {
+	switch latest := sum(r.blocked, w.max, r.late, slack); {
 	case !ok:
 		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
 	case w.phase != "" && r.Phase != w.phase:

@@ -124,6 +124,9 @@ func label(s string, i int) string {
 
 func (f failure) wanted() string {
 	s := f.want.String()
+	if f.result.blocked > 0 {
+		s += " of when its writes stopped, at " + digits(f.result.blocked)
+	}
 	if !f.want.bounded || f.want.exact || f.want.outcome == Blocked {
 		return s
 	}
@@ -134,7 +137,9 @@ func (f failure) wanted() string {
 	return s
 }
 
-func (f failure) latest() time.Duration { return sum(f.want.max, f.result.late, f.slack) }
+func (f failure) latest() time.Duration {
+	return sum(f.result.blocked, f.want.max, f.result.late, f.slack)
+}
 
 // others are the classes of the error that are not on the line before.
 func (f failure) others() []Class {

@@ -149,6 +149,11 @@ func (c *conn) Heard() (int64, error) {
 	return n, err
 }
 
+// WatchPeer tells how the other end gets on with writing.
+func (c *conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
+	return watchPeer(ctx, c.TCPConn, wrote, blocked)
+}
+
 // Info tells what the kernel knows of both ends.
 func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }
 

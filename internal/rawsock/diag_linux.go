@@ -45,7 +45,8 @@ type diagSocket struct {
 	inode         uint64
 	unread        int // of a connection
 	unacked       int
-	full          bool // the send buffer: a write waits (sk_stream_memory_free)
+	full          bool // the send buffer: a write that begins now waits (sk_stream_memory_free)
+	tight         bool // a write that waits goes on waiting (sk_stream_is_writable)
 	mptcp         bool // or another such protocol
 	info          unix.TCPInfo
 }
@@ -152,7 +153,7 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 		case inetDiagInfo:
 			copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.info)), unsafe.Sizeof(s.info)), value)
 		case inetDiagMemory:
-			s.full = fullBuffer(value)
+			s.full, s.tight = fullBuffer(value)
 		case inetDiagULP:
 			s.mptcp = true
 		}
@@ -161,8 +162,12 @@ func socketOf(m *diagReply, attributes []byte) diagSocket {
 }
 
 // fullBuffer reads SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED (include/uapi/linux/sock_diag.h).
-func fullBuffer(memory []byte) bool {
+func fullBuffer(memory []byte) (full, tight bool) {
 	const size, queued, word = 3, 5, 4
-	return len(memory) >= (queued+1)*word &&
-		binary.NativeEndian.Uint32(memory[queued*word:]) >= binary.NativeEndian.Uint32(memory[size*word:])
+	if len(memory) < (queued+1)*word {
+		return false, false
+	}
+	q := binary.NativeEndian.Uint32(memory[queued*word:])
+	room := int64(binary.NativeEndian.Uint32(memory[size*word:])) - int64(q)
+	return room <= 0, room < int64(q/2)
 }

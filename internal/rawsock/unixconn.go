@@ -47,6 +47,14 @@ func (c *unixConn) Peer() (network.PeerState, error) { return unixPeer(c.UnixCon
 // AwaitPeerEnd waits until the other end has closed or half-closed.
 func (c *unixConn) AwaitPeerEnd() (network.PeerState, error) { return awaitUnixPeerEnd(c.UnixConn) }
 
+// WatchPeer cannot be had: how much a unix socket takes is not shown.
+func (c *unixConn) WatchPeer(_ context.Context, _, _ func()) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	return fmt.Errorf("what a unix socket has buffered is not shown: %w", errors.ErrUnsupported)
+}
+
 // Info tells the little that there is to know of our end.
 func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
 
