@@ -128,7 +128,11 @@ func TestClientResets(t *testing.T) {
 // A server that refuses: neither proxy can refuse for it any more. One resets, the other ends as a server does that is done.
 func TestServerRefuses(t *testing.T) {
 	t.Parallel()
-	for r, want := range map[*relay]error{&direct: syscall.ECONNREFUSED, &forward: syscall.ECONNRESET, &proxied: io.EOF} {
+	toNowhere := relay{"Forward", func(t testing.TB, upstream string) string {
+		t.Helper()
+		return sockettest.Start(t, fixtures.Forward{To: upstream, MayBeDown: true}).Addr()
+	}}
+	for r, want := range map[*relay]error{&direct: syscall.ECONNREFUSED, &toNowhere: syscall.ECONNRESET, &proxied: io.EOF} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			addr := r.start(t, sockettest.Start(t, fixtures.Refused{}).Addr())
