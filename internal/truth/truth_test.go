@@ -1,0 +1,233 @@
+package truth_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+var (
+	clients = flag.Int("clients", 1000, "how many random clients are run, half of them on simnet")
+	first   = flag.Uint64("first", 0, "the seed of the first of them")
+)
+
+// TestRandomClients holds the verdict of each client's test against the truth.
+func TestRandomClients(t *testing.T) {
+	seen := capture(t)
+	for i := range uint64(*clients) {
+		seed := *first + i
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			tr := newTrial(seed, seed%2 == 0)
+			if tr.real {
+				t.Parallel()
+				judge(t, tr, run(t, tr, nil, seen))
+				return
+			}
+			synctest.Test(t, func(t *testing.T) { judge(t, tr, run(t, tr, simnet.New(t), seen)) })
+		})
+	}
+}
+
+// A finding is the truth of a trial beside the verdict.
+type finding struct {
+	faults []string // what is wrong with the client; none: it is correct
+	said   string   // what sockettest said
+}
+
+// judge fails the test of a verdict that is not the truth.
+func judge(t *testing.T, tr trial, f finding) {
+	t.Helper()
+	if tr.bug == none && len(f.faults) > 0 {
+		t.Logf("%v: a client without a bug: %v", tr, f.faults) // the machine was too slow for its limit
+	}
+	switch {
+	case len(f.faults) > 0 && f.said == "":
+		t.Errorf("missed\n%v\n%v", tr, f.faults)
+	case len(f.faults) == 0 && f.said != "":
+		t.Errorf("blamed falsely\n%v\n%s", tr, f.said)
+	case len(f.faults) == 0 && tr.bug != none:
+		t.Errorf("a bug that does nothing\n%v", tr)
+	}
+	for _, fault := range f.faults {
+		if word := words[fault]; len(f.faults) == 1 && !strings.Contains(f.said, word) {
+			t.Errorf("%s, said without %q\n%v\n%s", fault, word, tr, f.said)
+		}
+	}
+}
+
+// The faults, and the word that names each in a report.
+const (
+	unreached = "never reached"
+	leaked    = "leaked"
+	wrong     = "wrong outcome"
+	tooEarly  = "too early"
+	tooLate   = "too late"
+	panicked  = "panicked"
+)
+
+var words = map[string]string{unreached: "never reached", leaked: "leak:", wrong: "want", tooEarly: "too early", panicked: "panicked"}
+
+// run is the test that a user would write for the client, with a look at the truth.
+func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
+	rec := &record{hung: make(chan struct{})}
+	c := &client{tr: tr, rec: rec, dial: (&net.Dialer{}).DialContext}
+	sent := -1
+	c.http = &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return c.connect(ctx, addr) }}
+	var opts []sockettest.Option
+	if nw != nil {
+		c.dial, opts = nw.DialContext, append(opts, sockettest.On(nw))
+	}
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		sockettest.NoLeaks(tb)
+		ep := sockettest.Start(tb, tr.over(), opts...)
+		c.addr = ep.Addr()
+		if tr.pool {
+			ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+			defer cancel()
+			var err error
+			if c.idle, err = c.connect(ctx, c.addr); err != nil {
+				tb.Fatalf("open: %v", err)
+			}
+			rec.dials = 0
+		}
+		if tr.real {
+			seen.begin(c.addr)
+		}
+		rec.writes = 0
+		sockettest.Expect(tb, ep, tr.want(), c.call)
+		if tr.real {
+			sent = seen.end(t, c.addr)
+		}
+		c.close()
+	})
+	f := finding{faults: tr.faults(rec, sent), said: tb.Text()}
+	rec.letGo(c)
+	return f
+}
+
+// faults is what is wrong with the client. sent counts the packets that reached the fixture's address
+// during the call; negative: nobody looked.
+func (tr trial) faults(rec *record, sent int) []string {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	var list []string
+	if sent == 0 || sent < 0 && rec.dials+rec.writes == 0 {
+		list = append(list, unreached)
+	}
+	if rec.hanging || anyOpen(rec.conns) {
+		list = append(list, leaked)
+	}
+	switch {
+	case tr.bug == panics:
+		list = append(list, panicked)
+	case rec.ended != tr.ends():
+		list = append(list, wrong)
+	case tr.ends() == timeout && rec.elapsed < tr.limit:
+		list = append(list, tooEarly)
+	case tr.bug == late:
+		list = append(list, tooLate)
+	}
+	return list
+}
+
+func anyOpen(conns []*tracked) bool {
+	for _, c := range conns {
+		if c.open() {
+			return true
+		}
+	}
+	return false
+}
+
+// letGo ends what was leaked.
+func (r *record) letGo(c *client) {
+	close(r.hung)
+	for _, conn := range r.conns {
+		_ = conn.Close()
+	}
+	c.http.CloseIdleConnections()
+}
+
+// packets counts what loopback carries to some addresses. Nil counts nothing.
+type packets struct {
+	mu   sync.Mutex
+	sent map[netip.AddrPort]int
+	over map[netip.AddrPort]chan struct{}
+}
+
+func capture(t *testing.T) *packets {
+	p := &packets{sent: map[netip.AddrPort]int{}, over: map[netip.AddrPort]chan struct{}{}}
+	stop, err := rawsock.Capture(p.count)
+	if err != nil {
+		t.Logf("without packets, by the client's own record: %v", err)
+		return nil
+	}
+	t.Cleanup(stop)
+	return p
+}
+
+// count takes SYNs and data; and a datagram, which says that all before it has been counted.
+func (p *packets) count(pk rawsock.Packet) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch done := p.over[pk.To]; {
+	case done == nil:
+	case pk.UDP:
+		close(done)
+		delete(p.over, pk.To)
+	case pk.SYN || pk.Bytes > 0:
+		p.sent[pk.To]++
+	}
+}
+
+// begin counts from now on; begin and end are called once for an address.
+func (p *packets) begin(addr string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := netip.MustParseAddrPort(addr)
+	p.sent[a], p.over[a] = 0, make(chan struct{})
+}
+
+// end returns how much reached the address since; negative if nobody counted.
+func (p *packets) end(t *testing.T, addr string) int {
+	if p == nil {
+		return -1
+	}
+	a := netip.MustParseAddrPort(addr)
+	p.mu.Lock()
+	done := p.over[a]
+	p.mu.Unlock()
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Error(err)
+		return -1
+	}
+	defer func() { _ = c.Close() }()
+	for again := time.NewTicker(time.Second); ; {
+		_, _ = c.Write([]byte("over"))
+		select {
+		case <-done:
+			again.Stop()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.sent[a]
+		case <-again.C:
+		}
+	}
+}
