@@ -1,17 +1,9 @@
 package truth_test
 
 import (
-	"flag"
-	"os"
-	"runtime"
-	"strconv"
 	"testing"
+
+	"example.com/go-sockettest/internal/manytests"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = f.Value.Set("64")
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { manytests.AtOnce(m) }

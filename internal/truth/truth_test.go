@@ -163,13 +163,13 @@ func (r *record) letGo(c *client) {
 
 // packets counts what loopback carries to some addresses. Nil counts nothing.
 type packets struct {
-	mu   sync.Mutex
-	sent map[netip.AddrPort]int
-	over map[netip.AddrPort]chan struct{}
+	mu     sync.Mutex
+	sent   map[netip.AddrPort]int           // by the fixture's address
+	passed map[netip.AddrPort]chan struct{} // by a marker's source: closed when the marker was seen
 }
 
 func capture(t *testing.T) *packets {
-	p := &packets{sent: map[netip.AddrPort]int{}, over: map[netip.AddrPort]chan struct{}{}}
+	p := &packets{sent: map[netip.AddrPort]int{}, passed: map[netip.AddrPort]chan struct{}{}}
 	stop, err := rawsock.Capture(p.count)
 	if err != nil {
 		t.Logf("without packets, by the client's own record: %v", err)
@@ -179,54 +179,55 @@ func capture(t *testing.T) *packets {
 	return p
 }
 
-// count takes SYNs and data; and a datagram, which says that all before it has been counted.
+// count takes SYNs, data, and markers: datagrams that say that all before them has been counted.
 func (p *packets) count(pk rawsock.Packet) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch done := p.over[pk.To]; {
-	case done == nil:
-	case pk.UDP:
-		close(done)
-		delete(p.over, pk.To)
-	case pk.SYN || pk.Bytes > 0:
+	if _, counted := p.sent[pk.To]; counted && !pk.UDP && (pk.SYN || pk.Bytes > 0) {
 		p.sent[pk.To]++
+	}
+	if marker := p.passed[pk.From]; marker != nil && pk.UDP {
+		close(marker)
+		delete(p.passed, pk.From)
 	}
 }
 
-// begin counts from now on; begin and end are called once for an address.
+// begin counts from now on.
 func (p *packets) begin(addr string) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := netip.MustParseAddrPort(addr)
-	p.sent[a], p.over[a] = 0, make(chan struct{})
+	p.sent[netip.MustParseAddrPort(addr)] = 0
 }
 
-// end returns how much reached the address since; negative if nobody counted.
+// end returns how much has reached the address since begin; negative if nobody counted.
 func (p *packets) end(t *testing.T, addr string) int {
 	if p == nil {
 		return -1
 	}
-	a := netip.MustParseAddrPort(addr)
-	p.mu.Lock()
-	done := p.over[a]
-	p.mu.Unlock()
 	c, err := net.Dial("udp", addr)
 	if err != nil {
 		t.Error(err)
 		return -1
 	}
 	defer func() { _ = c.Close() }()
-	for again := time.NewTicker(time.Second); ; {
+	seen := make(chan struct{})
+	p.mu.Lock()
+	p.passed[netip.MustParseAddrPort(c.LocalAddr().String())] = seen
+	p.mu.Unlock()
+	again := time.NewTicker(100 * time.Millisecond) // a packet may be lost to the capture, or spent on an ICMP error
+	defer again.Stop()
+	for {
 		_, _ = c.Write([]byte("over"))
 		select {
-		case <-done:
-			again.Stop()
+		case <-seen:
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.sent[a]
+			n := p.sent[netip.MustParseAddrPort(addr)]
+			delete(p.sent, netip.MustParseAddrPort(addr))
+			return n
 		case <-again.C:
 		}
 	}
