@@ -147,7 +147,7 @@ func (c *client) behave(ctx context.Context, begin time.Time) error {
 	case strays:
 		return c.elsewhere(ctx)
 	case early:
-		limit /= 2
+		limit /= 10
 	case leaksRoutine:
 		c.rec.hanging = true
 		go func() { <-c.rec.hung }()

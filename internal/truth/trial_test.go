@@ -137,7 +137,7 @@ func newTrial(seed uint64, real bool) trial {
 		wrap: pick(r, []wrapping{bare, wrapped, joined, typed, opaque})}
 	tr.tls = r.IntN(3) == 0 && tr.family.accepts
 	tr.pool = r.IntN(3) == 0 && tr.family.accepts && !tr.family.fresh
-	tr.limit = time.Duration(20+r.IntN(60)) * time.Millisecond
+	tr.limit = time.Duration(50+r.IntN(100)) * time.Millisecond
 	if tr.ends() != timeout || tr.tls {
 		tr.limit = 2 * time.Second // of a client that should need none of it
 		if tr.ends() == timeout {
