@@ -57,12 +57,12 @@ type Conn interface {
 
 // A ConnInfo is the state of a connection's two ends.
 type ConnInfo struct {
-	Own   EndInfo
-	Other *EndInfo // nil if its socket is not on this machine, gone, or cannot be asked
+	Own   SocketInfo
+	Other *SocketInfo // nil if its socket is not on this machine, gone, or cannot be asked
 }
 
-// An EndInfo is the state of one end of a connection.
-type EndInfo struct {
+// A SocketInfo is the state of a connection's socket.
+type SocketInfo struct {
 	State         string        // in RFC 9293's words, such as "ESTABLISHED" or "FIN-WAIT-1"
 	Inode         uint64        // by which the process that has the socket open knows it; 0 where that is not told
 	Queued        bool          // it waits in an accept queue: no program has taken it yet (Linux, simnet)
@@ -75,7 +75,7 @@ type EndInfo struct {
 }
 
 // String writes the state in one line of a failure report.
-func (e EndInfo) String() string {
+func (e SocketInfo) String() string {
 	return fmt.Sprintf("%s, %d B unread, %d B unacknowledged, %d retransmitted, RTO %v, window %d B out, %d B in",
 		e.State, e.Unread, e.Unacked, e.Retransmits, e.RTO, e.SendWindow, e.ReceiveWindow)
 }
@@ -93,6 +93,6 @@ const (
 
 // A Client is a socket that is connecting, or connected, to a [Port], seen without the port's having accepted anything.
 type Client struct {
-	Addr net.Addr // its own
-	End  EndInfo
+	Addr   net.Addr // its own
+	Socket SocketInfo
 }

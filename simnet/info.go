@@ -100,9 +100,9 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 	if c.closed {
 		return network.ConnInfo{}, c.opError("info", net.ErrClosed)
 	}
-	info := network.ConnInfo{Own: c.endInfo()}
+	info := network.ConnInfo{Own: c.socketInfo()}
 	if !c.peer.dead {
-		other := c.peer.endInfo()
+		other := c.peer.socketInfo()
 		other.Queued = c.peer.isQueued()
 		info.Other = &other
 	}
@@ -146,9 +146,9 @@ func (c *Conn) letGo() {
 	c.closed = true
 }
 
-// endInfo is the state of one end.
-func (c *Conn) endInfo() network.EndInfo {
-	return network.EndInfo{
+// socketInfo is the state of one end.
+func (c *Conn) socketInfo() network.SocketInfo {
+	return network.SocketInfo{
 		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.inAir() + c.resend.unacked, Retransmits: c.resend.total,
 		RTO: c.rto(), SendWindow: max(0, c.peer.rcvMax-c.peer.rcv.len()), ReceiveWindow: max(0, c.rcvMax-c.rcv.len()),
 	}
@@ -181,13 +181,13 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 	var clients []network.Client
 	for d := range n.dials {
 		if d.to != nil && d.to.at(d.ra) == b.p {
-			end := network.EndInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
-			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), End: end})
+			end := network.SocketInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
+			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), Socket: end})
 		}
 	}
 	for c := range n.conns {
 		if c.local.IsValid() && c.peer.host == b.p.host && c.ra.AddrPort() == b.p.addr && !c.dead {
-			clients = append(clients, network.Client{Addr: c.la, End: c.endInfo()})
+			clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
 		}
 	}
 	slices.SortFunc(clients, func(a, b network.Client) int {
@@ -221,7 +221,7 @@ func (n *Network) Sockets() []string {
 		add(d.from, "%v -> %v  SYN-SENT, %d SYNs", d.la, d.ra, d.syns)
 	}
 	for c := range n.conns {
-		add(c.host, "%v -> %v  %v", c.la, c.ra, c.endInfo())
+		add(c.host, "%v -> %v  %v", c.la, c.ra, c.socketInfo())
 	}
 	slices.Sort(lines)
 	return lines

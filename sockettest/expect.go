@@ -155,7 +155,7 @@ func (r *run) await(w Want, ep running, look func() contact.Seen, end time.Time)
 	elapsed := time.Since(r.start)
 	stack, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
-	res.ends = endsOf(ep) // before the release, which ends them
+	res.sockets = socketsOf(ep) // before the release, which ends them
 	res.reach = w.reachOf(nil, look)
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}

@@ -24,13 +24,13 @@ type Result struct {
 	Classes []Class       // all that can be told from Err
 	Note    string        // "contact not visible: ..." where Expect cannot see whether the fixture was reached; else empty
 
-	late      time.Duration   // how much of a delay the machine excuses
-	blocked   time.Duration   // of ExpectEnd: since its start, when the other side was blocked, from which late counts
-	stack     []string        // where the operation was blocked
-	ends      []fixtures.Ends // of its endpoint's connections at that moment
-	unblocked bool            // after it was given up, the operation returned
-	conn      int             // of ExpectEnd: the number of the connection; else 0
-	reach     reach           // of Expect: whether it reached the fixture
+	late      time.Duration      // how much of a delay the machine excuses
+	blocked   time.Duration      // of ExpectEnd: since its start, when the other side was blocked, from which late counts
+	stack     []string           // where the operation was blocked
+	sockets   []fixtures.Sockets // of its endpoint's connections at that moment
+	unblocked bool               // after it was given up, the operation returned
+	conn      int                // of ExpectEnd: the number of the connection; else 0
+	reach     reach              // of Expect: whether it reached the fixture
 }
 
 // subject is what ended, or has not.

@@ -45,8 +45,8 @@ func failureOf(err error, w Want, r Result, ep running, from time.Duration) fail
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
 		from: from, events: ep.Events(),
 	}
-	if r.ends == nil {
-		f.result.ends = endsOf(ep)
+	if r.sockets == nil {
+		f.result.sockets = socketsOf(ep)
 	}
 	return f
 }

@@ -79,10 +79,10 @@ func indexed(t socketTable) *openTable {
 // keepSockets is how many connections a report shows the sockets of.
 const keepSockets = 5
 
-// endsOf asks an endpoint for both ends of its connections, if it can tell.
-func endsOf(ep any) []fixtures.Ends {
-	if e, ok := ep.(interface{ Ends() []fixtures.Ends }); ok {
-		return e.Ends()
+// socketsOf asks an endpoint for both ends of its connections, if it can tell.
+func socketsOf(ep any) []fixtures.Sockets {
+	if e, ok := ep.(interface{ Sockets() []fixtures.Sockets }); ok {
+		return e.Sockets()
 	}
 	return nil
 }
@@ -90,16 +90,16 @@ func endsOf(ep any) []fixtures.Ends {
 // sockets writes both ends of each connection, like a small ss(8).
 func (f failure) sockets() []string {
 	var lines []string
-	for i, e := range f.result.ends {
+	for i, e := range f.result.sockets {
 		if i == keepSockets {
-			return append(lines, fmt.Sprintf("... %d more", len(f.result.ends)-keepSockets))
+			return append(lines, fmt.Sprintf("... %d more", len(f.result.sockets)-keepSockets))
 		}
-		lines = append(lines, endsLines(e)...)
+		lines = append(lines, socketLines(e)...)
 	}
 	return lines
 }
 
-func endsLines(e fixtures.Ends) []string {
+func socketLines(e fixtures.Sockets) []string {
 	const format = "%-3s %-7s  %v  %v"
 	if e.Own == nil {
 		return []string{fmt.Sprintf(format, "-", "peer", e.Peer, e.Other)}

@@ -19,14 +19,14 @@ import (
 func TestReportShowsSockets(t *testing.T) {
 	t.Parallel()
 	addr := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
-	open := network.EndInfo{State: "ESTABLISHED", RTO: 201 * time.Millisecond, SendWindow: 65536, ReceiveWindow: 65536}
+	open := network.SocketInfo{State: "ESTABLISHED", RTO: 201 * time.Millisecond, SendWindow: 65536, ReceiveWindow: 65536}
 	full, stuck := open, open
 	full.Unread, full.ReceiveWindow = 1152, 0
 	stuck.Unacked, stuck.Retransmits, stuck.RTO, stuck.SendWindow = 29376, 3, 816*time.Millisecond, 0
-	dial := network.EndInfo{State: "SYN-SENT", Retransmits: 1, RTO: 2 * time.Second, ReceiveWindow: 65495}
+	dial := network.SocketInfo{State: "SYN-SENT", Retransmits: 1, RTO: 2 * time.Second, ReceiveWindow: 65495}
 	fin := open
 	fin.State = "CLOSE-WAIT"
-	ends := []fixtures.Ends{
+	sockets := []fixtures.Sockets{
 		{Conn: 1, Local: addr(37461), Peer: addr(40000), Own: &full, Other: &stuck},
 		{Conn: 12, Local: addr(37461), Peer: addr(40002), Own: &fin},
 		{Local: addr(37461), Peer: addr(40004), Other: &dial},
@@ -36,12 +36,12 @@ func TestReportShowsSockets(t *testing.T) {
 		{Local: addr(37461), Peer: addr(40012), Other: &dial},
 	}
 	for _, tt := range []struct {
-		name string
-		ends []fixtures.Ends
-	}{{"many", ends}, {"one", ends[:1]}} {
+		name    string
+		sockets []fixtures.Sockets
+	}{{"many", sockets}, {"one", sockets[:1]}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := Result{Outcome: Blocked, Phase: "write", Elapsed: time.Second, unblocked: true, ends: tt.ends}
+			r := Result{Outcome: Blocked, Phase: "write", Elapsed: time.Second, unblocked: true, sockets: tt.sockets}
 			golden(t, failure{headline: "write: still blocked, want timed out", want: TimedOut.After(limit), slack: defaultSlack,
 				result: r, fixture: "NeverRead{} on 127.0.0.1:37461",
 				events: []fixtures.Event{{Kind: fixtures.Bound, Note: "listening"}}}.String())

@@ -190,7 +190,7 @@ func (r *run) begin(s Step) *call {
 	c := &call{step: s, number: r.begun, end: r.ends[s.End], done: make(chan struct{})}
 	if s.Op == Close {
 		i := r.seen[s.End]
-		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.EndInfo)
+		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.SocketInfo)
 	}
 	if s.Op == Fill {
 		if c.full = c.end.full; !c.full {

@@ -93,8 +93,8 @@ func (r *run) moving() (why string, due <-chan struct{}, err error) {
 		if e == nil || !r.seen[i].visible {
 			continue
 		}
-		if why := e.moving(r.seen[i].EndInfo, r.seen[i^1]); why != "" {
-			return fmt.Sprintf("%s: %s (%v)", endName(i), why, r.seen[i].EndInfo), nil, nil
+		if why := e.moving(r.seen[i].SocketInfo, r.seen[i^1]); why != "" {
+			return fmt.Sprintf("%s: %s (%v)", endName(i), why, r.seen[i].SocketInfo), nil, nil
 		}
 	}
 	for _, c := range r.pending {
@@ -107,7 +107,7 @@ func (r *run) moving() (why string, due <-chan struct{}, err error) {
 
 // A view is what an end looks like from outside.
 type view struct {
-	network.EndInfo
+	network.SocketInfo
 	visible bool // open, or in the accept queue of a port with the other end open
 }
 
@@ -118,7 +118,7 @@ func (r *run) look() (err error) {
 		if e == nil || r.seen[i].visible {
 			continue
 		}
-		var other *network.EndInfo
+		var other *network.SocketInfo
 		if r.seen[i], other, err = look(e); err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (r *run) look() (err error) {
 
 // look asks the end itself, or its peer if nobody has accepted it yet. An end that is closed cannot be asked, and what
 // happens to it nobody can observe.
-func look(e *end) (_ view, other *network.EndInfo, err error) {
+func look(e *end) (_ view, other *network.SocketInfo, err error) {
 	switch {
 	case e.closed:
 		return view{}, nil, nil
@@ -146,7 +146,7 @@ func look(e *end) (_ view, other *network.EndInfo, err error) {
 		return view{}, nil, fmt.Errorf("the peer of %v: %w", e.peer.address, err)
 	}
 	if info.Other == nil {
-		return view{network.EndInfo{State: "SYN-RECEIVED"}, true}, nil, nil // not there yet
+		return view{network.SocketInfo{State: "SYN-RECEIVED"}, true}, nil, nil // not there yet
 	}
 	return view{*info.Other, true}, nil, nil
 }
@@ -160,10 +160,10 @@ func own(e *end) (network.ConnInfo, error) {
 	return info, nil
 }
 
-func dead(i network.EndInfo) bool { return i.State == "CLOSED" || i.State == "TIME-WAIT" }
+func dead(i network.SocketInfo) bool { return i.State == "CLOSED" || i.State == "TIME-WAIT" }
 
 // ended: the other end's FIN or RST has arrived.
-func ended(i network.EndInfo) bool {
+func ended(i network.SocketInfo) bool {
 	return dead(i) || i.State == "CLOSE-WAIT" || i.State == "LAST-ACK" || i.State == "CLOSING"
 }
 
@@ -175,7 +175,7 @@ const (
 )
 
 // moving says what this end, which looks like i, has still to receive, or to get an answer to.
-func (e *end) moving(i network.EndInfo, peer view) string {
+func (e *end) moving(i network.SocketInfo, peer view) string {
 	p := e.peer
 	switch {
 	case dead(i):
@@ -192,10 +192,10 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 		return "the RST for what it wrote to a closed end has not arrived"
 	case e.fin && p.fin && !e.full && !p.full && !p.cut:
 		return "both FINs are sent, and it is not closed yet"
-	case peer.visible && dead(peer.EndInfo):
+	case peer.visible && dead(peer.SocketInfo):
 		return "the other end is dead, and it is not"
 	case peer.visible && e.full && p.small:
-		if peer.Unread+p.received < e.before+enoughAtAll && !ended(peer.EndInfo) {
+		if peer.Unread+p.received < e.before+enoughAtAll && !ended(peer.SocketInfo) {
 			return "of what it filled the buffers with nothing has arrived"
 		}
 	case peer.visible && e.full:
@@ -212,10 +212,10 @@ func (e *end) moving(i network.EndInfo, peer view) string {
 func (e *end) movingCut(peer view) string {
 	p := e.peer
 	switch {
-	case !peer.visible || p.cut || dead(peer.EndInfo):
+	case !peer.visible || p.cut || dead(peer.SocketInfo):
 	case e.sent != p.received+peer.Unread:
 		return fmt.Sprintf("of the %d bytes that it wrote in a partition, %d were read and %d are unread", e.sent, p.received, peer.Unread)
-	case e.fin && !ended(peer.EndInfo):
+	case e.fin && !ended(peer.SocketInfo):
 		return "the FIN that it sent in a partition has not arrived"
 	}
 	return ""
@@ -234,10 +234,10 @@ func (r *run) due(c *call) bool {
 		return !r.dropping || c.ctx != nil && c.ctx.Err() != nil
 	case Fill:
 		e := c.end
-		return e.closed || e.pastW || e.fin || e.drained || dead(r.seen[c.step.End].EndInfo)
+		return e.closed || e.pastW || e.fin || e.drained || dead(r.seen[c.step.End].SocketInfo)
 	case Read:
 		e, i := c.end, r.seen[c.step.End]
-		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.EndInfo)
+		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.SocketInfo)
 	}
 	return true
 }

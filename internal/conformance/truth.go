@@ -82,7 +82,7 @@ func (l lab) pair(t *testing.T) (client, server network.Conn) {
 
 // await waits until c's end looks as it should: what the other side has sent is then there. Virtual time has come to rest
 // by itself.
-func (l lab) await(t *testing.T, c network.Conn, what string, ok func(network.EndInfo) bool) {
+func (l lab) await(t *testing.T, c network.Conn, what string, ok func(network.SocketInfo) bool) {
 	t.Helper()
 	l.eventually(t, what, func() bool {
 		info, err := c.Info()
@@ -106,8 +106,8 @@ func (l lab) eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func unread(n int) func(network.EndInfo) bool {
-	return func(i network.EndInfo) bool { return i.Unread == n }
+func unread(n int) func(network.SocketInfo) bool {
+	return func(i network.SocketInfo) bool { return i.Unread == n }
 }
 
 func (l lab) awaitDead(t *testing.T, c network.Conn) {

@@ -83,7 +83,7 @@ var fullLines = []line{
 func (l lab) fill(t *testing.T, c, s network.Conn) waiting {
 	t.Helper()
 	w := begin(func() (int, error) { return c.Write(make([]byte, more)) })
-	l.await(t, s, "some of it has arrived", func(i network.EndInfo) bool { return i.Unread > 0 })
+	l.await(t, s, "some of it has arrived", func(i network.SocketInfo) bool { return i.Unread > 0 })
 	return w
 }
 

@@ -20,7 +20,7 @@ func (p *port) Clients() ([]network.Client, error) {
 	}
 	clients := make([]network.Client, len(all))
 	for i, s := range all {
-		clients[i] = network.Client{Addr: net.TCPAddrFromAddrPort(s.local), End: *toEnd(s.state, s.unread, s.unacked, &s.info)}
+		clients[i] = network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)}
 	}
 	return clients, nil
 }

@@ -88,7 +88,7 @@ func TestSlowHandshakeServesMappedClients(t *testing.T) {
 	clients, err := p.Clients()
 	require.NoError(t, err)
 	require.Len(t, clients, 1)
-	assert.Equal(t, "SYN-SENT", clients[0].End.State)
+	assert.Equal(t, "SYN-SENT", clients[0].Socket.State)
 
 	client, took := c.connects(t)
 	assert.GreaterOrEqual(t, took, delay)

@@ -30,7 +30,7 @@ func tcpState(n uint8) string {
 func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	var info network.ConnInfo
 	err := control(c, func(fd int) (err error) {
-		info.Own, err = endInfo(fd)
+		info.Own, err = socketInfo(fd)
 		return err
 	})
 	if err != nil {
@@ -43,7 +43,7 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	case err != nil:
 		return info, unsupported("the other end of a connection is not shown", err)
 	}
-	info.Other = toEnd(other.state, other.unread, other.unacked, &other.info)
+	info.Other = toSocketInfo(other.state, other.unread, other.unacked, &other.info)
 	info.Other.Inode = other.inode
 	// A socket has its inode from accept(2) on, and until it is closed; by then it has sent FIN.
 	info.Other.Queued = other.inode == 0 && (other.state == tcpEstablished || other.state == tcpCloseWait)
@@ -62,24 +62,24 @@ var diagAnswers = sync.OnceValue(func() error {
 	return nil
 })
 
-func endInfo(fd int) (network.EndInfo, error) {
+func socketInfo(fd int) (network.SocketInfo, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return network.EndInfo{}, os.NewSyscallError("getsockopt", err)
+		return network.SocketInfo{}, os.NewSyscallError("getsockopt", err)
 	}
 	unread, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
 	if err != nil {
-		return network.EndInfo{}, os.NewSyscallError("ioctl", err)
+		return network.SocketInfo{}, os.NewSyscallError("ioctl", err)
 	}
 	unacked, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
-		return network.EndInfo{}, os.NewSyscallError("ioctl", err)
+		return network.SocketInfo{}, os.NewSyscallError("ioctl", err)
 	}
-	return *toEnd(info.State, unread, unacked, info), nil
+	return *toSocketInfo(info.State, unread, unacked, info), nil
 }
 
-func toEnd(state uint8, unread, unacked int, info *unix.TCPInfo) *network.EndInfo {
-	return &network.EndInfo{
+func toSocketInfo(state uint8, unread, unacked int, info *unix.TCPInfo) *network.SocketInfo {
+	return &network.SocketInfo{
 		State: tcpState(state), Unread: unread, Unacked: withoutMark(state, unacked), Retransmits: int(info.Total_retrans),
 		RTO:        time.Duration(info.Rto) * time.Microsecond,
 		SendWindow: int(info.Snd_wnd), ReceiveWindow: int(info.Rcv_wnd),

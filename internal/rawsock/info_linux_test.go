@@ -26,7 +26,7 @@ func infoOf(t *testing.T, c network.Conn) network.ConnInfo {
 }
 
 // awaitInfo waits until what is known of both ends passes: acknowledgements may be on their way.
-func awaitInfo(t *testing.T, c network.Conn, pass func(own, other network.EndInfo) bool) network.ConnInfo {
+func awaitInfo(t *testing.T, c network.Conn, pass func(own, other network.SocketInfo) bool) network.ConnInfo {
 	t.Helper()
 	var info network.ConnInfo
 	require.Eventually(t, func() bool {
@@ -43,7 +43,7 @@ func TestInfoShowsBothEnds(t *testing.T) {
 		client, server := pair(t, p)
 		_, err := client.Write(make([]byte, 1000))
 		require.NoError(t, err)
-		info := awaitInfo(t, server, func(own, other network.EndInfo) bool { return own.Unread == 1000 && other.Unacked == 0 })
+		info := awaitInfo(t, server, func(own, other network.SocketInfo) bool { return own.Unread == 1000 && other.Unacked == 0 })
 		assert.Equal(t, "ESTABLISHED", info.Own.State)
 		assert.Equal(t, "ESTABLISHED", info.Other.State)
 		assert.Positive(t, info.Own.ReceiveWindow)
@@ -57,14 +57,14 @@ func TestInfoShowsBothEnds(t *testing.T) {
 		require.NoError(t, server.Partition())
 		_, err = client.Write(make([]byte, 500))
 		require.NoError(t, err)
-		awaitInfo(t, server, func(own, other network.EndInfo) bool {
+		awaitInfo(t, server, func(own, other network.SocketInfo) bool {
 			return own.Unread == 1000 && other.Unacked == 500 && other.Retransmits > 0
 		})
 		require.NoError(t, server.Heal())
-		awaitInfo(t, server, func(own, other network.EndInfo) bool { return own.Unread == 1500 && other.Unacked == 0 })
+		awaitInfo(t, server, func(own, other network.SocketInfo) bool { return own.Unread == 1500 && other.Unacked == 0 })
 
 		require.NoError(t, client.CloseWrite())
-		awaitInfo(t, server, func(own, other network.EndInfo) bool {
+		awaitInfo(t, server, func(own, other network.SocketInfo) bool {
 			return own.State == "CLOSE-WAIT" && other.State == "FIN-WAIT-2"
 		})
 		require.NoError(t, server.Reset())

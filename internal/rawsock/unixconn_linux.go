@@ -50,7 +50,7 @@ func polled(fd int) (network.PeerState, error) {
 }
 
 func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
-	info := network.ConnInfo{Own: network.EndInfo{State: unixState}}
+	info := network.ConnInfo{Own: network.SocketInfo{State: unixState}}
 	var own unixSocket
 	var shown error
 	err := control(c, func(fd int) (err error) {
@@ -69,7 +69,7 @@ func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
 		return info, nil
 	}
 	if other, err := diagUnix(own.peer); err == nil { // else it was closed just now
-		info.Other = &network.EndInfo{State: unixState, Inode: own.peer, Unread: other.read, Unacked: other.wrote}
+		info.Other = &network.SocketInfo{State: unixState, Inode: own.peer, Unread: other.read, Unacked: other.wrote}
 	}
 	return info, nil
 }

@@ -154,7 +154,7 @@ func (p Place) open() []string {
 	var open []string
 	for _, c := range p.Conns() {
 		end, _ := c.End()
-		if ends, ours := c.Ends(); ours && end == fixtures.Open && !closed(ends.Other) {
+		if sockets, ours := c.Sockets(); ours && end == fixtures.Open && !closed(sockets.Other) {
 			open = append(open, c.String())
 		}
 	}
@@ -162,6 +162,6 @@ func (p Place) open() []string {
 }
 
 // closed tells whether the client has closed its end, though its FIN did not arrive, as when the connection was cut.
-func closed(other *network.EndInfo) bool {
+func closed(other *network.SocketInfo) bool {
 	return other != nil && other.State != "ESTABLISHED" && other.State != "CLOSE-WAIT"
 }
