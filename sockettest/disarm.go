@@ -51,7 +51,7 @@ func (w Want) needsFault() bool {
 // Off the test's own goroutine it goes on.
 //
 // In any other run it notes whose success needs the fault to have come by the end of the test.
-func proved(t testing.TB, ep running, w Want, err error) bool {
+func proved(t testing.TB, ep Running, w Want, err error) bool {
 	f, ok := ep.(misbehaving)
 	switch {
 	case !ok:
@@ -79,10 +79,10 @@ func proved(t testing.TB, ep running, w Want, err error) bool {
 
 // unfired are the fixtures against which a success was met before their fault had come, with what
 // was wanted.
-var unfired sync.Map // running to Want
+var unfired sync.Map // Running to Want
 
 // checkFired fails the test if the success of a client was met against a fault that never came.
-func checkFired(t testing.TB, ep running) {
+func checkFired(t testing.TB, ep Running) {
 	v, ok := unfired.LoadAndDelete(ep)
 	if !ok || t.Failed() {
 		return
@@ -133,7 +133,7 @@ func summary() string {
 }
 
 // noteArmed lists a fixture that is not disarmed in a disarmed run.
-func noteArmed(t testing.TB, ep running) {
+func noteArmed(t testing.TB, ep Running) {
 	if f, ok := ep.(misbehaving); ok && disarm.On() && !f.Disarmed() {
 		t.Helper()
 		what, _, _ := strings.Cut(ep.String(), " on ")

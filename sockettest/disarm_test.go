@@ -168,11 +168,17 @@ func TestEveryFixtureIsDisarmed(t *testing.T) {
 	}
 	for _, tt := range datagrams {
 		t.Run(fmt.Sprintf("%T", tt.fixture), func(t *testing.T) {
-			ep := sockettest.StartUDP(t, tt.fixture)
+			ep := sockettest.Start(t, tt.fixture)
 			require.Equal(t, !tt.left, ep.Disarmed())
 			answeredTwice(t, ep)
 		})
 	}
+	t.Run(fmt.Sprintf("%T", dual), func(t *testing.T) {
+		d := sockettest.Start(t, dual)
+		require.True(t, d.Disarmed())
+		dialled(t, d.IPv6)
+		dialled(t, d.IPv4)
+	})
 	for _, f := range names {
 		t.Run(fmt.Sprintf("%T", f), func(t *testing.T) {
 			ep := sockettest.Start(t, f)
@@ -194,10 +200,13 @@ func TestEveryFixtureIsDisarmed(t *testing.T) {
 	}
 }
 
+// dual is for the tests below: each half has its own stand-in.
+var dual = fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: fixtures.Refused{}}
+
 // TestDisarmKnowsEveryFixture finds a new fixture that is in no table above.
 func TestDisarmKnowsEveryFixture(t *testing.T) {
 	t.Parallel()
-	known := map[string]bool{}
+	known := map[string]bool{fmt.Sprintf("%T", dual): true}
 	for _, tt := range streams {
 		known[fmt.Sprintf("%T", tt.fixture)] = true
 	}

@@ -116,7 +116,7 @@ func TestDatagramFaultThatNeverFired(t *testing.T) {
 	for _, f := range []udp.Fixture{udp.Drop{Nth: 2}, udp.Duplicate{Nth: 2}} {
 		for sent, want := range map[int]string{1: never, 2: ""} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				ep := sockettest.StartUDP(tb, f)
+				ep := sockettest.Start(tb, f)
 				sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
 					c, err := ep.DialContext(ctx, "udp", "")
 					if err != nil {
@@ -143,7 +143,7 @@ func TestDualWhoseFaultNeverFired(t *testing.T) {
 	t.Parallel()
 	for family, want := range map[string]string{"tcp4": never, "tcp": ""} {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
-			d := sockettest.StartDual(tb, fixtures.Dual{IPv6: fixtures.BlackHole{}}, sockettest.On(simnet.New(t)))
+			d := sockettest.Start(tb, fixtures.Dual{IPv6: fixtures.BlackHole{}}, sockettest.On(simnet.New(t)))
 			sockettest.Expect(tb, d, fine, func(ctx context.Context) error {
 				c, err := d.DialFunc(0)(ctx, family, d.HostPort())
 				if err != nil {

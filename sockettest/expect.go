@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/internal/disarm"
 )
 
@@ -21,7 +21,7 @@ const (
 )
 
 // Expect runs op, and fails the test with a report, without stopping it, if op does not end as want
-// says, or never reaches the fixture. ep is what [Start], [StartUDP] or [StartDual] returned, or
+// says, or never reaches the fixture. ep is what [Start] returned, or
 // the [fixtures.Listener] of an AcceptError. Expect may be called from any goroutine, and returns
 // what it measured.
 //
@@ -42,7 +42,7 @@ const (
 //	  got      rejected in connect, after 170µs
 //	  error    *net.OpError  dial tcp 127.0.0.1:37461: connect: connection refused
 //	  ...
-func Expect[F Operation](t testing.TB, ep running, want Want, op F) Result {
+func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	if isNil(t) {
 		return refuse(errNilTB("Expect"))
 	}
@@ -88,7 +88,7 @@ func errNilTB(verb string) error {
 }
 
 // expectable finds the arguments with which there is nothing to judge, and settles what the environment says of slack.
-func expectable(t testing.TB, ep running, want Want) (Want, error) {
+func expectable(t testing.TB, ep Running, want Want) (Want, error) {
 	if isNil(ep) {
 		return want, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
 	}
@@ -126,7 +126,7 @@ func testDeadline(t testing.TB) time.Time {
 }
 
 // await waits for the operation, up to the end of patience; then it releases it.
-func (r *run) await(w Want, ep running, look func() contact.Seen, end time.Time) Result {
+func (r *run) await(w Want, ep Running, look func() fixtures.Contact, end time.Time) Result {
 	runtime.Gosched() // an operation that returns at once has by now, and needs no timer
 	select {
 	case e := <-r.done:
@@ -187,7 +187,7 @@ func (w Want) patience(start, end time.Time) time.Duration {
 // release makes the operation return: by its context, then by closing the fixture. A dialer that heeds no context is
 // refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting. Past end, which
 // is the time for the report, it takes little of what is left.
-func (r *run) release(ep running, elapsed time.Duration, end time.Time) bool {
+func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	r.cancel()
 	if r.returns(grace(contextGrace, end)) {
 		return true

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"example.com/go-sockettest/internal/contact"
+	"example.com/go-sockettest/fixtures"
 )
 
 // fakeDials are the connects of the dialers that [Dialer] has returned. They send no packet, so no
@@ -58,7 +58,7 @@ func (d *dialCounts) add(test, address string) {
 }
 
 // count returns how many connects went to a fixture.
-func (d *dialCounts) count(test string, s contact.Seen) int {
+func (d *dialCounts) count(test string, s fixtures.Contact) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tests[test] == nil {
@@ -66,7 +66,7 @@ func (d *dialCounts) count(test string, s contact.Seen) int {
 	}
 	n := 0
 	for address, times := range d.tests[test].to {
-		if s.Names(address) {
+		if names(s, address) {
 			n += times
 		}
 	}
@@ -74,7 +74,7 @@ func (d *dialCounts) count(test string, s contact.Seen) int {
 }
 
 // watch adds them to what the fixture itself sees, if the test has such a dialer.
-func (d *dialCounts) watch(t testing.TB, look func() contact.Seen) func() contact.Seen {
+func (d *dialCounts) watch(t testing.TB, look func() fixtures.Contact) func() fixtures.Contact {
 	test := rootOf(t)
 	d.mu.Lock()
 	none := d.tests[test] == nil
@@ -83,7 +83,7 @@ func (d *dialCounts) watch(t testing.TB, look func() contact.Seen) func() contac
 		return look
 	}
 	before := d.count(test, look())
-	return func() contact.Seen {
+	return func() fixtures.Contact {
 		s := look()
 		s.Came = s.Came || d.count(test, s) > before
 		return s

@@ -3,14 +3,16 @@ package sockettest
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"example.com/go-sockettest/internal/contact"
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/patience"
 )
 
@@ -27,7 +29,7 @@ const (
 // A reach is what can be told of whether an operation reached its fixture.
 type reach struct {
 	looked bool
-	seen   contact.Seen
+	seen   fixtures.Contact
 	own    bool   // its error names the fixture's address
 	other  string // its error names this address, and not the fixture's
 }
@@ -42,7 +44,7 @@ const (
 )
 
 // reachOf looks what has come of an operation that ended with err, or has not ended.
-func (w Want) reachOf(err error, look func() contact.Seen) reach {
+func (w Want) reachOf(err error, look func() fixtures.Contact) reach {
 	limit := signPatience
 	if w.missed {
 		limit = quietPatience
@@ -55,7 +57,7 @@ func (w Want) reachOf(err error, look func() contact.Seen) reach {
 }
 
 // judgeReach finds fault with what has come of an operation, if the want does.
-func (w Want) judgeReach(res *Result, look func() contact.Seen) error {
+func (w Want) judgeReach(res *Result, look func() fixtures.Contact) error {
 	if !res.reach.looked { // else that was before it was released, which may have ended a connection
 		res.reach = w.reachOf(res.Err, look)
 	}
@@ -145,7 +147,7 @@ const mostErrors = 1000
 
 // addressesNamed finds the addresses in an error: whether one is the fixture's and, if not, the
 // first of another.
-func addressesNamed(err error, s contact.Seen) (own bool, other string) {
+func addressesNamed(err error, s fixtures.Contact) (own bool, other string) {
 	defer func() { _ = recover() }() // an error that panics names nothing
 	left := mostErrors
 	var walk func(error)
@@ -156,7 +158,7 @@ func addressesNamed(err error, s contact.Seen) (own bool, other string) {
 		for i, addr := range addressesOf(err, s.Asked) {
 			switch {
 			case addr == "":
-			case s.Names(addr):
+			case names(s, addr):
 				own = true
 			case i == 0 && other == "":
 				other = addr
@@ -188,6 +190,34 @@ func addressesOf(err error, asked bool) []string {
 	return nil
 }
 
+// names reports whether an address in an error is the fixture's.
+func names(s fixtures.Contact, addr string) bool {
+	return slices.ContainsFunc(s.Addrs, func(own string) bool { return same(own, addr) })
+}
+
+// same compares two addresses. One without an IP address is any; a name is the same with and
+// without a port.
+func same(own, addr string) bool {
+	if own == addr || own == hostOf(addr) {
+		return true
+	}
+	a, err1 := netip.ParseAddrPort(own)
+	b, err2 := netip.ParseAddrPort(addr)
+	if err1 != nil || err2 != nil || a.Port() != b.Port() {
+		return false
+	}
+	x, y := a.Addr().Unmap(), b.Addr().Unmap()
+	return x == y || x.IsUnspecified() || y.IsUnspecified()
+}
+
+// hostOf takes off the port and the final dot.
+func hostOf(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		addr = host
+	}
+	return strings.TrimSuffix(addr, ".")
+}
+
 func textOf(a net.Addr) string {
 	if isNil(a) {
 		return ""
@@ -211,11 +241,11 @@ func (f failure) networkHint() string {
 }
 
 // uses holds, for each fixture that a test runs, whether an Expect has used it.
-var uses sync.Map // running to *atomic.Bool
+var uses sync.Map // Running to *atomic.Bool
 
 // noteUse logs, at the end of a test that did not fail, that it has neither used nor reached the
 // fixture.
-func noteUse(t testing.TB, ep running) {
+func noteUse(t testing.TB, ep Running) {
 	used, look := new(atomic.Bool), ep.Watch()
 	uses.Store(ep, used)
 	t.Cleanup(func() {
@@ -231,7 +261,7 @@ func noteUse(t testing.TB, ep running) {
 }
 
 // use begins to look what an operation does to the fixture.
-func use(t testing.TB, ep running) (look func() contact.Seen) {
+func use(t testing.TB, ep Running) (look func() fixtures.Contact) {
 	if reflect.ValueOf(ep).Comparable() {
 		if used, ok := uses.Load(ep); ok {
 			used.(*atomic.Bool).Store(true)

@@ -51,7 +51,7 @@ func stream(name string, f fixtures.Fixture) kind {
 
 func datagram(name string, f udp.Fixture) kind {
 	return kind{name: name, network: "udp", start: func(tb testing.TB, opts ...sockettest.Option) (expecting, string) {
-		ep := sockettest.StartUDP(tb, f, opts...)
+		ep := sockettest.Start(tb, f, opts...)
 		return func(want sockettest.Want, op func(context.Context) error) sockettest.Result {
 			return sockettest.Expect(tb, ep, want, op)
 		}, ep.Addr()
@@ -69,7 +69,7 @@ func nameServer(name, network string) kind {
 
 func half(name string, of func(*fixtures.DualEndpoint) *fixtures.Endpoint) kind {
 	return kind{name: name, network: "tcp", start: func(tb testing.TB, opts ...sockettest.Option) (expecting, string) {
-		ep := sockettest.StartDual(tb, fixtures.Dual{}, opts...)
+		ep := sockettest.Start(tb, fixtures.Dual{}, opts...)
 		return func(want sockettest.Want, op func(context.Context) error) sockettest.Result {
 			return sockettest.Expect(tb, ep, want, op)
 		}, of(ep).Addr()
@@ -228,7 +228,7 @@ func TestReachedOnTheKernel(t *testing.T) {
 	t.Parallel()
 	checkReach(t, kinds(), kernelDial, map[string]string{
 		"tcp": sockettest.Start(t, fixtures.Refused{}).Addr(),
-		"udp": sockettest.StartUDP(t, udp.Refused{}).Addr(),
+		"udp": sockettest.Start(t, udp.Refused{}).Addr(),
 	}, true)
 }
 

@@ -112,7 +112,7 @@ func linger(c net.Conn, seconds int) error {
 func TestReachedByADatagramSocketThatWaits(t *testing.T) {
 	t.Parallel()
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		ep := sockettest.StartUDP(t, udp.Silent{}, opts...)
+		ep := sockettest.Start(t, udp.Silent{}, opts...)
 		c, err := dial(t.Context(), "udp", ep.Addr())
 		require.NoError(t, err)
 		_, err = c.Write([]byte("x"))

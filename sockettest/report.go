@@ -35,11 +35,11 @@ type failure struct {
 	events   []fixtures.Event
 }
 
-func reportOf(t testing.TB, err error, w Want, r Result, ep running, start time.Time) string {
+func reportOf(t testing.TB, err error, w Want, r Result, ep Running, start time.Time) string {
 	return failureOf(err, w, r, ep, start.Sub(ep.Started())).report(t)
 }
 
-func failureOf(err error, w Want, r Result, ep running, from time.Duration) failure {
+func failureOf(err error, w Want, r Result, ep Running, from time.Duration) failure {
 	slack, _ := w.allowed()
 	f := failure{
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),

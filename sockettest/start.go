@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
@@ -21,100 +20,145 @@ type Option func(*fixtures.Where)
 func On(s network.Stack) Option { return func(w *fixtures.Where) { w.Stack = s } }
 
 // Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
-// address is the path of a socket. For [StartUDP] it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
+// address is the path of a socket. For datagrams it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
 func Network(name string) Option { return func(w *fixtures.Where) { w.Network = name } }
 
 // Address asks for one address, such as "127.0.0.1:1717", on loopback; on the network "unix", for a path. By default any free
 // port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
 
-// A starter is a plan of either side: [fixtures.Plan] or [dnsfault.Plan], which an Endpoint E runs, or [hostile.Plan], which
-// an Attack does.
-type starter[P, E any] interface {
-	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (*E, error)
+// A Fixture is anything with a method Plan: a struct of package fixtures or of a package below it,
+// or a type of your own. P is one of the Plan types that [Starter] names.
+type Fixture[P any] interface {
+	// Plan checks the fixture's fields and says what is to run. An error names the field, its value
+	// and the remedy.
+	Plan() (P, error)
 }
 
-// running is a fixture that runs: a [*fixtures.Endpoint], a [*fixtures.Dual], a [*hostile.Attack],
-// a [*udp.Endpoint], a [*dnsfault.Endpoint], a [*fixtures.Listener].
-type running interface {
+// A Starter is a plan that knows what runs it: [fixtures.Plan], [fixtures.DualPlan], [udp.Plan],
+// [dnsfault.Plan] or [hostile.Plan]. You never call it: [Start] does.
+type Starter[P any, E Running] interface {
+	// Start runs the fixture f at w. It is called on the zero P.
+	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (E, error)
+}
+
+// Running is what [Start] returns and [Expect] takes: a [*fixtures.Endpoint],
+// [*fixtures.DualEndpoint], [*udp.Endpoint], [*dnsfault.Endpoint] or [*hostile.Attack]; or the
+// [*fixtures.Listener] of an AcceptError.
+type Running interface {
+	// Started returns the moment from which events are timed.
 	Started() time.Time
+
+	// Events returns what the fixture has seen and done so far, in order.
 	Events() []fixtures.Event
+
+	// Rule returns the fact about sockets that the fixture rests on, in one line.
 	Rule() string
+
+	// String returns the fixture as a Go literal, and its address.
 	String() string
+
+	// Watch begins to look for the code under test. The function that it returns says what has come
+	// since.
+	Watch() func() fixtures.Contact
+
+	// Close stops the fixture. A second call does nothing. Start has the test's cleanup call it.
 	Close() error
-	Watch() func() contact.Seen // what has come from the code under test since the call
 }
 
-// connected is one with connections.
+// connected is a running fixture with connections.
 type connected interface {
-	running
+	Running
 	Conns() []*fixtures.Conn
 	Failures() []error
 }
 
-// Start runs a fixture until the test ends: a server or an address that misbehaves, of package fixtures, a client that
-// does, of package hostile, or a name server, of package dnsfault. It returns the *fixtures.Endpoint, the *hostile.Attack or
-// the *dnsfault.Endpoint.
+// Start runs a fixture of any kind until the test ends, and returns what runs:
 //
-//	ep := sockettest.Start(t, fixtures.BlackHole{})
-//	loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Addr()})
+//	ep := sockettest.Start(t, fixtures.BlackHole{})           // *fixtures.Endpoint: an address, a server
+//	ep := sockettest.Start(t, udp.Drop{})                     // *udp.Endpoint
+//	ns := sockettest.Start(t, dnsfault.NXDomain{})            // *dnsfault.Endpoint: a name server
+//	d := sockettest.Start(t, fixtures.Dual{})                 // *fixtures.DualEndpoint: a name with two addresses
+//	a := sockettest.Start(t, hostile.Slowloris{Target: addr}) // *hostile.Attack: a client
 //
-// What is wrong with the fixture or its address is fatal; a fixture that this platform cannot give skips the test, with
-// the reason.
-func Start[P starter[P, E], E any](t testing.TB, f interface{ Plan() (P, error) }, opts ...Option) *E {
+// A fixture may come from a table, as a value of type [fixtures.Fixture], [udp.Fixture] and so on.
+// Bad fields and bad addresses are fatal. A fixture that the platform cannot provide, such as a Dual
+// on a host without IPv6, skips the test with the reason.
+func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Option) E {
 	if isNil(t) {
 		_ = errNilTB("Start")
-		return new(E) // acts as a closed one
+		return closed[E]()
 	}
 	t.Helper()
 	var p P
-	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
-	started(t, "Start", err)
-	noteArmed(t, any(e).(running))
-	noteUse(t, any(e).(running))
-	seen := see(t, any(e).(connected))
-	t.Cleanup(func() { stop(t, any(e).(connected), seen) })
+	e, err := p.Start(t.Context(), f, where(t, opts))
+	started(t, err)
+	noteArmed(t, e)
+	noteUse(t, e)
+	parts := partsOf(e)
+	var seen []*sight
+	for _, part := range parts {
+		seen = append(seen, see(t, part))
+	}
+	t.Cleanup(func() { stop(t, e, parts, seen) })
 	return e
 }
 
-// where settles the options. Like the next two it calls Helper when there is something to report: that costs a microsecond.
-func where(t testing.TB, verb string, opts []Option) fixtures.Where {
+// closed returns the zero value that E points to, which acts as a closed fixture.
+func closed[E Running]() E {
+	e, _ := reflect.New(reflect.TypeFor[E]().Elem()).Interface().(E)
+	return e
+}
+
+// partsOf returns what has connections in a running fixture. Where nothing has, it is one nil part.
+func partsOf(e Running) []connected {
+	switch e := e.(type) {
+	case *fixtures.DualEndpoint:
+		return []connected{e.IPv4, e.IPv6}
+	case connected:
+		return []connected{e}
+	}
+	return []connected{nil}
+}
+
+// where settles the options. Like started, it calls Helper only to report: that costs a microsecond.
+func where(t testing.TB, opts []Option) fixtures.Where {
 	if t.Context().Err() != nil {
 		t.Helper()
-		t.Fatalf("sockettest.%s: the test has ended, and its cleanups run; want fixtures started before, since each is closed by a"+
-			" cleanup", verb)
+		t.Fatalf("sockettest.Start: the test has ended, and its cleanups run; want fixtures started before, since each is closed by a" +
+			" cleanup")
 	}
 	if err := disarm.Check(); err != nil {
 		t.Helper()
-		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
+		t.Fatalf("bad argument: sockettest.Start: %v", err)
 	}
 	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
 			t.Helper()
-			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Network or Address", verb)
+			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Network or Address")
 		}
 		o(&w)
 	}
 	return w
 }
 
-// started ends the test if the fixture could not be had.
-func started(t testing.TB, verb string, err error) {
+// started ends the test if the fixture did not start.
+func started(t testing.TB, err error) {
 	if err == nil {
 		return
 	}
 	t.Helper()
 	if rawsock.NoDescriptors(err) {
-		t.Fatalf("sockettest.%s: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", verb, err)
+		t.Fatalf("sockettest.Start: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", err)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("sockettest.%s: %v", verb, err)
+		t.Skipf("sockettest.Start: %v", err)
 	}
-	t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
+	t.Fatalf("bad argument: sockettest.Start: %v", err)
 }
 
-// fault is told of a fault that was asked of a running endpoint and cannot be had.
+// fault is told of a fault that was asked of a running endpoint and is not available.
 func fault(t testing.TB, err error) {
 	t.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -123,20 +167,27 @@ func fault(t testing.TB, err error) {
 	t.Errorf("sockettest: %v", err)
 }
 
-// stop closes the fixture, after NoLeaks has had a look at its connections.
-func stop(t testing.TB, f connected, seen *sight) {
-	checkFired(t, f)
-	seen.end()
-	if err := f.Close(); err != nil {
+// stop closes a fixture, after NoLeaks has looked at the connections of its parts.
+func stop(t testing.TB, e Running, parts []connected, seen []*sight) {
+	checkFired(t, e)
+	for _, s := range seen {
+		s.end()
+	}
+	if err := e.Close(); err != nil {
 		t.Helper()
 		t.Errorf("sockettest: %v", err)
 	}
 	if disarm.On() {
 		return // a script may have met what its client does without the fault
 	}
-	for _, err := range f.Failures() {
-		t.Helper()
-		t.Errorf("sockettest: %v: %v", f, err)
+	for _, part := range parts {
+		if part == nil {
+			continue
+		}
+		for _, err := range part.Failures() {
+			t.Helper()
+			t.Errorf("sockettest: %v: %v", part, err)
+		}
 	}
 }
 

@@ -89,8 +89,8 @@ func TestStartAfterTheTest(t *testing.T) {
 	for name, start := range map[string]func(tb *faketb.TB){
 		"Start":           func(tb *faketb.TB) { Start(tb, fixtures.Echo{}) },
 		"Start on simnet": func(tb *faketb.TB) { Start(tb, fixtures.Echo{}, On(simnet.New(t))) },
-		"StartUDP":        func(tb *faketb.TB) { StartUDP(tb, udp.Silent{}) },
-		"StartDual":       func(tb *faketb.TB) { StartDual(tb, fixtures.Dual{IPv4: fixtures.Echo{}, IPv6: fixtures.Echo{}}) },
+		"StartUDP":        func(tb *faketb.TB) { Start(tb, udp.Silent{}) },
+		"StartDual":       func(tb *faketb.TB) { Start(tb, fixtures.Dual{IPv4: fixtures.Echo{}, IPv6: fixtures.Echo{}}) },
 	} {
 		tb := faketb.Run(t, func(tb *faketb.TB) { tb.Cleanup(func() { start(tb) }) })
 		assert.Contains(t, tb.Text(), "the test has ended", name)

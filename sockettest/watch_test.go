@@ -178,7 +178,7 @@ func TestNoLeaksComesFirst(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(tb *faketb.TB){
 		"Start":    func(tb *faketb.TB) { Start(tb, fixtures.Echo{}) },
-		"StartUDP": func(tb *faketb.TB) { StartUDP(tb, udp.Silent{}) },
+		"StartUDP": func(tb *faketb.TB) { Start(tb, udp.Silent{}) },
 	} {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			start(tb)

@@ -19,6 +19,7 @@ import (
 	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -180,12 +181,13 @@ func TestExtremesOfFaces(t *testing.T) {
 	t.Parallel()
 	var none *fixtures.Echo
 	for name, call := range map[string]func(tb *faketb.TB){
-		"Start nil":        func(tb *faketb.TB) { sockettest.Start[fixtures.Plan, fixtures.Endpoint](tb, nil) },
+		"Start nil":        func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Fixture(nil)) },
+		"Start nil Dual":   func(tb *faketb.TB) { sockettest.Start(tb, (*fixtures.Dual)(nil)) },
 		"Start typed nil":  func(tb *faketb.TB) { sockettest.Start(tb, none) },
 		"New nil option":   func(tb *faketb.TB) { simnet.New(tb, nil) },
 		"Dialer nil":       func(tb *faketb.TB) { sockettest.Dialer(tb, nil) },
 		"Dialer typed nil": func(tb *faketb.TB) { sockettest.Dialer(tb, none) },
-		"StartUDP nil":     func(tb *faketb.TB) { sockettest.StartUDP(tb, nil) },
+		"Start nil UDP":    func(tb *faketb.TB) { sockettest.Start(tb, udp.Fixture(nil)) },
 		"ListenConfig 0":   func(tb *faketb.TB) { sockettest.ListenConfig(tb, 0) },
 		"Expect nil endpoint": func(tb *faketb.TB) {
 			sockettest.Expect(tb, nil, sockettest.Accepted.Before(1), func() error { return nil })

@@ -216,9 +216,7 @@ func start(ctx context.Context, f any, w fixtures.Where) (ep io.Closer, err erro
 	case fixtures.Dual:
 		return fixtures.StartDual(ctx, f, w)
 	case *fixtures.Dual:
-		if f != nil {
-			return fixtures.StartDual(ctx, *f, w)
-		}
+		return fixtures.StartDual(ctx, f, w)
 	}
 	return nil, fmt.Errorf("%T is not taken by a Start; want the struct", f)
 }

@@ -90,7 +90,7 @@ func closed(c io.Closer, err error) error {
 
 // fallback dials a name whose IPv6 address does not answer. The delay is longer than the default, so that no slack covers both.
 func fallback(t *testing.T, _ network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ep := sockettest.StartDual(t, fixtures.Dual{IPv6: fixtures.BlackHole{}})
+	ep := sockettest.Start(t, fixtures.Dual{IPv6: fixtures.BlackHole{}})
 	d := ep.Dialer()
 	if limit > 0 {
 		d.FallbackDelay = time.Second
@@ -196,7 +196,7 @@ func resolve(t *testing.T, nw network.Stack, limit time.Duration, want sockettes
 
 // datagram asks a server of datagrams that does not answer.
 func datagram(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
-	ep := sockettest.StartUDP(t, udp.Silent{}, sockettest.On(nw))
+	ep := sockettest.Start(t, udp.Silent{}, sockettest.On(nw))
 	c, err := nw.DialContext(t.Context(), "udp", ep.Addr())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })

@@ -70,7 +70,7 @@ func (f behaving) Plan() (udp.Plan, error) {
 func (d Datagram) judge(t testing.TB, p Place, options ...sockettest.Option) {
 	t.Helper()
 	sockettest.NoLeaks(t)
-	ep := sockettest.StartUDP(t, standIn{d.Fixture, d.Peer}, options...)
+	ep := sockettest.Start(t, standIn{d.Fixture, d.Peer}, options...)
 	sockettest.Expect(t, ep, d.Want.in(p), d.Op(t, ep, p))
 	assert.Len(t, ep.Packets(), d.Asked)
 }

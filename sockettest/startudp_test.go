@@ -19,7 +19,7 @@ func TestStartUDPEndsWithTheTest(t *testing.T) {
 	var ep *udp.Endpoint
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		NoLeaks(tb)
-		ep = StartUDP(tb, udp.Late{Delay: time.Hour}, Network("udp6"))
+		ep = Start(tb, udp.Late{Delay: time.Hour}, Network("udp6"))
 		assert.True(t, strings.HasPrefix(ep.Addr(), "[::1]:"))
 		c, err := ep.DialContext(t.Context(), "", "")
 		assert.NoError(t, err)
@@ -30,29 +30,29 @@ func TestStartUDPEndsWithTheTest(t *testing.T) {
 	})
 	require.False(t, tb.Failed(), tb.Text())
 	require.ErrorIs(t, ep.Become(udp.Echo{}), net.ErrClosed)
-	assert.Empty(t, StartUDP(nil, udp.Echo{}).Addr())
+	assert.Empty(t, Start(nil, udp.Echo{}).Addr())
 }
 
 func TestStartUDPIsFatal(t *testing.T) {
 	t.Parallel()
-	taken := StartUDP(t, udp.Refused{})
+	taken := Start(t, udp.Refused{})
 	for _, tt := range []struct {
 		name    string
 		fixture udp.Fixture
 		opt     Option
 		want    string
 	}{
-		{"nil fixture", nil, Network("udp"), "bad argument: sockettest.StartUDP: fixture is nil; want one such as"},
-		{"nil option", udp.Echo{}, nil, "bad argument: sockettest.StartUDP: an option is nil"},
-		{"bad field", udp.Late{Delay: -1}, Network("udp"), "bad argument: sockettest.StartUDP: udp.Late{Delay: -1ns}: Late.Delay is -1ns"},
+		{"nil fixture", nil, Network("udp"), "bad argument: sockettest.Start: fixture is nil; want one such as"},
+		{"nil option", udp.Echo{}, nil, "bad argument: sockettest.Start: an option is nil"},
+		{"bad field", udp.Late{Delay: -1}, Network("udp"), "bad argument: sockettest.Start: udp.Late{Delay: -1ns}: Late.Delay is -1ns"},
 		{"a stream's network", udp.Echo{}, Network("tcp"), `udp.Echo{}: network is "tcp"; want udp, udp4 or udp6`},
 		{"port in use", udp.Echo{}, Address(taken.Addr()), "is in use; choose another port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				StartUDP(tb, tt.fixture, tt.opt)
-				t.Error("StartUDP returned")
+				Start(tb, tt.fixture, tt.opt)
+				t.Error("Start returned")
 			})
 			require.True(t, tb.Died())
 			assert.Contains(t, tb.Text(), tt.want)
@@ -63,7 +63,7 @@ func TestStartUDPIsFatal(t *testing.T) {
 // What a client of UDP meets has the same outcomes.
 func TestClassifyRealDatagrams(t *testing.T) {
 	t.Parallel()
-	ep := StartUDP(t, udp.Refused{})
+	ep := Start(t, udp.Refused{})
 	c, err := ep.DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	defer c.Close()
@@ -84,7 +84,7 @@ func TestClassifyRealDatagrams(t *testing.T) {
 func TestExpectJudgesDatagrams(t *testing.T) {
 	t.Parallel()
 	const limit = 30 * time.Millisecond
-	ep := StartUDP(t, udp.Silent{})
+	ep := Start(t, udp.Silent{})
 	ask := func() error { // under test
 		c, err := net.Dial("udp", ep.Addr())
 		if err != nil {

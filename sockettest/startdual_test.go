@@ -38,7 +38,7 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			NoLeaks(t)
-			dual := StartDual(t, tt.dual)
+			dual := Start(t, tt.dual)
 			d := dual.Dialer()
 			d.FallbackDelay, d.Timeout = delay, tt.stop
 
@@ -60,7 +60,7 @@ func TestStartDualInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		NoLeaks(t)
 		ok := fixtures.Scripted{Steps: script.Script{script.ReadUntil("\r\n\r\n"), script.Send("HTTP/1.1 204 No Content\r\n\r\n"), script.Discard()}}
-		dual := StartDual(t, fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: ok}, On(simnet.New(t)))
+		dual := Start(t, fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: ok}, On(simnet.New(t)))
 		tr := &http.Transport{DialContext: dual.DialFunc(0)}
 		defer tr.CloseIdleConnections()
 
@@ -77,7 +77,7 @@ func TestStartDualInABubble(t *testing.T) {
 func TestStartDualEndsWithTheTest(t *testing.T) {
 	t.Parallel()
 	var dual *fixtures.DualEndpoint
-	tb := faketb.Run(t, func(tb *faketb.TB) { dual = StartDual(tb, fixtures.Dual{}) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { dual = Start(tb, fixtures.Dual{}) })
 	require.False(t, tb.Failed())
 	require.ErrorIs(t, dual.IPv4.Become(fixtures.Echo{}), net.ErrClosed)
 	require.ErrorIs(t, dual.IPv6.Become(fixtures.Echo{}), net.ErrClosed)
@@ -85,10 +85,10 @@ func TestStartDualEndsWithTheTest(t *testing.T) {
 
 func TestStartDualIsFatal(t *testing.T) {
 	t.Parallel()
-	tb := faketb.Run(t, func(tb *faketb.TB) { StartDual(tb, fixtures.Dual{}, Network("tcp4")) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.Dual{}, Network("tcp4")) })
 	assert.True(t, tb.Died())
-	assert.Contains(t, tb.Text(), `bad argument: sockettest.StartDual: Where.Network is "tcp4"; want it empty`)
-	assert.NoError(t, StartDual(nil, fixtures.Dual{}).Close())
+	assert.Contains(t, tb.Text(), `bad argument: sockettest.Start: Where.Network is "tcp4"; want it empty`)
+	assert.NoError(t, Start(nil, fixtures.Dual{}).Close())
 }
 
 // A connection that the client left open is found on either address.
@@ -100,7 +100,7 @@ func TestStartDualFindsLeaks(t *testing.T) {
 			var c net.Conn
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				NoLeaks(tb)
-				dual := StartDual(tb, left)
+				dual := Start(tb, left)
 				var err error
 				c, err = dual.Dialer().DialContext(t.Context(), "tcp", dual.HostPort())
 				if err != nil {
