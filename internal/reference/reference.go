@@ -38,15 +38,16 @@ type clock struct {
 	timer   *time.Timer
 }
 
-func newClock() *clock {
-	c := &clock{}
-	c.last.Store(&lateness{})
-	c.timer = time.AfterFunc(math.MaxInt64, c.fire)
-	return c
-}
-
 // all is the clock of the process.
-var all = newClock()
+var all clock
+
+func init() { all.begin(&lateness{}) }
+
+// begin makes the timer; head comes before what the clock will note.
+func (c *clock) begin(head *lateness) {
+	c.last.Store(head)
+	c.timer = time.AfterFunc(math.MaxInt64, c.fire)
+}
 
 // ensure arms the timer, if it is not.
 func (c *clock) ensure(first time.Duration) {
@@ -62,7 +63,7 @@ func (c *clock) arm(d time.Duration) {
 
 // fire notes how late the timer is, and arms it again while somebody watches.
 func (c *clock) fire() {
-	patience.QueueUp()
+	patience.QueueUp() // a timer's function jumps the queue; code that was waiting does not
 	due, now := time.Duration(c.due.Load()), time.Since(base)
 	if now-due >= time.Millisecond { // a timer is never quite exact
 		l := &lateness{due: due, fired: now}
@@ -80,11 +81,13 @@ func (c *clock) fire() {
 }
 
 // late adds up what came after a lateness, between two moments.
-func (c *clock) late(after *lateness, from, to time.Duration) (worst, all time.Duration) {
+func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.Duration) {
 	var most [waits]time.Duration // the worst first
 	overdue := func(due, fired time.Duration) {
 		late := max(0, min(fired, to)-max(due, from))
-		all += late
+		if late > 0 {
+			sum += late + tick
+		}
 		for i := range most {
 			if late > most[i] {
 				most[i], late = late, most[i]
@@ -102,7 +105,7 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, all time.D
 	for _, late := range most {
 		worst += late
 	}
-	return worst, all
+	return worst, min(sum, max(0, to-from))
 }
 
 // A Watch knows how late timers are from Begin on. To the zero Watch, which has not begun, nothing is late. Late and End may
@@ -114,8 +117,8 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, all time.D
 // socket. It is late by what both took too long, and the later of the two counts.
 type Watch struct {
 	from *lateness // the last one of all before it began
-	own  *clock
-	head *lateness // before the first one of own
+	own  clock
+	head lateness // before the first one of own
 }
 
 // Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a testing/synctest bubble, whose times
@@ -127,27 +130,26 @@ func (w *Watch) Begin(first time.Duration) {
 	all.watches.Add(1)
 	w.from = all.last.Load()
 	all.ensure(tick)
-	w.own = newClock()
-	w.head = w.own.last.Load()
+	w.own.begin(&w.head)
 	w.own.watches.Add(1)
 	w.own.ensure(first)
 }
 
-// Late returns how much the machine may have delayed code between two moments after Begin. A timer was overdue for sum in
-// all, and for worst at its three worst times. Unlike sum, worst does not grow with the time between the two.
+// Late returns how much the machine may have delayed code between two moments after Begin. Late ticks took sum in all, and a
+// timer was overdue for worst at the three worst times. Unlike sum, worst does not grow with the time between the two.
 func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	if w.from == nil {
 		return 0, 0
 	}
 	begin, end := from.Sub(base), to.Sub(base)
 	worst, sum = all.late(w.from, begin, end)
-	ownWorst, ownSum := w.own.late(w.head, begin, end)
+	ownWorst, ownSum := w.own.late(&w.head, begin, end)
 	return max(worst, ownWorst), max(sum, ownSum)
 }
 
 // End stops the watch. Late still answers for what was before.
 func (w *Watch) End() {
-	if w.own == nil || !w.own.watches.CompareAndSwap(1, 0) {
+	if !w.own.watches.CompareAndSwap(1, 0) {
 		return
 	}
 	all.watches.Add(-1)
