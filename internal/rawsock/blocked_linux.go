@@ -83,12 +83,12 @@ const starvation = 100 * time.Millisecond
 // feed gives a connection with a small window more memory. Our kernel drops what comes when there is none, and with it what
 // acknowledges our own data: each retransmission of that takes twice as long, and the other end has nothing to do meanwhile.
 func feed(fd int) error {
-	const enough = 64 << 10
+	const enough, portion = 64 << 10, 1 << 10                            // what it gets lets the other end write all the more before it is blocked
 	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // twice what it was set to (socket(7))
 	if err != nil || size >= enough {
 		return os.NewSyscallError("getsockopt", err)
 	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size))
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size/2+portion))
 }
 
 // unackedOf is how many bytes of ours have not arrived; the error is io.EOF once FIN or RST has come.
