@@ -252,7 +252,7 @@ func TestSizeLimit(t *testing.T) {
 
 // My client copes with an answer that ends too soon
 func TestTruncatedAnswer(t *testing.T) {
-	ep := sockettest.Start(t, fixtures.Truncate{After: 2}) // "PI", then EOF
+	ep := sockettest.Start(t, fixtures.Truncate{AfterWritten: 2}) // "PI", then EOF
 	c := client{addrs: []string{ep.Addr()}}
 
 	sockettest.Expect(t, ep, sockettest.Closed.Before(time.Second), c.Ask)
@@ -260,7 +260,7 @@ func TestTruncatedAnswer(t *testing.T) {
 
 // My client half-closes: it sends FIN, and still reads the answer
 func TestHalfClose(t *testing.T) {
-	ep := sockettest.Start(t, fixtures.HalfClose{Reply: "PONG\n", AfterFIN: true}) // answers the client's FIN
+	ep := sockettest.Start(t, fixtures.HalfClose{Data: "PONG\n", AfterFIN: true}) // answers the client's FIN
 
 	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), func(ctx context.Context) error {
 		conn, err := net.Dial("tcp", ep.Addr())
@@ -305,8 +305,8 @@ func TestHTTPTimeout(t *testing.T) {
 // My client speaks a protocol of its own
 func TestLineProtocol(t *testing.T) {
 	ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{
-		script.Want("PING\n"), script.Send("PONG\n"), // the first request is answered
-		script.Want("PING\n"), script.Send("PO"), script.Reset(), // the second is cut
+		script.Match("PING\n"), script.Send("PONG\n"), // the first request is answered
+		script.Match("PING\n"), script.Send("PO"), script.Reset(), // the second is cut
 	}})
 	c := client{addrs: []string{ep.Addr()}}
 
@@ -437,7 +437,7 @@ func BenchmarkRefused(b *testing.B) {
 func FuzzAnswer(f *testing.F) {
 	f.Add("PONG\n")
 	f.Fuzz(func(t *testing.T, answer string) {
-		ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{script.Want("PING\n"), script.Send(answer)}})
+		ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{script.Match("PING\n"), script.Send(answer)}})
 		c := client{addrs: []string{ep.Addr()}, timeout: time.Second}
 		_ = c.Ask(t.Context()) // must neither panic nor hang
 		_ = c.Close()

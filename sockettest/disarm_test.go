@@ -62,7 +62,7 @@ var streams = []struct {
 	{fixtures.Silent{Unread: true}, muchEchoed},
 	{fixtures.SlowAccept{Delay: time.Hour}, echoed},
 	{fixtures.SlowHandshake{Delay: time.Hour}, echoed},
-	{fixtures.StandIn{For: fixtures.Scripted{Steps: scriptOf}, Instead: httpfault.OK{}}, get},
+	{fixtures.StandIn{Then: fixtures.Scripted{Steps: scriptOf}, Instead: httpfault.OK{}}, get},
 	{fixtures.Truncate{}, echoed},
 	{fixtures.SlowAccept{Delay: time.Hour, Then: fixtures.Reset{Then: httpfault.NeverAnswers{}}}, get},
 	{httpfault.CloseOnReuse{}, get},
@@ -91,8 +91,8 @@ var streams = []struct {
 	{tlsfault.PlainText{}, secured},
 	{tlsfault.Reset{}, secured},
 	{tlsfault.Scripted{Steps: scriptOf}, nil},
-	{tlsfault.Secured{Fixture: fixtures.Silent{}}, secured},
-	{tlsfault.Secured{Fixture: fixtures.Scripted{Steps: scriptOf}}, nil},
+	{tlsfault.OverTLS{Then: fixtures.Silent{}}, secured},
+	{tlsfault.OverTLS{Then: fixtures.Scripted{Steps: scriptOf}}, nil},
 	{tlsfault.Stall{}, secured},
 	{tlsfault.Untrusted{}, secured},
 	{tlsfault.WrongName{}, secured},
@@ -119,7 +119,7 @@ var datagrams = []struct {
 
 // names are all name servers; each name is 127.0.0.1 then.
 var names = []dnsfault.Fixture{
-	dnsfault.Drop{Queries: 99}, dnsfault.Garbage{}, dnsfault.Late{Delay: time.Hour}, dnsfault.NXDomain{}, dnsfault.ServFail{},
+	dnsfault.Drop{Times: 99}, dnsfault.Garbage{}, dnsfault.Late{Delay: time.Hour}, dnsfault.NXDomain{}, dnsfault.ServFail{},
 	dnsfault.Silent{}, dnsfault.Truncate{Then: dnsfault.Silent{}}, dnsfault.WrongID{}, dnsfault.Zone{"*": {"127.0.0.1"}},
 }
 
@@ -130,7 +130,7 @@ var clients = []struct {
 	server  func(t *testing.T) string
 	left    bool
 }{
-	{func(s string) hostile.Fixture { return hostile.Abort{Target: s} }, webServer, false},
+	{func(s string) hostile.Fixture { return hostile.Reset{Target: s} }, webServer, false},
 	{func(s string) hostile.Fixture { return hostile.ClosedWindow{Target: s} }, webServer, false},
 	{func(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }, webServer, false},
 	{func(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 3} }, webServer, false},
@@ -139,7 +139,7 @@ var clients = []struct {
 	{func(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }, webServer, false},
 	{func(s string) hostile.Fixture { return hostile.Scripted{Target: s, Steps: scriptOf} }, webServer, true},
 	{func(s string) hostile.Fixture {
-		return hostile.Secured{Fixture: hostile.Slowloris{Target: s}}
+		return hostile.OverTLS{Then: hostile.Slowloris{Target: s}}
 	}, tlsServer, false},
 	{func(s string) hostile.Fixture { return hostile.SlowBody{Target: s} }, webServer, false},
 	{func(s string) hostile.Fixture { return hostile.SlowHello{Target: s} }, tlsServer, false},

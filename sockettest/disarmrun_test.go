@@ -52,7 +52,7 @@ func TestFaultThatNeverFired(t *testing.T) {
 	}{
 		{"Reset", fixtures.Reset{AfterRead: 5}, nil, hello},
 		{"Close", fixtures.Close{AfterWritten: 5}, nil, hello},
-		{"Truncate", fixtures.Truncate{After: 5}, nil, hello},
+		{"Truncate", fixtures.Truncate{AfterWritten: 5}, nil, hello},
 		{"HalfClose", fixtures.HalfClose{AfterFIN: true}, func(c net.Conn) {
 			_ = c.(interface{ SetLinger(int) error }).SetLinger(0) // RST instead of FIN
 		}, func(c net.Conn) {
@@ -61,7 +61,7 @@ func TestFaultThatNeverFired(t *testing.T) {
 		}},
 		{"in a Sequence", fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, nil, hello},
 		{"inside", fixtures.Reset{AfterRead: 100, Then: fixtures.Reset{}}, nil, hello},
-		{"over TLS", tlsfault.Secured{Fixture: fixtures.Reset{}}, func(c net.Conn) {
+		{"over TLS", tlsfault.OverTLS{Then: fixtures.Reset{}}, func(c net.Conn) {
 			_ = tls.Client(c, tlsfault.ClientConfig()).Handshake()
 		}, func(c net.Conn) { hello(tls.Client(c, tlsfault.ClientConfig())) }},
 		{"request", httpfault.ShortBody{}, nil, request},
@@ -199,7 +199,7 @@ func TestDisarmedDialerAndListeners(t *testing.T) {
 	require.NoError(t, c.Close())
 	ln, err := sockettest.ListenConfig(t, syscall.EADDRINUSE).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := fixtures.AcceptError{Every: 1}.Listen(ln)
+	l := fixtures.AcceptError{EachNth: 1}.Listen(ln)
 	assert.True(t, l.Disarmed())
 	c, err = new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 	require.NoError(t, err)

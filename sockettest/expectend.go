@@ -105,7 +105,7 @@ func endable(t testing.TB, a *hostile.Attack, want Want) (Want, error) {
 }
 
 func open(c *fixtures.Conn) bool {
-	end, _ := c.End()
+	end, _ := c.PeerEnd()
 	return end == fixtures.Open
 }
 
@@ -164,7 +164,7 @@ func verdictOf(a *hostile.Attack, w Want) verdict {
 // endOf measures one connection from its own start.
 func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
 	now := time.Since(a.Started())
-	end, at := c.End()
+	end, at := c.PeerEnd()
 	r := Result{Outcome: Blocked, Phase: "close", conn: c.ID(), unblocked: true}
 	switch end {
 	case fixtures.FIN:

@@ -72,7 +72,7 @@ func TestExpectEndCountsFromTheBlockedWrite(t *testing.T) {
 				c := a.Conns()[0]
 				blocked := c.JudgedFrom()
 				assert.Greater(t, blocked, 2*limit, "thousands of answers fit")
-				end, at := c.End()
+				end, at := c.PeerEnd()
 				assert.NotEqual(t, fixtures.Open, end)
 				assert.Equal(t, tt.limit, at-blocked)
 				if tt.want == "" {

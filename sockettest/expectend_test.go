@@ -117,7 +117,7 @@ func TestHTTPServerEndsHostileClients(t *testing.T) {
 		{"IdleTimeout and silence", &http.Server{IdleTimeout: limit},
 			func(s string) hostile.Fixture {
 				return hostile.Scripted{Target: s, Steps: script.Script{
-					script.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), script.Want("HTTP/1.1 200 OK\r\n"), script.Discard(),
+					script.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), script.Match("HTTP/1.1 200 OK\r\n"), script.Discard(),
 				}}
 			}, Closed.After(limit).Before(ages)},
 		{"WriteTimeout and NeverRead", &http.Server{WriteTimeout: limit},
@@ -125,12 +125,12 @@ func TestHTTPServerEndsHostileClients(t *testing.T) {
 		{"MaxHeaderBytes and an endless line", &http.Server{MaxHeaderBytes: 1 << 10},
 			func(s string) hostile.Fixture {
 				return hostile.Scripted{Target: s, Steps: script.Script{
-					script.Send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<13)), script.Want("HTTP/1.1 431 "), script.Discard(),
+					script.Send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<13)), script.Match("HTTP/1.1 431 "), script.Discard(),
 				}}
 			}, Dropped.Before(ages)},
 		{"request in pieces", &http.Server{IdleTimeout: limit},
 			func(s string) hostile.Fixture {
-				return hostile.SplitEverywhere{Target: s, Reply: "HTTP/1.1 200 OK\r\n"}
+				return hostile.SplitEverywhere{Target: s, Match: "HTTP/1.1 200 OK\r\n"}
 			}, Closed.After(limit).Before(ages)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestExpectEndRefusesBadArguments(t *testing.T) {
 		{"timed out", hostile.ConnectOnly{Target: addr}, TimedOut.After(limit)},
 		{"an error", hostile.ConnectOnly{Target: addr}, Err(io.EOF).Before(limit)},
 		{"a phase", hostile.ConnectOnly{Target: addr}, Dropped.Before(limit).In("read")},
-		{"ended by itself", hostile.Abort{Target: addr}, Dropped.Before(limit)},
+		{"ended by itself", hostile.Reset{Target: addr}, Dropped.Before(limit)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -325,10 +325,10 @@ func TestStartReportsFailuresOfAnAttack(t *testing.T) {
 	t.Parallel()
 	addr := serving(t, func(c *net.TCPConn) { _, _ = io.WriteString(c, "500 no"); patient(0)(c) })
 	tb := faketb.Run(t, func(tb *faketb.TB) {
-		a := Start(tb, hostile.Scripted{Target: addr, Steps: script.Script{script.Want("220 ")}})
+		a := Start(tb, hostile.Scripted{Target: addr, Steps: script.Script{script.Match("220 ")}})
 		assert.NoError(t, a.Await(tb.Context(), fixtures.Failed, 1))
 	})
-	assert.Contains(t, tb.Text(), `#1 step 1 of 1, Want("220 "): got "500`)
+	assert.Contains(t, tb.Text(), `#1 step 1 of 1, Match("220 "): got "500`)
 }
 
 // A server that keeps a connection whose client is gone leaks it.

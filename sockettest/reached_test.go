@@ -101,7 +101,7 @@ func kinds() []kind {
 		stream("Silent", fixtures.Silent{}),
 		stream("SlowAccept", fixtures.SlowAccept{Delay: time.Hour}),
 		stream("SlowHandshake", fixtures.SlowHandshake{Delay: time.Hour}),
-		stream("Truncate", fixtures.Truncate{After: 1}),
+		stream("Truncate", fixtures.Truncate{AfterWritten: 1}),
 		stream("httpfault.NeverAnswers", httpfault.NeverAnswers{}),
 		stream("tlsfault.Stall", tlsfault.Stall{}),
 		half("Dual, IPv4", func(e *fixtures.DualEndpoint) *fixtures.Endpoint { return e.IPv4 }),

@@ -309,7 +309,7 @@ func TestForwardToNowhereFailsTheTest(t *testing.T) {
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
 		down := sockettest.Start(t, fixtures.Refused{}, opts...).Addr()
 		to := fixtures.Forward{To: down}
-		for name, f := range map[string]fixtures.Fixture{"plain": to, "cut": fixtures.Truncate{After: 1, Then: to}, "in a sequence": fixtures.Sequence{to}} {
+		for name, f := range map[string]fixtures.Fixture{"plain": to, "cut": fixtures.Truncate{AfterWritten: 1, Then: to}, "in a sequence": fixtures.Sequence{to}} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := sockettest.Start(tb, f, opts...)
 				sockettest.Expect(tb, ep, sockettest.Reset.Before(time.Minute), visit(dial, "tcp", ep.Addr()))
@@ -358,7 +358,7 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 func TestReachedBelowTLS(t *testing.T) {
 	t.Parallel()
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		ep := sockettest.Start(t, tlsfault.Secured{Fixture: fixtures.Silent{}}, opts...)
+		ep := sockettest.Start(t, tlsfault.OverTLS{Then: fixtures.Silent{}}, opts...)
 		r := sockettest.Expect(t, ep, sockettest.Err(errOwn), hidesIt(visit(dial, "tcp", ep.Addr()), nil))
 		assert.Empty(t, r.Note)
 	})

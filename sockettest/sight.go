@@ -93,7 +93,7 @@ func (s suspect) describe() string {
 		return s.text
 	}
 	text := s.conn.String()
-	if end, _ := s.conn.End(); end != fixtures.Open {
+	if end, _ := s.conn.PeerEnd(); end != fixtures.Open {
 		text += ", its socket never closed"
 	}
 	if info, err := s.conn.Info(); err == nil && info.Other != nil {
@@ -202,7 +202,7 @@ func (s *sight) noteOld() {
 // openConns returns the connections that neither side has ended: once our end is closed nobody tells of the other.
 func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
 	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool {
-		end, _ := c.End()
+		end, _ := c.PeerEnd()
 		_, err := c.Info()
 		return end != fixtures.Open || errors.Is(err, net.ErrClosed)
 	})

@@ -52,7 +52,7 @@ func TestThousandChild(t *testing.T) {
 		{fixtures.Drip{Data: "drip", Every: short / 4}, client{want: "drip"}, Accepted.After(3 * short / 4)},
 		{fixtures.Close{AfterRead: 5}, client{}, Closed.Before(0)},
 		{fixtures.Reset{AfterRead: 5}, client{}, Reset.Before(0)},
-		{fixtures.Scripted{Steps: script.Script{script.Want("hello"), script.Send("well"), script.Discard()}}, client{want: "well"},
+		{fixtures.Scripted{Steps: script.Script{script.Match("hello"), script.Send("well"), script.Discard()}}, client{want: "well"},
 			Accepted.Before(0)},
 	}
 	for i := range 1000 {

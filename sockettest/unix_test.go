@@ -25,7 +25,7 @@ func TestUnixOutcomes(t *testing.T) {
 		{"stale file", fixtures.Refused{}, Rejected.Before(time.Second).In("connect")},
 		{"no answer", fixtures.Silent{}, TimedOut.After(20 * time.Millisecond).In("read")},
 		{"closed", fixtures.Close{OnAccept: true}, Closed.Before(10 * time.Second)},
-		{"serves", fixtures.HalfClose{Reply: "hello"}, Accepted.Before(10 * time.Second)},
+		{"serves", fixtures.HalfClose{Data: "hello"}, Accepted.Before(10 * time.Second)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

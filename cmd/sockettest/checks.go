@@ -32,13 +32,13 @@ var checks = []check{
 	{fixture: fixtures.Discard{}, holds: usual.closesAfterUs},
 	{fixture: fixtures.Echo{}, holds: echoes},
 	{fixture: fixtures.Drip{Data: "hello", For: usual.delay}, holds: usual.answersLate},
-	{fixture: fixtures.Truncate{After: 3}, holds: answers("hel")},
-	{fixture: fixtures.HalfClose{Reply: "hello"}, holds: answers("hello")},
+	{fixture: fixtures.Truncate{AfterWritten: 3}, holds: answers("hel")},
+	{fixture: fixtures.HalfClose{Data: "hello"}, holds: answers("hello")},
 	{fixture: fixtures.Close{}, holds: answers("")},
 	{fixture: fixtures.Reset{}, holds: resets, on: tcp},
 	{fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, holds: resetsThenEchoes, on: tcp},
 	{fixture: fixtures.Scripted{Steps: script.Script{script.Read(5), script.Send("hello")}}, holds: answers("hello")},
-	{fixture: fixtures.StandIn{For: fixtures.Close{}, Instead: fixtures.Echo{}}, holds: answers("")},
+	{fixture: fixtures.StandIn{Then: fixtures.Close{}, Instead: fixtures.Echo{}}, holds: answers("")},
 	{fixture: fixtures.Forward{To: "echo.test:7", Dial: dialEcho}, holds: echoes},
 	{name: "partitioned and healed", fixture: fixtures.Echo{}, holds: usual.healsWithoutLoss, by: rawsock.PartitionMechanism,
 		on: tcp},
@@ -51,7 +51,7 @@ var checks = []check{
 	{datagrams: udp.Drop{}, exchanges: usual.datagrams("a b c", "b c")},
 	{datagrams: udp.Duplicate{}, exchanges: usual.datagrams("a b", "a a b")},
 	{datagrams: udp.Reorder{}, exchanges: usual.datagrams("a b", "b a")},
-	{datagrams: udp.Truncate{To: 2}, exchanges: usual.datagrams("hello", "he")},
+	{datagrams: udp.Truncate{AfterWritten: 2}, exchanges: usual.datagrams("hello", "he")},
 	{datagrams: udp.Reply(func([]byte) []byte { return []byte("no") }), exchanges: usual.datagrams("a", "no")},
 
 	{attack: connectOnly, suffers: usual.hears(1, "")},
@@ -93,14 +93,14 @@ func closedWindow(s string) hostile.Fixture { return hostile.ClosedWindow{Target
 
 func neverPong(s string) hostile.Fixture { return hostile.NeverPong{Target: s} }
 
-func abort(s string) hostile.Fixture { return hostile.Abort{Target: s, Data: "hello"} }
+func abort(s string) hostile.Fixture { return hostile.Reset{Target: s, Data: "hello"} }
 
 func halfClose(s string) hostile.Fixture { return hostile.HalfClose{Target: s, Data: "hello"} }
 
 func flood(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }
 
 func secured(s string) hostile.Fixture {
-	return hostile.Secured{Fixture: hostile.Slowloris{Target: s, Data: "hello"}}
+	return hostile.OverTLS{Then: hostile.Slowloris{Target: s, Data: "hello"}}
 }
 
 func splitEverywhere(s string) hostile.Fixture {
@@ -108,5 +108,5 @@ func splitEverywhere(s string) hostile.Fixture {
 }
 
 func scripted(s string) hostile.Fixture {
-	return hostile.Scripted{Target: s, Steps: script.Script{script.Want("220 "), script.Send("hello"), script.Discard()}}
+	return hostile.Scripted{Target: s, Steps: script.Script{script.Match("220 "), script.Send("hello"), script.Discard()}}
 }

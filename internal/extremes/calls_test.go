@@ -32,7 +32,7 @@ var steps = map[string][]any{
 	"Close": {script.Close}, "Reset": {script.Reset}, "Gate": {script.Gate, new(script.Latch)}, "Read": {script.Read, 1},
 	"ReadUntil": {script.ReadUntil, "x"}, "Repeat": {script.Repeat, 1, []script.Step{script.Send("x")}},
 	"Forever": {script.Forever, []script.Step{script.Read(1)}}, "Send": {script.Send[string], "x"}, "Wait": {script.Wait, time.Duration(1)},
-	"Want": {script.Want[string], "x"}, "WantErr": {script.WantErr, io.EOF},
+	"Match": {script.Match[string], "x"}, "MatchErr": {script.MatchErr, io.EOF},
 }
 
 func nothing(context.Context, script.Conn) error { return nil }

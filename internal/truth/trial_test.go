@@ -56,7 +56,7 @@ var families = []family{
 		return fixtures.Drip{Every: 10 * limit}
 	}},
 	{name: "close", fixture: always(fixtures.Close{}), ends: eof, accepts: true},
-	{name: "truncate", fixture: always(fixtures.Truncate{After: 2}), ends: eof, accepts: true},
+	{name: "truncate", fixture: always(fixtures.Truncate{AfterWritten: 2}), ends: eof, accepts: true},
 	{name: "reset", fixture: always(fixtures.Reset{}), ends: reset, accepts: true},
 	{name: "reset, then echo", ends: reset, retried: success, accepts: true, fresh: true,
 		fixture: always(fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}})},
@@ -206,7 +206,7 @@ func (tr trial) lateness() time.Duration {
 func (tr trial) over() fixtures.Fixture {
 	f := tr.family.fixture(tr.limit)
 	if tr.tls {
-		return tlsfault.Secured{Fixture: f}
+		return tlsfault.OverTLS{Then: f}
 	}
 	return f
 }

@@ -75,7 +75,7 @@ func stays(client) error { return nil }
 var ways = []struct {
 	name string
 	end  func(client) error
-	want fixtures.End
+	want fixtures.PeerEnd
 }{
 	{"half-closes", halfCloses, fixtures.FIN},
 	{"closes", closes, fixtures.FIN},
@@ -91,7 +91,7 @@ func Check(t *testing.T, name string, f fixtures.Fixture, say string) {
 		for _, secured := range []bool{false, true} {
 			f, name := f, name+" "+way.name
 			if secured {
-				f, name = tlsfault.Secured{Fixture: f}, name+" over TLS"
+				f, name = tlsfault.OverTLS{Then: f}, name+" over TLS"
 			}
 			check := func(t *testing.T, w fixtures.Where) {
 				t.Helper()
@@ -112,7 +112,7 @@ func Check(t *testing.T, name string, f fixtures.Fixture, say string) {
 }
 
 // tellsEnd starts f, takes a client through end, and checks what the endpoint says of it.
-func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, end func(client) error, want fixtures.End) {
+func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, end func(client) error, want fixtures.PeerEnd) {
 	t.Helper()
 	ep, err := fixtures.Start(t.Context(), f, w)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -136,10 +136,10 @@ func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, en
 	if want != fixtures.Open {
 		awaitEnd(t, ep)
 	}
-	got, _ := ep.Conns()[0].End()
+	got, _ := ep.Conns()[0].PeerEnd()
 	assert.Equal(t, want, got, "%v", ep.Events())
 	require.NoError(t, ep.Close())
-	got, _ = ep.Conns()[0].End()
+	got, _ = ep.Conns()[0].PeerEnd()
 	assert.Equal(t, want, got, "%v", ep.Events())
 	checkOneEnd(t, ep, want)
 	_ = c.Close()
@@ -152,7 +152,7 @@ func speak(t *testing.T, ep *fixtures.Endpoint, f fixtures.Fixture, say string) 
 	nc, err := ep.DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	c := client{stream: nc.(stream)}
-	if _, ok := f.(tlsfault.Secured); ok {
+	if _, ok := f.(tlsfault.OverTLS); ok {
 		c.tls = tls.Client(nc, tlsfault.ClientConfig())
 		require.NoError(t, c.tls.HandshakeContext(t.Context()))
 	}
@@ -169,7 +169,7 @@ func awaitEnd(t *testing.T, ep *fixtures.Endpoint) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		if end, _ := ep.Conns()[0].End(); end != fixtures.Open {
+		if end, _ := ep.Conns()[0].PeerEnd(); end != fixtures.Open {
 			return
 		}
 		select {
@@ -182,7 +182,7 @@ func awaitEnd(t *testing.T, ep *fixtures.Endpoint) {
 }
 
 // checkOneEnd finds the one event of the client's end, before the fixture's own.
-func checkOneEnd(t *testing.T, ep *fixtures.Endpoint, want fixtures.End) {
+func checkOneEnd(t *testing.T, ep *fixtures.Endpoint, want fixtures.PeerEnd) {
 	t.Helper()
 	var told []fixtures.Kind
 	closed := false

@@ -26,7 +26,7 @@ func TestClientByTLS(t *testing.T) {
 			Op: exchangeTLS(&net.Dialer{}), Want: exam.Never(), KernelOnly: kernelOnly},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Op: exchangeTLS(nil),
 			Want: exam.AtOnce(sockettest.Rejected).In("handshake"), KernelOnly: kernelOnly},
-		{Name: exam.SecuredSilent, Fixture: tlsfault.Secured{Fixture: stream}, Knob: timeout, Op: exchangeAgainTLS,
+		{Name: exam.SecuredSilent, Fixture: tlsfault.OverTLS{Then: stream}, Knob: timeout, Op: exchangeAgainTLS,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 	})
 }

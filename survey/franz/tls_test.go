@@ -29,7 +29,7 @@ func TestFranzOverTLS(t *testing.T) {
 		ctx    = "the context"
 		kernel = "NewClient does not take both a dialer of one's own and kgo.DialTLSConfig"
 	)
-	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.Secured{Fixture: greeted}
+	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.OverTLS{Then: greeted}
 	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut).Times(2), Op: request(overTLS(dialTimeout)), KernelOnly: kernel},
 		{Name: exam.Stalled + ", context", Fixture: stalled, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: requestWithin(overTLS(none)), KernelOnly: kernel},

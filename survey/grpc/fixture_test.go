@@ -17,10 +17,10 @@ import (
 )
 
 // midway resets once it has read the client's preface (RFC 9113, section 3.4).
-var midway = fixtures.Scripted{Steps: script.Script{script.Want(http2.ClientPreface), settings(), script.Reset()}}
+var midway = fixtures.Scripted{Steps: script.Script{script.Match(http2.ClientPreface), settings(), script.Reset()}}
 
 // established is a server that shakes hands, and never says anything more: no answer, and no acknowledgement of a PING.
-var established = fixtures.Scripted{Steps: script.Script{script.Want(http2.ClientPreface), settings(),
+var established = fixtures.Scripted{Steps: script.Script{script.Match(http2.ClientPreface), settings(),
 	script.Send(frames(func(f *http2.Framer) { _ = f.WriteSettings() })), script.Discard()}}
 
 // settings reads the other side's first frame.
@@ -86,7 +86,7 @@ func newServer(options ...grpc.ServerOption) *grpc.Server {
 }
 
 // stuffed is a server that allows for a message of 32 MiB, and then reads nothing of it: the client's write blocks.
-var stuffed = fixtures.Scripted{Steps: script.Script{script.Want(http2.ClientPreface), settings(),
+var stuffed = fixtures.Scripted{Steps: script.Script{script.Match(http2.ClientPreface), settings(),
 	script.Send(frames(func(f *http2.Framer) {
 		_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 32 << 20})
 		_ = f.WriteWindowUpdate(0, 32<<20)

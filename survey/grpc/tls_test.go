@@ -41,7 +41,7 @@ func TestClientOverTLS(t *testing.T) {
 func overTLS(f fixtures.Fixture) fixtures.Fixture {
 	config := tlsfault.ServerConfig()
 	config.NextProtos = []string{"h2"}
-	return tlsfault.Secured{Fixture: f, Config: config}
+	return tlsfault.OverTLS{Then: f, Config: config}
 }
 
 // checkTLS is one call, by a new client that speaks TLS.

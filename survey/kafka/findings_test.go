@@ -33,7 +33,7 @@ func stillOpen(t *testing.T, p exam.Place, numbers ...int) {
 func openConns(p exam.Place) []int {
 	var open []int
 	for _, c := range p.Conns() {
-		if end, _ := c.End(); end == fixtures.Open {
+		if end, _ := c.PeerEnd(); end == fixtures.Open {
 			open = append(open, c.ID())
 		}
 	}

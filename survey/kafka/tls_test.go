@@ -16,7 +16,7 @@ import (
 
 var (
 	stalled = tlsfault.Stall{At: tlsfault.AfterServerHello}
-	secured = tlsfault.Secured{Fixture: answering(apiVersions)}
+	secured = tlsfault.OverTLS{Then: answering(apiVersions)}
 )
 
 // overTLS makes the transport speak TLS.

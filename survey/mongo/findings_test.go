@@ -56,7 +56,7 @@ func TestAbandonedQueryIsReadOnFor400ms(t *testing.T) {
 		sockettest.Expect(t, p.Endpoint, sockettest.TimedOut.At(p.Limit), pingWithin(none)(t, p))
 		time.Sleep(time.Minute) // rules:allow virtual time
 		second := p.Conns()[1]
-		end, at := second.End()
+		end, at := second.PeerEnd()
 		assert.Equal(t, fixtures.FIN, end)
 		assert.Equal(t, 400*time.Millisecond, at-second.Opened()-p.Limit)
 	})

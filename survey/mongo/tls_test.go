@@ -29,7 +29,7 @@ func TestMongoOverTLS(t *testing.T) {
 		whole  = "SetTimeout (default none)"
 		ctx    = "the context"
 	)
-	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.Secured{Fixture: silent}
+	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.OverTLS{Then: silent}
 	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: choose, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(overTLS(selection))},
 		{Name: exam.Stalled + ", context", Fixture: stalled, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(overTLS(none))},

@@ -23,7 +23,7 @@ func overTLS() []nats.Option {
 func TestNATSOverTLS(t *testing.T) {
 	t.Parallel()
 	const limit = "nats.Timeout (default 2s)"
-	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.Secured{Fixture: silent}
+	stalled, secured := tlsfault.Stall{At: tlsfault.AfterServerHello}, tlsfault.OverTLS{Then: silent}
 	exam.Run(t, client.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: connect(overTLS()...)},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: connect(overTLS()...)},
@@ -51,7 +51,7 @@ func TestReconnectErrHandlerIsNotCalled(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sockettest.Bubble(t, func(t *testing.T) {
-				p := exam.Place{Virtual: true, Endpoint: sockettest.Start(t, tlsfault.Secured{Fixture: silent}, sockettest.On(simnet.New(t)))}
+				p := exam.Place{Virtual: true, Endpoint: sockettest.Start(t, tlsfault.OverTLS{Then: silent}, sockettest.On(simnet.New(t)))}
 				var called atomic.Int32
 				more := append(overTLS(), nats.ReconnectErrHandler(func(*nats.Conn, error) { called.Add(1) }),
 					nats.DisconnectErrHandler(func(*nats.Conn, error) { assert.NoError(t, p.Become(tt.then)) }))

@@ -60,10 +60,10 @@ func TestFailedConnectDialsAgainToCancelNothing(t *testing.T) {
 		second := p.Conns()[1]
 		time.Sleep(15*time.Second - 1) // rules:allow virtual time
 		assert.Equal(t, "\x00\x00\x00\x0c\x04\xd2\x16\x2e\x00\x00\x00\x00", string(second.First()), "CancelRequest, process 0, no key")
-		end, _ := second.End()
+		end, _ := second.PeerEnd()
 		assert.Equal(t, fixtures.Open, end, "after 15 s less 1 ns")
 		time.Sleep(time.Second) // rules:allow virtual time
-		end, _ = second.End()
+		end, _ = second.PeerEnd()
 		assert.Equal(t, fixtures.FIN, end)
 	})
 }

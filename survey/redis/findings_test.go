@@ -67,7 +67,7 @@ func TestDialOutlivesCloseAndCaller(t *testing.T) {
 		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 1), "a connection to a closed client")
 		time.Sleep(time.Minute) // rules:allow virtual time
 		assert.Len(t, p.Conns(), 1)
-		end, _ := p.Conns()[0].End()
+		end, _ := p.Conns()[0].PeerEnd()
 		assert.Equal(t, fixtures.FIN, end, "which it then closes")
 	})
 }

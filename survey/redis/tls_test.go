@@ -37,7 +37,7 @@ func TestRedisOverTLS(t *testing.T) {
 			KernelOnly: kernel},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: tries, Want: exam.AtOnce(sockettest.Rejected).In("handshake"), Op: ping(overTLS(dialTimeout)),
 			KernelOnly: kernel},
-		{Name: exam.SecuredSilent, Fixture: tlsfault.Secured{Fixture: silent}, Knob: read, Want: exam.AtLimit(sockettest.TimedOut).OnceSecured(), Op: ping(overTLS(readTimeout)),
+		{Name: exam.SecuredSilent, Fixture: tlsfault.OverTLS{Then: silent}, Knob: read, Want: exam.AtLimit(sockettest.TimedOut).OnceSecured(), Op: ping(overTLS(readTimeout)),
 			KernelOnly: kernel, Limit: 2 * time.Second}, // twice would be too late
 	})
 }

@@ -22,7 +22,7 @@ func TestClientOverTLS(t *testing.T) {
 		handshake = 10 * time.Second // of go-cleanhttp
 	)
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
-	ok := tlsfault.Secured{Fixture: serving("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")}
+	ok := tlsfault.OverTLS{Then: serving("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")}
 	exam.Run(t, exam.Client{Name: "go-retryablehttp", Module: "github.com/hashicorp/go-retryablehttp", Peer: httpfault.OK{}}.OverTLS(), []exam.Case{
 		{Name: exam.Stalled, Fixture: stalled, Knob: shaking, Op: counted(1+retries, getTLS(shakesWithin)),
 			Want: exam.AtLimit(sockettest.TimedOut).Times(1 + retries).Plus(waits)},

@@ -76,7 +76,7 @@ func TestHalfClose(t *testing.T) {
 	for r, want := range map[*relay]string{&direct: "bye", &forward: "bye", &proxied: ""} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			server := sockettest.Start(t, fixtures.HalfClose{Reply: "bye", AfterFIN: true})
+			server := sockettest.Start(t, fixtures.HalfClose{Data: "bye", AfterFIN: true})
 			c := dial(t, r.start(t, server.Addr()))
 			require.NoError(t, c.CloseWrite())
 			got, err := io.ReadAll(c)
@@ -107,7 +107,7 @@ func TestServerResets(t *testing.T) {
 // A client that resets: is the server told?
 func TestClientResets(t *testing.T) {
 	t.Parallel()
-	for r, want := range map[*relay]fixtures.End{&direct: fixtures.RST, &forward: fixtures.RST, &proxied: fixtures.FIN} {
+	for r, want := range map[*relay]fixtures.PeerEnd{&direct: fixtures.RST, &forward: fixtures.RST, &proxied: fixtures.FIN} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			server := sockettest.Start(t, fixtures.Echo{})
@@ -119,7 +119,7 @@ func TestClientResets(t *testing.T) {
 			require.NoError(t, c.SetLinger(0))
 			require.NoError(t, c.Close())
 			require.NoError(t, server.Await(t.Context(), fixtures.Ended, 1))
-			end, _ := server.Conns()[0].End()
+			end, _ := server.Conns()[0].PeerEnd()
 			assert.Equal(t, want, end)
 		})
 	}

@@ -33,7 +33,7 @@ func TestCoderClient(t *testing.T) {
 		{Name: exam.ResetMidway, Fixture: midway, Knob: dialing, Op: coderDial, Want: exam.AtOnce(sockettest.Reset)},
 		{Name: exam.WentSilent, Fixture: upgraded, Knob: "the context of Read", Op: coderRead, Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.WentSilent + ", no limit", Fixture: upgraded, Knob: "none", Op: coderReadOn, Want: exam.Never()},
-		{Name: exam.WentSilent + ", asked by Ping", Fixture: fixtures.StandIn{For: upgraded, Instead: quiet}, Knob: "the context of Ping", Op: coderPing,
+		{Name: exam.WentSilent + ", asked by Ping", Fixture: fixtures.StandIn{Then: upgraded, Instead: quiet}, Knob: "the context of Ping", Op: coderPing,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.WentSilent + ", writing", Fixture: upgraded, Knob: "the context of Write", Op: coderWrite,
 			Want: exam.AtLimit(sockettest.TimedOut)},

@@ -92,12 +92,12 @@ func TestCoderDialLeavesItsHandshake(t *testing.T) {
 				}))
 				time.Sleep(time.Hour) // rules:allow in a bubble
 				if limit == 0 {
-					end, _ := p.Conns()[0].End()
+					end, _ := p.Conns()[0].PeerEnd()
 					require.Equal(t, fixtures.Open, end)
 					options.HTTPClient.CloseIdleConnections()
 					time.Sleep(time.Second) // rules:allow in a bubble
 				}
-				end, at := p.Conns()[0].End()
+				end, at := p.Conns()[0].PeerEnd()
 				assert.Equal(t, fixtures.FIN, end)
 				assert.Equal(t, cmp.Or(limit, time.Hour+p.Limit), at)
 			})

@@ -15,7 +15,7 @@ import (
 
 var (
 	stalled = tlsfault.Stall{At: tlsfault.AfterServerHello}
-	secured = tlsfault.Secured{Fixture: upgraded}
+	secured = tlsfault.OverTLS{Then: upgraded}
 )
 
 func TestGorillaClientOverTLS(t *testing.T) {

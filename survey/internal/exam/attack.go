@@ -95,7 +95,7 @@ func (s says) Plan() (hostile.Plan, error) {
 		Behaves: s.leaves,
 		Instead: leaves,
 		Target:  s.target,
-		Do: func(_ context.Context, c *fixtures.Conn) error {
+		Run: func(_ context.Context, c *fixtures.Conn) error {
 			if _, err := io.WriteString(c, s.data); err != nil || s.leaves {
 				return err
 			}

@@ -153,7 +153,7 @@ func left(t testing.TB, p Place) {
 func (p Place) open() []string {
 	var open []string
 	for _, c := range p.Conns() {
-		end, _ := c.End()
+		end, _ := c.PeerEnd()
 		if sockets, ours := c.Sockets(); ours && end == fixtures.Open && !closed(sockets.Other) {
 			open = append(open, c.String())
 		}

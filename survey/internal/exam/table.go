@@ -22,7 +22,7 @@ type Client struct {
 
 // OverTLS is the client with its peer over TLS.
 func (c Client) OverTLS() Client {
-	c.Peer = tlsfault.Secured{Fixture: c.Peer}
+	c.Peer = tlsfault.OverTLS{Then: c.Peer}
 	return c
 }
 
@@ -43,7 +43,7 @@ func (c Case) fixture(client Client) fixtures.Fixture {
 	if _, own := c.Fixture.(fixtures.StandIn); own || client.Peer == nil {
 		return c.Fixture
 	}
-	return fixtures.StandIn{For: c.Fixture, Instead: client.Peer}
+	return fixtures.StandIn{Then: c.Fixture, Instead: client.Peer}
 }
 
 // row writes a case as README.md has it.
