@@ -69,7 +69,7 @@ func TestScenarioThreeWaysToEnd(t *testing.T) {
 	} {
 		for _, family := range families {
 			onBoth(t, tt.name+"/"+family, func(t *testing.T, w world) {
-				ep := sockettest.Start(t, tt.fixture, w.on, sockettest.Network(family))
+				ep := sockettest.Start(t, tt.fixture, w.on, sockettest.Family(family))
 				r := show(t, w, "settimeout, then connect", ep, w.want(tt.want, tt.exact), dialing(w.dialer(tt.limit), ep.Addr()))
 				if r.Outcome == sockettest.Rejected {
 					assert.ErrorIs(t, r.Err, w.refusal)
@@ -131,7 +131,7 @@ func eachServer(t *testing.T, f func(t *testing.T, w world, s server, ep *fixtur
 		for _, family := range families {
 			inTurn(t, s.name+"/"+family, func(t *testing.T, w world) {
 				s := servers(w)[i]
-				f(t, w, s, sockettest.Start(t, s.fixture, w.on, sockettest.Network(family)))
+				f(t, w, s, sockettest.Start(t, s.fixture, w.on, sockettest.Family(family)))
 			})
 		}
 	}

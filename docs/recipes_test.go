@@ -247,7 +247,7 @@ func TestSizeLimit(t *testing.T) {
 	ep := sockettest.Start(t, endless)
 	c := client{addrs: []string{ep.Addr()}}
 
-	sockettest.Expect(t, ep, sockettest.Err(errTooLong).Before(time.Second), c.Ask)
+	sockettest.Expect(t, ep, sockettest.ErrorIs(errTooLong).Before(time.Second), c.Ask)
 }
 
 // My client copes with an answer that ends too soon
@@ -340,7 +340,7 @@ func TestSlowClients(t *testing.T) {
 	c := client{addrs: []string{ln.Addr().String()}}
 	defer c.Close()
 	sockettest.Expect(t, slow, sockettest.Accepted.Before(limit), c.Ask) // an honest client is served meanwhile
-	sockettest.ExpectEnd(t, slow, sockettest.Dropped.After(limit))
+	sockettest.ExpectEnd(t, slow, sockettest.Disconnected.After(limit))
 }
 
 // My server has a maximum of connections
@@ -351,7 +351,7 @@ func TestMaximumOfConnections(t *testing.T) {
 	two := sockettest.Start(t, hostile.Flood{Target: ln.Addr().String(), Count: 2})
 	third := sockettest.Start(t, hostile.ConnectOnly{Target: ln.Addr().String()})
 
-	sockettest.ExpectEnd(t, third, sockettest.Dropped.Before(time.Second))
+	sockettest.ExpectEnd(t, third, sockettest.Disconnected.Before(time.Second))
 	sockettest.ExpectEnd(t, two, sockettest.Blocked.For(limit))
 }
 
@@ -377,7 +377,7 @@ func TestShutdown(t *testing.T) {
 	idle := sockettest.Start(t, hostile.ConnectOnly{Target: ln.Addr().String()})
 
 	time.AfterFunc(limit, shutdown)
-	sockettest.ExpectEnd(t, idle, sockettest.Dropped.After(limit))
+	sockettest.ExpectEnd(t, idle, sockettest.Disconnected.After(limit))
 }
 
 // One test, on the kernel and in virtual time

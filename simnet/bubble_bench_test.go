@@ -66,7 +66,7 @@ func dialTimesOut(t *testing.T) {
 // blackHoleTimesOut is a fixture on it.
 func blackHoleTimesOut(t *testing.T) {
 	nw := simnet.New(t)
-	ep, _ := fixtures.Start(t.Context(), fixtures.BlackHole{}, fixtures.Where{Stack: nw})
+	ep, _ := fixtures.Start(t.Context(), fixtures.BlackHole{}, fixtures.Place{Stack: nw})
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	_, _ = ep.DialContext(ctx, "", "")
 	cancel()

@@ -136,5 +136,5 @@ func TestOutcomeNames(t *testing.T) {
 	assert.Equal(t, "unclassified", Other.String())
 	assert.Equal(t, "no outcome", Outcome(0).String())
 	assert.Equal(t, "no outcome", Outcome(99).String())
-	assert.True(t, Dropped.covers(Reset) && Dropped.covers(Closed) && !Dropped.covers(TimedOut) && !Reset.covers(Dropped))
+	assert.True(t, Disconnected.covers(Reset) && Disconnected.covers(Closed) && !Disconnected.covers(TimedOut) && !Reset.covers(Disconnected))
 }

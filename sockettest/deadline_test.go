@@ -39,7 +39,7 @@ func TestHangChild(t *testing.T) {
 		t.Skip("it is for TestHangIsReportedInTime")
 	}
 	hang := func() error { select {} }
-	for _, want := range []Want{Accepted.Before(100 * time.Millisecond), Blocked.For(100 * time.Millisecond), Accepted.Before(time.Hour)} {
+	for _, want := range []Window{Accepted.Before(100 * time.Millisecond), Blocked.For(100 * time.Millisecond), Accepted.Before(time.Hour)} {
 		t.Run(want.String(), func(t *testing.T) {
 			t.Parallel()
 			for range 3 {
@@ -63,12 +63,12 @@ func TestGraceLeavesTimeForTheReport(t *testing.T) {
 func TestReportTellsOfTheDeadline(t *testing.T) {
 	t.Parallel()
 	blocked := Result{Outcome: Blocked, Elapsed: time.Minute, unblocked: true}
-	for want, contains := range map[Want]bool{
+	for want, contains := range map[Window]bool{
 		Accepted.Before(time.Hour):                               true,
 		Accepted.Before(59 * time.Second).Slack(2 * time.Second): true,
 		Accepted.Before(1):                                       false,
 		Blocked.For(time.Minute):                                 false,
-		Err(errNoServers):                                        false,
+		ErrorIs(errNoServers):                                    false,
 	} {
 		slack, _ := want.allowed()
 		text := failure{want: want, slack: slack, result: blocked}.String()

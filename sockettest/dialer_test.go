@@ -50,7 +50,7 @@ func TestDialerFailsAsTheKernel(t *testing.T) {
 				}
 				address := tt.address
 				if address == "" {
-					address = Start(t, tt.fixture, Network(family)).Addr()
+					address = Start(t, tt.fixture, Family(family)).Addr()
 				}
 				dial := func(d *net.Dialer) error {
 					d.Timeout = tt.timeout
@@ -109,13 +109,13 @@ func TestDialerInABubble(t *testing.T) {
 		name    string
 		fixture fixtures.Fixture
 		timeout time.Duration
-		want    Want
+		want    Window
 		source  string
 	}{
 		{"timeout", fixtures.BlackHole{}, 30 * time.Second, TimedOut.After(30 * time.Second), "deadline"},
 		{"the kernel's own", fixtures.BlackHole{}, 0, TimedOut.After(131 * time.Second), "kernel"},
-		{"refused", fixtures.Refused{}, 30 * time.Second, Rejected.Before(0), ""},
-		{"no route", NoRoute{}, 30 * time.Second, Unreachable.Before(0), ""},
+		{"refused", fixtures.Refused{}, 30 * time.Second, Rejected.AtOnce(), ""},
+		{"no route", NoRoute{}, 30 * time.Second, Unreachable.AtOnce(), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -41,7 +41,7 @@ type misbehaving interface {
 
 // needsFault reports whether the want is one of failure, or has a lower bound: one that a fixture
 // that behaves should not meet. What is not to reach the fixture needs nothing of it.
-func (w Want) needsFault() bool {
+func (w Window) needsFault() bool {
 	return !w.missed && (w.target != nil || w.outcome != Accepted || w.min > 0)
 }
 
@@ -51,7 +51,7 @@ func (w Want) needsFault() bool {
 // Off the test's own goroutine it goes on.
 //
 // In any other run it notes whose success needs the fault to have come by the end of the test.
-func proved(t testing.TB, ep Running, w Want, err error) bool {
+func proved(t testing.TB, ep Running, w Window, err error) bool {
 	f, ok := ep.(misbehaving)
 	switch {
 	case !ok:
@@ -87,7 +87,7 @@ func checkFired(t testing.TB, ep Running) {
 	if !ok || t.Failed() {
 		return
 	}
-	switch want, fired := v.(Want), ep.(misbehaving).Fired(); {
+	switch want, fired := v.(Window), ep.(misbehaving).Fired(); {
 	case want.unfired && fired:
 		t.Helper()
 		t.Errorf("the fault fired, and the want was that it does not: %s\n  fixture  %v", want, ep)

@@ -159,7 +159,7 @@ func TestEveryFixtureIsDisarmed(t *testing.T) {
 			if _, unix := tt.fixture.(fixtures.NoSocket); unix {
 				nw = "unix"
 			}
-			ep := sockettest.Start(t, tt.fixture, sockettest.Network(nw))
+			ep := sockettest.Start(t, tt.fixture, sockettest.Family(nw))
 			require.Equal(t, tt.honest != nil, ep.Disarmed())
 			if tt.honest != nil {
 				require.NoError(t, tt.honest(t, ep))
@@ -434,7 +434,7 @@ func TestDisarmedWants(t *testing.T) {
 	}{
 		{"failure that is met", fixtures.Refused{}, sockettest.Rejected.Before(time.Minute), fails, "met without the fault", false},
 		{"failure that is not met", fixtures.Refused{}, sockettest.Rejected.Before(time.Minute), passes, "", true},
-		{"error that is met", fixtures.Refused{}, sockettest.Err(syscall.ECONNREFUSED), fails, "met without the fault", false},
+		{"error that is met", fixtures.Refused{}, sockettest.ErrorIs(syscall.ECONNREFUSED), fails, "met without the fault", false},
 		{"lower bound that is met", fixtures.Refused{}, sockettest.Accepted.After(1), passes, "met without the fault", false},
 		{"lower bound that is not met", fixtures.SlowAccept{}, sockettest.Accepted.After(time.Hour).Before(2 * time.Hour), passes, "", true},
 		{"success", fixtures.Refused{}, sockettest.Accepted.Before(time.Minute), passes, "", false},

@@ -87,7 +87,7 @@ func TestFaultThatNeverFired(t *testing.T) {
 								err = c.Close()
 							}
 							if err == nil {
-								err = ep.Await(ctx, fixtures.Accepted, 1)
+								err = ep.Await(ctx, fixtures.ConnAccepted, 1)
 							}
 							return awaitServed(ctx, ep, err)
 						})
@@ -176,7 +176,7 @@ func TestDisarmedFaultsOfWhatRuns(t *testing.T) {
 		c, err := ep.DialContext(t.Context(), "tcp", "")
 		require.NoError(t, err)
 		defer c.Close()
-		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+		require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 		defer ep.Conns()[0].Partition()()
 		defer ep.Conns()[0].Hold()()
 		require.NoError(t, ep.Conns()[0].Reset())
@@ -241,14 +241,14 @@ func TestDisarmedAttack(t *testing.T) {
 			t.Cleanup(func() { _, _ = srv.Close(), ln.Close(); wg.Wait() })
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				a := sockettest.Start(tb, hostile.Slowloris{Target: ln.Addr().String()})
-				sockettest.ExpectEnd(tb, a, sockettest.Dropped.Before(ample))
+				sockettest.ExpectEnd(tb, a, sockettest.Disconnected.Before(ample))
 			})
 			if rude {
 				assert.Contains(t, tb.Text(), "met without the fault")
 				return
 			}
 			assert.Empty(t, tb.Text())
-			assert.Contains(t, tb.Reason(), "without the fault it is not dropped")
+			assert.Contains(t, tb.Reason(), "without the fault it is not disconnected")
 		})
 	}
 }

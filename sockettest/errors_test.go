@@ -110,8 +110,8 @@ func TestStrangeErrorsEndInAVerdict(t *testing.T) {
 					return tt.err
 				}
 				Expect(tb, ep, Unreachable.Before(10*time.Second), op)
-				Expect(tb, ep, Err(tt.err).Before(10*time.Second).In("bind"), op)
-				Expect(tb, ep, Err(syscall.EPERM).Before(10*time.Second), op)
+				Expect(tb, ep, ErrorIs(tt.err).Before(10*time.Second).In("bind"), op)
+				Expect(tb, ep, ErrorIs(syscall.EPERM).Before(10*time.Second), op)
 			})
 			assert.Contains(t, tb.Text(), tt.want.String()+", want unreachable")
 			assert.Contains(t, tb.Text(), tt.text)

@@ -69,11 +69,11 @@ func ExampleOutcome_For() {
 }
 
 // A client that hides what happened can be held to its own error.
-func ExampleErr() {
+func ExampleErrorIs() {
 	errNoServers := errors.New("db: no servers")
 	test(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Refused{})
-		sockettest.Expect(t, ep, sockettest.Err(errNoServers).Before(time.Second), func() error {
+		sockettest.Expect(t, ep, sockettest.ErrorIs(errNoServers).Before(time.Second), func() error {
 			if ping(ep.Addr(), time.Second)() != nil {
 				return errNoServers
 			}
@@ -93,7 +93,7 @@ func ExampleNoLeaks() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := ep.Await(t.Context(), fixtures.Accepted, 1); err != nil {
+		if err := ep.Await(t.Context(), fixtures.ConnAccepted, 1); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -144,16 +144,16 @@ func ExampleExpectEnd() {
 		srv.Start()
 		defer srv.Close()
 		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
-		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond))
+		sockettest.ExpectEnd(t, loris, sockettest.Disconnected.After(50*time.Millisecond))
 	})
 	test(func(t testing.TB) {
 		srv := httptest.NewServer(http.NotFoundHandler()) // without a limit
 		defer srv.Close()
 		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
-		sockettest.ExpectEnd(t, loris, sockettest.Dropped.After(50*time.Millisecond).Slack(0))
+		sockettest.ExpectEnd(t, loris, sockettest.Disconnected.After(50*time.Millisecond).Slack(0))
 		loris.Close()
 	})
 	// Output:
 	// ok
-	// FAIL connection #1: still open, want dropped
+	// FAIL connection #1: still open, want disconnected
 }

@@ -29,7 +29,7 @@ const (
 // that was open before; or if op's error names its address. An error that names another address
 // fails the test. Where an operation may leave no trace, because the kernel refuses its connect or
 // because it waits on an open connection, and its error names no address, Expect passes and
-// [Result].Note begins with "contact not visible". [Want.Unreached] wants that nothing reaches the
+// [Result].Note begins with "contact not visible". [Window.Unreached] wants that nothing reaches the
 // fixture. A fixture that a test neither reaches nor uses in an Expect is logged when the test
 // ends.
 //
@@ -48,29 +48,30 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	}
 	t.Helper()
 	do, err := operation(op)
+	var w Window
 	if err == nil {
-		want, err = expectable(t, ep, want)
+		w, err = expectable(t, ep, want)
 	}
 	if err != nil {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
 	look := use(t, ep)
-	r := start(watchedContext(t), want, do)
+	r := start(watchedContext(t), w, do)
 	defer r.end()
-	res := r.await(want, ep, look, testDeadline(t))
-	res, _ = want.choose(res)
-	err = want.Check(res)
+	res := r.await(w, ep, look, testDeadline(t))
+	res, _ = w.choose(res)
+	err = w.Check(res)
 	if !disarm.On() {
-		if rerr := want.judgeReach(&res, look); err == nil {
+		if rerr := w.judgeReach(&res, look); err == nil {
 			err = rerr
 		}
 	}
-	if proved(t, ep, want, err) {
+	if proved(t, ep, w, err) {
 		return res
 	}
 	if err != nil {
-		t.Errorf("%s", reportOf(t, err, want, res, ep, r.start))
+		t.Errorf("%s", reportOf(t, err, w, res, ep, r.start))
 	}
 	return res
 }
@@ -87,25 +88,29 @@ func errNilTB(verb string) error {
 	return err
 }
 
-// expectable finds the arguments with which there is nothing to judge, and settles what the environment says of slack.
-func expectable(t testing.TB, ep Running, want Want) (Want, error) {
+// expectable finds the arguments with which there is nothing to judge, and settles the slack.
+func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 	if isNil(ep) {
-		return want, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
+		return Window{}, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
 	}
-	if err := want.check(); err != nil {
-		return want, err
+	if want == nil {
+		return Window{}, errors.New("want is nil; want an outcome such as TimedOut.After(limit)")
 	}
-	if _, attack := ep.(*hostile.Attack); attack && want.missed {
-		return want, fmt.Errorf("Unreached beside an attack, which had reached %v when Start returned; want it without Unreached", ep)
+	w := want.window()
+	if err := w.check(); err != nil {
+		return w, err
 	}
-	slack, _ := want.allowed()
-	want.slack, want.slackOK = slack, true
+	if _, attack := ep.(*hostile.Attack); attack && w.missed {
+		return w, fmt.Errorf("Unreached beside an attack, which had reached %v when Start returned; want it without Unreached", ep)
+	}
+	slack, _ := w.allowed()
+	w.slack, w.slackOK = slack, true
 	end := testDeadline(t)
-	if !end.IsZero() && time.Now().Add(want.min).After(end) {
-		return want, fmt.Errorf("the window of %q begins after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
-			want, digits(time.Until(end)))
+	if !end.IsZero() && time.Now().Add(w.min).After(end) {
+		return w, fmt.Errorf("the window of %q begins after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
+			w, digits(time.Until(end)))
 	}
-	return want, nil
+	return w, nil
 }
 
 // testDeadline is when the report must be out; zero if there is no limit. In a bubble there is none by its clock, and to ask
@@ -126,7 +131,7 @@ func testDeadline(t testing.TB) time.Time {
 }
 
 // await waits for the operation, up to the end of patience; then it releases it.
-func (r *run) await(w Want, ep Running, look func() fixtures.Contact, end time.Time) Result {
+func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
 	runtime.Gosched() // an operation that returns at once has by now, and needs no timer
 	select {
 	case e := <-r.done:
@@ -169,7 +174,7 @@ func (r *run) await(w Want, ep Running, look func() fixtures.Contact, end time.T
 }
 
 // patience goes well beyond the window, so that an operation that is merely late is reported with its time.
-func (w Want) patience(start, end time.Time) time.Duration {
+func (w Window) patience(start, end time.Time) time.Duration {
 	p := w.max
 	switch slack, _ := w.allowed(); {
 	case w.outcome == Blocked:

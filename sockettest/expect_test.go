@@ -36,7 +36,7 @@ func TestExpectPasses(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
-		want    Want
+		want    Window
 		timeout time.Duration
 	}{
 		{"timed out", fixtures.BlackHole{}, TimedOut.After(limit).In("connect"), limit},
@@ -61,7 +61,7 @@ func TestExpectFails(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
-		want    Want
+		want    Window
 		timeout time.Duration
 	}{
 		{"wrong outcome", fixtures.Refused{}, TimedOut.After(limit), limit},
@@ -119,8 +119,8 @@ func TestExpectRefusesBadArguments(t *testing.T) {
 		{"unknown phase", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
 			return Expect(tb, ep, Accepted.Before(1).In("lunch"), never)
 		}},
-		{"zero want", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Want{}, never) }},
-		{"nil error", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Err(nil), never) }},
+		{"zero want", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Window{}, never) }},
+		{"nil error", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, ErrorIs(nil), never) }},
 		{"nil operation", func(tb *faketb.TB, ep *fixtures.Endpoint) Result { return Expect(tb, ep, Accepted.Before(1), none) }},
 		{"nil operation with context", func(tb *faketb.TB, ep *fixtures.Endpoint) Result {
 			return Expect(tb, ep, Accepted.Before(1), noneContext)
@@ -258,7 +258,7 @@ func TestExpectFromManyGoroutines(t *testing.T) {
 		wg.Go(func() { Expect(t, ep, Accepted.Before(10*time.Second), dialing(ep, 0)) })
 	}
 	wg.Wait()
-	require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 50))
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 50))
 }
 
 var errNoServers = errors.New("db: no servers")
@@ -267,11 +267,11 @@ func TestErrFindsAnErrorOfTheClientsOwn(t *testing.T) {
 	t.Parallel()
 	ep := Start(t, fixtures.Refused{})
 	fail := func() error { return errNoServers }
-	Expect(t, ep, Err(errNoServers), fail)
-	Expect(t, ep, Err(errNoServers).Before(time.Second), fail)
+	Expect(t, ep, ErrorIs(errNoServers), fail)
+	Expect(t, ep, ErrorIs(errNoServers).Before(time.Second), fail)
 	tb := faketb.Run(t, func(tb *faketb.TB) {
-		Expect(tb, ep, Err(io.EOF), fail)
-		Expect(tb, ep, Err(errNoServers).After(time.Hour).Slack(0), fail)
+		Expect(tb, ep, ErrorIs(io.EOF), fail)
+		Expect(tb, ep, ErrorIs(errNoServers).After(time.Hour).Slack(0), fail)
 	})
 	assert.Contains(t, tb.Text(), `call: unclassified, want error "EOF"`)
 	assert.Contains(t, tb.Text(), "too early")
@@ -281,7 +281,7 @@ func TestMeasureAndCheckNeedNoTest(t *testing.T) {
 	t.Parallel()
 	r := Measure(func() error { return errNoServers })
 	assert.Equal(t, Other, r.Outcome)
-	require.NoError(t, Err(errNoServers).Check(r))
+	require.NoError(t, ErrorIs(errNoServers).Check(r))
 	require.EqualError(t, Accepted.Before(time.Second).Check(r), "call: unclassified, want accepted")
 	require.NoError(t, Accepted.Before(time.Second).Check(Measure(func(context.Context) error { return nil })))
 	require.Error(t, Accepted.After(-1).Check(r))

@@ -13,7 +13,7 @@ import (
 )
 
 // ExpectEnd judges how and when the server under test ended the connections of an attack: [Closed] by FIN, [Reset] by RST,
-// [Dropped] by either, or not at all for a time, [Blocked].For(d). All must meet it, each in a window that begins with its
+// [Disconnected] by either, or not at all for a time, [Blocked].For(d). All must meet it, each in a window that begins with its
 // own start, before it was dialled. If one does not it fails the test with a report and goes on. It may be called from any
 // goroutine, and returns what it measured: of the connection that fails worst or, if none does, that ended last. Its
 // Err is nil then, and Classes has one entry.
@@ -22,10 +22,10 @@ import (
 // late only from when it could not ([fixtures.Conn.JudgedFrom]), and a connection is blocked for a time from then.
 //
 // It waits for what is yet to come, and not for what has been. What a busy machine allows is
-// counted over the life of each connection; see [Want.Slack]. A failure reads:
+// counted over the life of each connection; see [Window.Slack]. A failure reads:
 //
-//	connection #1: still open, want dropped
-//	  want     dropped after 300ms, no later than 550ms
+//	connection #1: still open, want disconnected
+//	  want     disconnected after 300ms, no later than 550ms
 //	  got      still open, after 1.55s
 //	  ...
 func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
@@ -33,25 +33,25 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 		return refuse(errNilTB("ExpectEnd"))
 	}
 	t.Helper()
-	want.conn = true
+	var w Window
 	err := errors.New("attack is nil; want the Attack that Start returned")
 	if a != nil {
-		want, err = endable(t, a, want)
+		w, err = endable(t, a, want)
 	}
 	if err != nil {
 		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
 		return refuse(err)
 	}
-	awaitVerdict(t.Context(), a, want, testDeadline(t))
-	v := verdictOf(a, want)
+	awaitVerdict(t.Context(), a, w, testDeadline(t))
+	v := verdictOf(a, w)
 	if v.err == nil && !disarm.On() && neverAccepted(a) {
 		v.err = errNeverAccepted
 	}
-	if proved(t, a, want, v.err) {
+	if proved(t, a, w, v.err) {
 		return v.result
 	}
 	if v.err != nil {
-		t.Errorf("%s", v.failure(a, want).report(t))
+		t.Errorf("%s", v.failure(a, w).report(t))
 	}
 	return v.result
 }
@@ -80,28 +80,29 @@ func allQueued(a *hostile.Attack) bool {
 }
 
 // endable finds the wants that no end of a connection can meet, and the attacks that have none.
-func endable(t testing.TB, a *hostile.Attack, want Want) (Want, error) {
-	want, err := expectable(t, a, want)
+func endable(t testing.TB, a *hostile.Attack, want Want) (Window, error) {
+	w, err := expectable(t, a, want)
+	w.conn = true
 	switch {
 	case err != nil:
-		return want, err
-	case want.target != nil:
-		return want, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, Reset, Dropped or Blocked.For(d)", want)
-	case want.phase != "":
-		return want, fmt.Errorf("want is %q: a connection ends in no phase; want it without In", want)
-	case want.outcome != Blocked && !Dropped.covers(want.outcome):
-		return want, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, Reset, Dropped or Blocked.For(d)", want)
+		return w, err
+	case w.target != nil:
+		return w, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, Reset, Disconnected or Blocked.For(d)", w)
+	case w.phase != "":
+		return w, fmt.Errorf("want is %q: a connection ends in no phase; want it without In", w)
+	case w.outcome != Blocked && !Disconnected.covers(w.outcome):
+		return w, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, Reset, Disconnected or Blocked.For(d)", w)
 	}
 	conns := a.Conns()
 	if len(conns) == 0 {
-		return want, fmt.Errorf("%v has no connections; want an attack that Start has begun", a)
+		return w, fmt.Errorf("%v has no connections; want an attack that Start has begun", a)
 	}
 	for _, e := range a.Events() {
 		if c := e.Conn; e.Kind == fixtures.Ended && open(conns[c-1]) && !a.Disarmed() {
-			return want, fmt.Errorf("%v has ended connection #%d itself; only an attack that leaves that to the server can be judged", a, c)
+			return w, fmt.Errorf("%v has ended connection #%d itself; only an attack that leaves that to the server can be judged", a, c)
 		}
 	}
-	return want, nil
+	return w, nil
 }
 
 func open(c *fixtures.Conn) bool {
@@ -110,7 +111,7 @@ func open(c *fixtures.Conn) bool {
 }
 
 // awaitVerdict waits until all connections have ended, or none can meet the want any more; but never beyond end.
-func awaitVerdict(ctx context.Context, a *hostile.Attack, w Want, end time.Time) {
+func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, end time.Time) {
 	for {
 		until := time.Time{}
 		for _, c := range a.Conns() {
@@ -144,7 +145,7 @@ type verdict struct {
 	all    int
 }
 
-func verdictOf(a *hostile.Attack, w Want) verdict {
+func verdictOf(a *hostile.Attack, w Window) verdict {
 	var v verdict
 	rank := 0
 	for _, c := range a.Conns() {
@@ -162,7 +163,7 @@ func verdictOf(a *hostile.Attack, w Want) verdict {
 }
 
 // endOf measures one connection from its own start.
-func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
+func endOf(a *hostile.Attack, c *fixtures.Conn, w Window) Result {
 	now := time.Since(a.Started())
 	end, at := c.PeerEnd()
 	r := Result{Outcome: Blocked, Phase: "close", conn: c.ID(), unblocked: true}
@@ -187,7 +188,7 @@ func endOf(a *hostile.Attack, c *fixtures.Conn, w Want) Result {
 }
 
 // badness orders what can be wrong: nothing, the time, the end, no end at all.
-func (w Want) badness(r Result, err error) int {
+func (w Window) badness(r Result, err error) int {
 	_, right := w.choose(r)
 	switch {
 	case err == nil:
@@ -201,14 +202,14 @@ func (w Want) badness(r Result, err error) int {
 }
 
 // distance is how far a time lies outside the window or, inside it, how late it is.
-func (w Want) distance(r Result) time.Duration {
+func (w Window) distance(r Result) time.Duration {
 	if r.Elapsed < w.earliest() {
 		return w.min - r.Elapsed
 	}
 	return r.Elapsed - w.min
 }
 
-func (v verdict) failure(a *hostile.Attack, w Want) failure {
+func (v verdict) failure(a *hostile.Attack, w Window) failure {
 	f := failureOf(v.err, w, v.result, a, v.opened)
 	if v.all > 1 {
 		f.conns = fmt.Sprintf("%d of %d fail; #%d is the worst", v.failed, v.all, v.result.conn)

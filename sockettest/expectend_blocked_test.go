@@ -68,7 +68,7 @@ func TestExpectEndCountsFromTheBlockedWrite(t *testing.T) {
 				require.NoError(t, err)
 				answering(t, ln, 100*time.Millisecond, tt.limit, "VALUE 1\n")
 				a := Start(t, hostile.NeverRead{Target: ln.Addr().String(), Data: "GET k\n"}, On(nw))
-				tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, a, Dropped.At(limit)) })
+				tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, a, Disconnected.At(limit)) })
 				c := a.Conns()[0]
 				blocked := c.JudgedFrom()
 				assert.Greater(t, blocked, 2*limit, "thousands of answers fit")
@@ -94,7 +94,7 @@ func TestExpectEndCountsFromTheBlockedWriteOnTheKernel(t *testing.T) {
 	require.NoError(t, err)
 	answering(t, ln, 0, limit, "VALUE 1\n")
 	a := Start(t, hostile.NeverRead{Target: ln.Addr().String(), Data: "GET k\n"})
-	ExpectEnd(t, a, Dropped.After(limit))
+	ExpectEnd(t, a, Disconnected.After(limit))
 	assert.Greater(t, a.Conns()[0].JudgedFrom(), a.Conns()[0].Opened())
 }
 
@@ -108,7 +108,7 @@ func TestExpectEndCountsFromTheAnswerOfHTTP2(t *testing.T) {
 		require.NoError(t, err)
 		serveSlowly(t, ln, work, limit)
 		a := Start(t, hostile.ClosedWindow{Target: ln.Addr().String()}, On(nw))
-		ExpectEnd(t, a, Dropped.At(limit))
+		ExpectEnd(t, a, Disconnected.At(limit))
 		assert.Equal(t, work, a.Conns()[0].JudgedFrom())
 	})
 }

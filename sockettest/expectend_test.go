@@ -94,7 +94,7 @@ func TestHTTPServerDropsSlowloris(t *testing.T) {
 	loris := Start(t, hostile.Slowloris{Target: addr, Every: 20 * time.Millisecond, Count: 3})
 
 	Expect(t, loris, Accepted.Before(10*time.Second), func() error { return get(addr) })
-	r := ExpectEnd(t, loris, Dropped.After(limit))
+	r := ExpectEnd(t, loris, Disconnected.After(limit))
 	assert.GreaterOrEqual(t, r.Elapsed, limit)
 }
 
@@ -106,12 +106,12 @@ func TestHTTPServerEndsHostileClients(t *testing.T) {
 		name   string
 		server *http.Server
 		client func(target string) hostile.Fixture
-		want   Want
+		want   Window
 	}{
 		{"ReadHeaderTimeout and ConnectOnly", &http.Server{ReadHeaderTimeout: limit},
-			func(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }, Dropped.After(limit)},
+			func(s string) hostile.Fixture { return hostile.ConnectOnly{Target: s} }, Disconnected.After(limit)},
 		{"ReadTimeout and Flood", &http.Server{ReadTimeout: limit},
-			func(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }, Dropped.After(limit)},
+			func(s string) hostile.Fixture { return hostile.Flood{Target: s, Count: 20} }, Disconnected.After(limit)},
 		{"no timeout and Slowloris", &http.Server{},
 			func(s string) hostile.Fixture { return hostile.Slowloris{Target: s} }, Blocked.For(limit)},
 		{"IdleTimeout and silence", &http.Server{IdleTimeout: limit},
@@ -121,13 +121,13 @@ func TestHTTPServerEndsHostileClients(t *testing.T) {
 				}}
 			}, Closed.After(limit).Before(ages)},
 		{"WriteTimeout and NeverRead", &http.Server{WriteTimeout: limit},
-			func(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }, Dropped.After(limit).Before(ages)},
+			func(s string) hostile.Fixture { return hostile.NeverRead{Target: s} }, Disconnected.After(limit).Before(ages)},
 		{"MaxHeaderBytes and an endless line", &http.Server{MaxHeaderBytes: 1 << 10},
 			func(s string) hostile.Fixture {
 				return hostile.Scripted{Target: s, Steps: script.Script{
 					script.Send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<13)), script.Match("HTTP/1.1 431 "), script.Discard(),
 				}}
-			}, Dropped.Before(ages)},
+			}, Disconnected.Before(ages)},
 		{"request in pieces", &http.Server{IdleTimeout: limit},
 			func(s string) hostile.Fixture {
 				return hostile.SplitEverywhere{Target: s, Match: "HTTP/1.1 200 OK\r\n"}
@@ -149,11 +149,11 @@ func TestExpectEndPasses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		server func(c *net.TCPConn)
-		want   Want
+		want   Window
 		got    Outcome // 0: it depends on when it is looked at
 	}{
 		{"closed", patient(limit), Closed.After(limit), Closed},
-		{"dropped", patient(limit), Dropped.After(limit), Closed},
+		{"dropped", patient(limit), Disconnected.After(limit), Closed},
 		{"reset", resets(begun), Reset.After(limit), Reset},
 		{"open", patient(0), Blocked.For(limit), Blocked},
 		{"open for long enough", patient(2 * limit), Blocked.For(limit), 0},
@@ -182,7 +182,7 @@ func TestExpectEndOfWhatHasEnded(t *testing.T) {
 	t.Parallel()
 	a := Start(t, hostile.ConnectOnly{Target: serving(t, patient(limit))})
 	require.NoError(t, a.AwaitEnds(t.Context()))
-	first, again := ExpectEnd(t, a, Dropped.After(limit)), ExpectEnd(t, a, Dropped.After(limit))
+	first, again := ExpectEnd(t, a, Disconnected.After(limit)), ExpectEnd(t, a, Disconnected.After(limit))
 	assert.Equal(t, Closed, first.Outcome)
 	assert.Equal(t, first.Outcome, again.Outcome)
 	assert.Equal(t, first.Elapsed, again.Elapsed)
@@ -197,11 +197,11 @@ func TestExpectEndFails(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		server func(c *net.TCPConn)
-		want   Want
+		want   Window
 		count  int
 	}{
-		{"too early", patient(limit), Dropped.After(time.Hour), 1},
-		{"not ended", patient(0), Dropped.After(limit).Slack(0), 1},
+		{"too early", patient(limit), Disconnected.After(time.Hour), 1},
+		{"not ended", patient(0), Disconnected.After(limit).Slack(0), 1},
 		{"wrong end", resets(begun), Closed.After(limit), 1},
 		{"not open", patient(limit), Blocked.For(time.Hour), 1},
 		{"several", patient(limit), Reset.After(limit), 3},
@@ -258,17 +258,17 @@ func TestExpectEndRefusesBadArguments(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		attack hostile.Fixture
-		want   Want
+		want   Window
 	}{
-		{"nil attack", nil, Dropped.After(limit)},
-		{"zero want", hostile.ConnectOnly{Target: addr}, Want{}},
-		{"negative after", hostile.ConnectOnly{Target: addr}, Dropped.After(-1)},
+		{"nil attack", nil, Disconnected.After(limit)},
+		{"zero want", hostile.ConnectOnly{Target: addr}, Window{}},
+		{"negative after", hostile.ConnectOnly{Target: addr}, Disconnected.After(-1)},
 		{"open for nothing", hostile.ConnectOnly{Target: addr}, Blocked.For(0)},
 		{"accepted", hostile.ConnectOnly{Target: addr}, Accepted.Before(limit)},
 		{"timed out", hostile.ConnectOnly{Target: addr}, TimedOut.After(limit)},
-		{"an error", hostile.ConnectOnly{Target: addr}, Err(io.EOF).Before(limit)},
-		{"a phase", hostile.ConnectOnly{Target: addr}, Dropped.Before(limit).In("read")},
-		{"ended by itself", hostile.Reset{Target: addr}, Dropped.Before(limit)},
+		{"an error", hostile.ConnectOnly{Target: addr}, ErrorIs(io.EOF).Before(limit)},
+		{"a phase", hostile.ConnectOnly{Target: addr}, Disconnected.Before(limit).In("read")},
+		{"ended by itself", hostile.Reset{Target: addr}, Disconnected.Before(limit)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -289,9 +289,9 @@ func TestExpectEndRefusesBadArguments(t *testing.T) {
 			golden(t, steady(tb.Text()))
 		})
 	}
-	tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, &hostile.Attack{}, Dropped.After(limit)) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { ExpectEnd(tb, &hostile.Attack{}, Disconnected.After(limit)) })
 	assert.Contains(t, tb.Text(), "an attack that was never started has no connections; want an attack that Start has begun")
-	require.ErrorContains(t, ExpectEnd(nil, Start[hostile.Plan](nil, hostile.Flood{}), Dropped.After(limit)).Err, "sockettest.ExpectEnd: t is nil")
+	require.ErrorContains(t, ExpectEnd(nil, Start[hostile.Plan](nil, hostile.Flood{}), Disconnected.After(limit)).Err, "sockettest.ExpectEnd: t is nil")
 }
 
 func TestStartOfAnAttackIsFatal(t *testing.T) {
@@ -301,11 +301,11 @@ func TestStartOfAnAttackIsFatal(t *testing.T) {
 		attack hostile.Fixture
 		opt    Option
 	}{
-		{"nil fixture", nil, Network("tcp")},
+		{"nil fixture", nil, Family("tcp")},
 		{"nil option", hostile.Flood{}, nil},
-		{"no target", hostile.Flood{}, Network("tcp")},
-		{"not on loopback", hostile.Slowloris{Target: "8.8.8.8:53"}, Network("tcp")},
-		{"too many", hostile.Flood{Target: "127.0.0.1:1717", Count: 5000}, Network("tcp")},
+		{"no target", hostile.Flood{}, Family("tcp")},
+		{"not on loopback", hostile.Slowloris{Target: "8.8.8.8:53"}, Family("tcp")},
+		{"too many", hostile.Flood{Target: "127.0.0.1:1717", Count: 5000}, Family("tcp")},
 		{"an address", hostile.Flood{Target: "127.0.0.1:1717"}, Address("127.0.0.1:1718")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

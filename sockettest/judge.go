@@ -66,15 +66,28 @@ func (e *panicError) Error() string {
 }
 
 // Measure runs op to its end and says how it ended. It has no patience of its own: an operation that hangs hangs it.
-// [Want.Check] judges the result.
+// [Window.Check] judges the result.
 func Measure[F Operation](op F) Result {
 	run, err := operation(op)
 	if err != nil {
 		return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: Classify(err)}
 	}
-	r := start(context.Background(), Want{}, run)
+	r := start(context.Background(), Window{}, run)
 	defer r.end()
 	return r.result(<-r.done)
+}
+
+// Value makes an [Operation] of a call that returns a value too, and drops the value:
+//
+//	sockettest.Expect(t, ep, sockettest.TimedOut.After(limit), sockettest.Value(client.Get))
+func Value[T any](f func(context.Context) (T, error)) func(context.Context) error {
+	if f == nil {
+		return nil // Expect says what it wants
+	}
+	return func(ctx context.Context) error {
+		_, err := f(ctx)
+		return err
+	}
 }
 
 // operation brings both forms of op into one.
@@ -94,7 +107,7 @@ func operation[F Operation](op F) (func(context.Context) error, error) {
 
 // Check judges a result, without a test: nil, or an error that says in one line what differs. In a Result of [Measure]
 // no reference timer ran, so slack alone makes up for a busy machine.
-func (w Want) Check(r Result) error {
+func (w Window) Check(r Result) error {
 	if err := w.check(); err != nil {
 		return err
 	}
@@ -119,7 +132,7 @@ func (w Want) Check(r Result) error {
 	return nil
 }
 
-func (w Want) checkBlocked(r Result) error {
+func (w Window) checkBlocked(r Result) error {
 	switch {
 	case r.Elapsed < w.min:
 		return fmt.Errorf("%s: %s after %s, want it %s after %s", r.subject(), r.ending(), digits(r.Elapsed), w.what(), digits(w.min))
@@ -130,7 +143,7 @@ func (w Want) checkBlocked(r Result) error {
 }
 
 // met names the outcome that is the one wanted, be it at the wrong time.
-func (w Want) met(r Result) string {
+func (w Window) met(r Result) string {
 	if w.target != nil {
 		return w.what()
 	}
@@ -138,7 +151,7 @@ func (w Want) met(r Result) string {
 }
 
 // choose puts the class that is wanted in front, and tells whether there is one.
-func (w Want) choose(r Result) (Result, bool) {
+func (w Window) choose(r Result) (Result, bool) {
 	if w.target != nil {
 		return r, r.Outcome != Blocked && matches(r.Err, w.target)
 	}

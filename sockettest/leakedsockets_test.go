@@ -30,11 +30,11 @@ func openSocket(t testing.TB, kind string) io.Closer {
 	var err error
 	switch kind {
 	case "connection":
-		ep, err := fixtures.Start(t.Context(), fixtures.Echo{}, fixtures.Where{})
+		ep, err := fixtures.Start(t.Context(), fixtures.Echo{}, fixtures.Place{})
 		require.NoError(t, err)
 		conn, err := ep.DialContext(t.Context(), "", "")
 		require.NoError(t, err)
-		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+		require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 		require.NoError(t, ep.Close())
 		return conn
 	case "listener":

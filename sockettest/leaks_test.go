@@ -80,9 +80,9 @@ func TestNoLeaksNamesTheConnection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			needInfo(t, Network(tt.network))
+			needInfo(t, Family(tt.network))
 			var leaked net.Conn
-			tb := leaking(t, func(tb *faketb.TB) { leaked = acceptedBy(tb, Start(tb, tt.fixture, Network(tt.network))) })
+			tb := leaking(t, func(tb *faketb.TB) { leaked = acceptedBy(tb, Start(tb, tt.fixture, Family(tt.network))) })
 			golden(t, steady(tb.Text()))
 			require.NoError(t, leaked.Close())
 		})
@@ -94,7 +94,7 @@ func acceptedBy(t testing.TB, ep *fixtures.Endpoint) net.Conn {
 	n := len(ep.Conns())
 	c, err := ep.DialContext(t.Context(), "", "")
 	assert.NoError(t, err)
-	assert.NoError(t, ep.Await(t.Context(), fixtures.Accepted, n+1))
+	assert.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, n+1))
 	return c
 }
 
@@ -108,7 +108,7 @@ func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 			tb := leaking(t, func(tb *faketb.TB) {
 				var c net.Conn
 				tb.Cleanup(func() { _ = c.Close() })
-				c = acceptedBy(tb, Start(tb, fixtures.Echo{}, Network(network)))
+				c = acceptedBy(tb, Start(tb, fixtures.Echo{}, Family(network)))
 			})
 			assert.Empty(t, tb.Text())
 		})
@@ -120,14 +120,14 @@ func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
-	needInfo(t, Network("unix"))
-	neighbour := acceptedBy(t, Start(t, fixtures.Echo{}, Network("unix")))
+	needInfo(t, Family("unix"))
+	neighbour := acceptedBy(t, Start(t, fixtures.Echo{}, Family("unix")))
 	defer neighbour.Close()
 	var leaked net.Conn
 	tb := leaking(t, func(tb *faketb.TB) {
 		var late net.Conn
 		tb.Cleanup(func() { _ = late.Close() }) // after the fixture
-		ep := Start(tb, fixtures.Silent{Unread: true}, Network("unix"))
+		ep := Start(tb, fixtures.Silent{Unread: true}, Family("unix"))
 		first := acceptedBy(tb, ep)
 		leaked, late = acceptedBy(tb, ep), acceptedBy(tb, ep)
 		assert.NoError(t, first.Close())
@@ -136,7 +136,7 @@ func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	assert.Contains(t, tb.Text(), "leak: 1 connection left behind")
 	assert.Contains(t, tb.Text(), "conn       #2 ")
 	tb = leaking(t, func(tb *faketb.TB) {
-		_ = acceptedBy(tb, Start(tb, fixtures.Echo{}, Network("unix"))).Close()
+		_ = acceptedBy(tb, Start(tb, fixtures.Echo{}, Family("unix"))).Close()
 	})
 	assert.Empty(t, tb.Text())
 }
@@ -200,7 +200,7 @@ func TestNoLeaksBlamesNoNeighbour(t *testing.T) {
 			go waitFor(quit)
 			ep := Start(tb, fixtures.Echo{})
 			leaked, _ = ep.DialContext(tb.Context(), "", "")
-			assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, 1))
+			assert.NoError(t, ep.Await(tb.Context(), fixtures.ConnAccepted, 1))
 			close(started)
 		})
 	}()

@@ -109,12 +109,12 @@ func (v *wrongVerdicts) run(t *testing.T, limit time.Duration) {
 		}
 		for _, d := range []time.Duration{limit / 10, limit} {
 			judge(true, func(tb *faketb.TB) {
-				ExpectEnd(tb, Start(tb, hostile.ConnectOnly{Target: serving(tb, patient(d))}), Dropped.After(d))
+				ExpectEnd(tb, Start(tb, hostile.ConnectOnly{Target: serving(tb, patient(d))}), Disconnected.After(d))
 			})
 		}
 		judge(false, func(tb *faketb.TB) {
 			a := Start(tb, hostile.ConnectOnly{Target: serving(tb, patient(limit+late))})
-			ExpectEnd(tb, a, Dropped.After(limit).Slack(100*time.Millisecond))
+			ExpectEnd(tb, a, Disconnected.After(limit).Slack(100*time.Millisecond))
 		})
 		wg.Wait()
 	})

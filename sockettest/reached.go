@@ -44,7 +44,7 @@ const (
 )
 
 // reachOf looks what has come of an operation that ended with err, or has not ended.
-func (w Want) reachOf(err error, look func() fixtures.Contact) reach {
+func (w Window) reachOf(err error, look func() fixtures.Contact) reach {
 	limit := signPatience
 	if w.missed {
 		limit = quietPatience
@@ -57,7 +57,7 @@ func (w Want) reachOf(err error, look func() fixtures.Contact) reach {
 }
 
 // judgeReach finds fault with what has come of an operation, if the want does.
-func (w Want) judgeReach(res *Result, look func() fixtures.Contact) error {
+func (w Window) judgeReach(res *Result, look func() fixtures.Contact) error {
 	if !res.reach.looked { // else that was before it was released, which may have ended a connection
 		res.reach = w.reachOf(res.Err, look)
 	}

@@ -156,13 +156,13 @@ type reachRow struct {
 }
 
 var reachRows = []reachRow{
-	{"never dials", stays, sockettest.Err(errOwn), "the fixture was never reached: saw no ", notVisible},
-	{"dials another", dialsAnother, sockettest.Err(errOwn), "; the error names ", "; the error names "},
-	{"dials another, hides it", hidesAnother, sockettest.Err(errOwn), "the fixture was never reached: saw no ", notVisible},
-	{"dials it", dialsIt, sockettest.Err(errOwn), "", ""},
-	{"dials it, hides it", hidesIt, sockettest.Err(errOwn), "", notVisible},
-	{"stays away", stays, sockettest.Err(errOwn).Unreached(), "", cannotTell},
-	{"does not stay away", hidesIt, sockettest.Err(errOwn).Unreached(), "the fixture was reached, want", cannotTell},
+	{"never dials", stays, sockettest.ErrorIs(errOwn), "the fixture was never reached: saw no ", notVisible},
+	{"dials another", dialsAnother, sockettest.ErrorIs(errOwn), "; the error names ", "; the error names "},
+	{"dials another, hides it", hidesAnother, sockettest.ErrorIs(errOwn), "the fixture was never reached: saw no ", notVisible},
+	{"dials it", dialsIt, sockettest.ErrorIs(errOwn), "", ""},
+	{"dials it, hides it", hidesIt, sockettest.ErrorIs(errOwn), "", notVisible},
+	{"stays away", stays, sockettest.ErrorIs(errOwn).Unreached(), "", cannotTell},
+	{"does not stay away", hidesIt, sockettest.ErrorIs(errOwn).Unreached(), "the fixture was reached, want", cannotTell},
 }
 
 const (
@@ -243,7 +243,7 @@ func TestReachedOverUnixSockets(t *testing.T) {
 		kinds[i].network = "unix"
 	}
 	elsewhere := map[string]string{"unix": filepath.Join(t.TempDir(), "none")}
-	checkReach(t, kinds, kernelDial, elsewhere, true, sockettest.Network("unix"))
+	checkReach(t, kinds, kernelDial, elsewhere, true, sockettest.Family("unix"))
 }
 
 // A simulated network shows all.

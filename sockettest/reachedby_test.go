@@ -81,14 +81,14 @@ func TestReachedByAnOpenConnection(t *testing.T) {
 				require.NoError(t, err)
 				t.Cleanup(func() { _ = c.Close() })
 				if _, queues := tt.fixture.(fixtures.NeverAccept); !queues {
-					require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+					require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 				}
 				if tt.before != nil {
 					tt.before(c, ep)
 				}
 				var r sockettest.Result
 				tb := faketb.Run(t, func(tb *faketb.TB) {
-					r = sockettest.Expect(tb, ep, sockettest.Err(errOwn), func() error { tt.op(c, ep); return errOwn })
+					r = sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), func() error { tt.op(c, ep); return errOwn })
 				})
 				assert.Equal(t, tt.fails, tb.Failed(), tb.Text())
 				assert.Equal(t, tt.note, r.Note != "", r.Note)
@@ -123,10 +123,10 @@ func TestReachedByADatagramSocketThatWaits(t *testing.T) {
 			_, _ = c.Read(make([]byte, 1))
 			return errOwn
 		}
-		r := sockettest.Expect(t, ep, sockettest.Err(errOwn), wait)
+		r := sockettest.Expect(t, ep, sockettest.ErrorIs(errOwn), wait)
 		assert.Contains(t, r.Note, "contact not visible")
 		require.NoError(t, c.Close())
-		tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, ep, sockettest.Err(errOwn), wait) })
+		tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), wait) })
 		assert.Contains(t, tb.Text(), "the fixture was never reached: saw no datagram")
 	})
 }
@@ -158,9 +158,9 @@ func TestReachedByAPartitionedWrite(t *testing.T) {
 		c, err := dial(t.Context(), "tcp", ep.Addr())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = c.Close() })
-		require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+		require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 		t.Cleanup(ep.Partition())
-		r := sockettest.Expect(t, ep, sockettest.Err(errOwn), func() error { _, _ = c.Write([]byte("x")); return errOwn })
+		r := sockettest.Expect(t, ep, sockettest.ErrorIs(errOwn), func() error { _, _ = c.Write([]byte("x")); return errOwn })
 		assert.Empty(t, r.Note)
 	})
 }
@@ -174,7 +174,7 @@ func TestReachedBesideAnAttack(t *testing.T) {
 		sockettest.Expect(t, a, sockettest.Accepted.Before(time.Minute), func() error { return nil })
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			sockettest.Expect(tb, a, sockettest.Accepted.Unreached(), func() error { return nil })
-			sockettest.ExpectEnd(tb, a, sockettest.Dropped.Unreached())
+			sockettest.ExpectEnd(tb, a, sockettest.Disconnected.Unreached())
 		})
 		assert.Contains(t, tb.Text(), "bad argument: sockettest.Expect: Unreached beside an attack")
 		assert.Contains(t, tb.Text(), "bad argument: sockettest.ExpectEnd: Unreached beside an attack")
@@ -212,7 +212,7 @@ func TestReachedByAccept(t *testing.T) {
 
 // listenAs listens on the network of the options.
 func listenAs(t *testing.T, opts []sockettest.Option) net.Listener {
-	var w fixtures.Where
+	var w fixtures.Place
 	for _, o := range opts {
 		o(&w)
 	}
@@ -232,9 +232,9 @@ func TestReachedByADialer(t *testing.T) {
 	ep, other := sockettest.Start(t, fixtures.BlackHole{}), sockettest.Start(t, fixtures.Echo{})
 	d := sockettest.Dialer(t, fixtures.Refused{})
 	dialing := func() error { _, _ = d.Dial("tcp", ep.Addr()); return errOwn }
-	r := sockettest.Expect(t, ep, sockettest.Err(errOwn), dialing)
+	r := sockettest.Expect(t, ep, sockettest.ErrorIs(errOwn), dialing)
 	assert.Empty(t, r.Note)
-	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, other, sockettest.Err(errOwn), dialing) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, other, sockettest.ErrorIs(errOwn), dialing) })
 	assert.Contains(t, tb.Text(), "the fixture was never reached")
 }
 
@@ -264,7 +264,7 @@ func TestHintAboutTheWrongNetwork(t *testing.T) {
 func TestPanicAndGoexitMeetNoWant(t *testing.T) {
 	t.Parallel()
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		for _, want := range []sockettest.Want{sockettest.Other.Before(time.Minute), sockettest.Blocked.For(soon),
+		for _, want := range []sockettest.Window{sockettest.Other.Before(time.Minute), sockettest.Blocked.For(soon),
 			sockettest.Accepted.Before(time.Minute)} {
 			for said, end := range map[string]func(){"panicked": func() { panic("a bug") }, "called runtime.Goexit": runtime.Goexit} {
 				tb := faketb.Run(t, func(tb *faketb.TB) {
@@ -347,7 +347,7 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 		"typed nil":         {op(typedNil), true, ""},
 	} {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
-			sockettest.Expect(tb, ep, sockettest.Err(errOwn), func() error { return errors.Join(errOwn, tt.err) })
+			sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), func() error { return errors.Join(errOwn, tt.err) })
 		})
 		assert.Equal(t, tt.reached, !tb.Failed(), name)
 		assert.Contains(t, tb.Text(), tt.said, name)
@@ -359,7 +359,7 @@ func TestReachedBelowTLS(t *testing.T) {
 	t.Parallel()
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
 		ep := sockettest.Start(t, tlsfault.OverTLS{Then: fixtures.Silent{}}, opts...)
-		r := sockettest.Expect(t, ep, sockettest.Err(errOwn), hidesIt(visit(dial, "tcp", ep.Addr()), nil))
+		r := sockettest.Expect(t, ep, sockettest.ErrorIs(errOwn), hidesIt(visit(dial, "tcp", ep.Addr()), nil))
 		assert.Empty(t, r.Note)
 	})
 }

@@ -25,7 +25,7 @@ const (
 // A failure is all that a report tells, so that writing it is a pure function.
 type failure struct {
 	headline string
-	want     Want
+	want     Window
 	slack    time.Duration
 	result   Result
 	rule     string
@@ -35,11 +35,11 @@ type failure struct {
 	events   []fixtures.Event
 }
 
-func reportOf(t testing.TB, err error, w Want, r Result, ep Running, start time.Time) string {
+func reportOf(t testing.TB, err error, w Window, r Result, ep Running, start time.Time) string {
 	return failureOf(err, w, r, ep, start.Sub(ep.Started())).report(t)
 }
 
-func failureOf(err error, w Want, r Result, ep Running, from time.Duration) failure {
+func failureOf(err error, w Window, r Result, ep Running, from time.Duration) failure {
 	slack, _ := w.allowed()
 	f := failure{
 		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: ep.String(),
@@ -219,7 +219,7 @@ func (f failure) hint() string {
 	if exited(f.result.Err) {
 		return ""
 	}
-	return "nothing can be told from the error's types; Err(target) wants an error of the client's own"
+	return "nothing can be told from the error's types; ErrorIs(target) wants an error of the client's own"
 }
 
 // blocked shows what it waits for, in which function of the client, and who called.

@@ -47,12 +47,12 @@ func TestReport(t *testing.T) {
 	opaque := ended(errors.New("db: bad connection"), limit)
 	var many []fixtures.Event
 	for i := range 40 {
-		many = append(many, fixtures.Event{At: time.Duration(i) * time.Millisecond, Kind: fixtures.Accepted, Conn: i + 1,
+		many = append(many, fixtures.Event{At: time.Duration(i) * time.Millisecond, Kind: fixtures.ConnAccepted, Conn: i + 1,
 			Note: fmt.Sprintf("#%d from 127.0.0.1:40000", i+1)})
 	}
 	for _, tt := range []struct {
 		name    string
-		want    Want
+		want    Window
 		result  Result
 		fixture string
 		events  []fixtures.Event
@@ -66,7 +66,7 @@ func TestReport(t *testing.T) {
 		{"left behind", TimedOut.After(limit), left, "BlackHole{}", blackHole},
 		{"not blocked", Blocked.For(limit), ended(refusedError(), time.Millisecond), "Refused{}", nil},
 		{"several outcomes", Accepted.Before(limit), joined, "BlackHole{}", blackHole},
-		{"error of its own", Err(errors.New("db: no servers")).After(limit), ended(errors.New("db: bad connection"), limit), "BlackHole{}", blackHole},
+		{"error of its own", ErrorIs(errors.New("db: no servers")).After(limit), ended(errors.New("db: bad connection"), limit), "BlackHole{}", blackHole},
 		{"wrapped without a word", TimedOut.After(limit), ended(wordy, limit), "Refused{}", nil},
 		{"unclassified", TimedOut.After(limit), opaque, "Silent{}", nil},
 		{"long timeline", Rejected.Before(limit), ended(nil, time.Millisecond), "Echo{}", many},

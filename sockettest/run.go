@@ -11,7 +11,7 @@ import (
 // A run is one operation that goes on in a goroutine of its own, beside the reference timer.
 type run struct {
 	start  time.Time
-	want   Want
+	want   Window
 	ref    reference.Watch
 	cancel context.CancelFunc
 	done   chan ending // of capacity 1: the operation's goroutine never waits
@@ -27,7 +27,7 @@ type ending struct {
 }
 
 // start takes the time before anything that could start the other side's clock.
-func start(ctx context.Context, w Want, op func(context.Context) error) *run {
+func start(ctx context.Context, w Window, op func(context.Context) error) *run {
 	r := &run{want: w, done: make(chan ending, 1)}
 	ctx, r.cancel = context.WithCancel(ctx)
 	if w.bounded {

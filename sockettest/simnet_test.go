@@ -172,7 +172,7 @@ func TestNoLeaksKnowsWhoseLoopbackItIs(t *testing.T) {
 			c, err := nw.Dial("tcp", ep.Addr())
 			require.NoError(t, err)
 			require.Equal(t, left.LocalAddr(), c.LocalAddr())
-			require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+			require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 			t.Cleanup(nw.Hold())
 			require.NoError(t, c.Close())
 		})
@@ -191,7 +191,7 @@ func TestNoLeaksFindsAConnectionOfASimulatedNetwork(t *testing.T) {
 			var err error
 			left, err = nw.Dial("tcp", ep.Addr())
 			require.NoError(t, err)
-			require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+			require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 		})
 		require.True(t, tb.Failed())
 		assert.Contains(t, tb.Text(), "leak: 1 connection left behind")

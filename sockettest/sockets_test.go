@@ -90,7 +90,7 @@ func TestExpectEndShowsSockets(t *testing.T) {
 	t.Cleanup(func() { _ = ln.Close() })
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		a := Start(tb, hostile.ConnectOnly{Target: ln.Addr().String()})
-		ExpectEnd(tb, a, Dropped.Before(limit).Slack(0))
+		ExpectEnd(tb, a, Disconnected.Before(limit).Slack(0))
 	})
 	golden(t, socketsOnly(steady(tb.Text())))
 }
@@ -102,7 +102,7 @@ func needInfo(t *testing.T, opts ...Option) {
 	c, err := ep.DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 	if _, err := ep.Conns()[0].Info(); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}

@@ -14,18 +14,18 @@ import (
 )
 
 // An Option says where [Start] puts a fixture.
-type Option func(*fixtures.Where)
+type Option func(*fixtures.Place)
 
 // On puts the fixture on another network than the kernel's loopback. Nil means the kernel's loopback.
-func On(s network.Stack) Option { return func(w *fixtures.Where) { w.Stack = s } }
+func On(s network.Stack) Option { return func(w *fixtures.Place) { w.Stack = s } }
 
 // Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
 // address is the path of a socket. For datagrams it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
-func Network(name string) Option { return func(w *fixtures.Where) { w.Network = name } }
+func Family(name string) Option { return func(w *fixtures.Place) { w.Family = name } }
 
 // Address asks for one address, such as "127.0.0.1:1717", on loopback; on the network "unix", for a path. By default any free
 // port will do, or a fresh file in a directory of its own.
-func Address(addr string) Option { return func(w *fixtures.Where) { w.Address = addr } }
+func Address(addr string) Option { return func(w *fixtures.Place) { w.Address = addr } }
 
 // A Fixture is anything with a method Plan: a struct of package fixtures or of a package below it,
 // or a type of your own. P is one of the Plan types that [Starter] names.
@@ -39,7 +39,7 @@ type Fixture[P any] interface {
 // [dnsfault.Plan] or [hostile.Plan]. You never call it: [Start] does.
 type Starter[P any, E Running] interface {
 	// Start runs the fixture f at w. It is called on the zero P.
-	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Where) (E, error)
+	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Place) (E, error)
 }
 
 // Running is what [Start] returns and [Expect] takes: a [*fixtures.Endpoint],
@@ -122,7 +122,7 @@ func partsOf(e Running) []connected {
 }
 
 // where settles the options. Like started, it calls Helper only to report: that costs a microsecond.
-func where(t testing.TB, opts []Option) fixtures.Where {
+func where(t testing.TB, opts []Option) fixtures.Place {
 	if t.Context().Err() != nil {
 		t.Helper()
 		t.Fatalf("sockettest.Start: the test has ended, and its cleanups run; want fixtures started before, since each is closed by a" +
@@ -132,7 +132,7 @@ func where(t testing.TB, opts []Option) fixtures.Where {
 		t.Helper()
 		t.Fatalf("bad argument: sockettest.Start: %v", err)
 	}
-	w := fixtures.Where{Fail: func(err error) { fault(t, err) }}
+	w := fixtures.Place{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
 			t.Helper()

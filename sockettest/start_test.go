@@ -29,7 +29,7 @@ func TestStartEndsWithTheTest(t *testing.T) {
 
 func TestStartOptions(t *testing.T) {
 	t.Parallel()
-	assert.True(t, strings.HasPrefix(Start(t, fixtures.Echo{}, Network("tcp6")).Addr(), "[::1]:"))
+	assert.True(t, strings.HasPrefix(Start(t, fixtures.Echo{}, Family("tcp6")).Addr(), "[::1]:"))
 	ep := Start(t, fixtures.Echo{}, Address("127.0.0.2:0"))
 	assert.True(t, strings.HasPrefix(ep.Addr(), "127.0.0.2:"))
 	assert.NotEqual(t, "127.0.0.2:0", ep.Addr())
@@ -43,9 +43,9 @@ func TestStartIsFatal(t *testing.T) {
 		fixture fixtures.Fixture
 		opt     Option
 	}{
-		{"nil fixture", nil, Network("tcp")},
+		{"nil fixture", nil, Family("tcp")},
 		{"nil option", fixtures.Echo{}, nil},
-		{"bad field", fixtures.SlowAccept{Delay: -1}, Network("tcp")},
+		{"bad field", fixtures.SlowAccept{Delay: -1}, Family("tcp")},
 		{"port in use", fixtures.Echo{}, Address(taken.Addr())},
 		{"not on loopback", fixtures.Echo{}, Address("8.8.8.8:53")},
 	} {

@@ -26,7 +26,7 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 		name string
 		dual fixtures.Dual
 		stop time.Duration // the dialer's own limit; 0 is none
-		want Want
+		want Window
 	}{
 		{"both answer", fixtures.Dual{IPv6: echo, IPv4: echo}, 0, Accepted.Before(delay)},
 		{"IPv6 hangs", fixtures.Dual{IPv6: hole, IPv4: echo}, 0, Accepted.After(delay)},
@@ -85,9 +85,9 @@ func TestStartDualEndsWithTheTest(t *testing.T) {
 
 func TestStartDualIsFatal(t *testing.T) {
 	t.Parallel()
-	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.Dual{}, Network("tcp4")) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.Dual{}, Family("tcp4")) })
 	assert.True(t, tb.Died())
-	assert.Contains(t, tb.Text(), `bad argument: sockettest.Start: Where.Network is "tcp4"; want it empty`)
+	assert.Contains(t, tb.Text(), `bad argument: sockettest.Start: Place.Family is "tcp4"; want it empty`)
 	assert.NoError(t, Start(nil, fixtures.Dual{}).Close())
 }
 
@@ -109,7 +109,7 @@ func TestStartDualFindsLeaks(t *testing.T) {
 				}
 				for _, ep := range []*fixtures.Endpoint{dual.IPv4, dual.IPv6} {
 					if ep.Addr() == c.RemoteAddr().String() {
-						_ = ep.Await(t.Context(), fixtures.Accepted, 1)
+						_ = ep.Await(t.Context(), fixtures.ConnAccepted, 1)
 					}
 				}
 			})

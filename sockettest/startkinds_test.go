@@ -1,6 +1,8 @@
 package sockettest_test
 
 import (
+	"context"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -9,6 +11,7 @@ import (
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -56,4 +59,21 @@ func TestStartWithoutATest(t *testing.T) {
 		assert.Empty(t, e.Watch()().Addrs)
 		assert.NoError(t, e.Close())
 	}
+}
+
+// An Outcome alone is a want, and a call that returns a value is an operation.
+func TestExpectTakesOutcomesAndValues(t *testing.T) {
+	t.Parallel()
+	ep := sockettest.Start(t, fixtures.Refused{})
+	dial := func(ctx context.Context) (net.Conn, error) { return ep.DialContext(ctx, "tcp", "") }
+	sockettest.Expect(t, ep, sockettest.Rejected, sockettest.Value(dial))
+	sockettest.Expect(t, ep, sockettest.Rejected.In("connect").AtOnce(), sockettest.Value(dial))
+
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		ep := sockettest.Start(tb, fixtures.Refused{})
+		sockettest.Expect(tb, ep, nil, sockettest.Value(dial))
+		sockettest.Expect(tb, ep, sockettest.Rejected, sockettest.Value[int](nil))
+	})
+	assert.Contains(t, tb.Text(), "bad argument: sockettest.Expect: want is nil; want an outcome")
+	assert.Contains(t, tb.Text(), "bad argument: sockettest.Expect: op is nil; want a function to run")
 }

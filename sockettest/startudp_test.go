@@ -19,7 +19,7 @@ func TestStartUDPEndsWithTheTest(t *testing.T) {
 	var ep *udp.Endpoint
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		NoLeaks(tb)
-		ep = Start(tb, udp.Late{Delay: time.Hour}, Network("udp6"))
+		ep = Start(tb, udp.Late{Delay: time.Hour}, Family("udp6"))
 		assert.True(t, strings.HasPrefix(ep.Addr(), "[::1]:"))
 		c, err := ep.DialContext(t.Context(), "", "")
 		assert.NoError(t, err)
@@ -42,10 +42,10 @@ func TestStartUDPIsFatal(t *testing.T) {
 		opt     Option
 		want    string
 	}{
-		{"nil fixture", nil, Network("udp"), "bad argument: sockettest.Start: fixture is nil; want one such as"},
+		{"nil fixture", nil, Family("udp"), "bad argument: sockettest.Start: fixture is nil; want one such as"},
 		{"nil option", udp.Echo{}, nil, "bad argument: sockettest.Start: an option is nil"},
-		{"bad field", udp.Late{Delay: -1}, Network("udp"), "bad argument: sockettest.Start: udp.Late{Delay: -1ns}: Late.Delay is -1ns"},
-		{"a stream's network", udp.Echo{}, Network("tcp"), `udp.Echo{}: network is "tcp"; want udp, udp4 or udp6`},
+		{"bad field", udp.Late{Delay: -1}, Family("udp"), "bad argument: sockettest.Start: udp.Late{Delay: -1ns}: Late.Delay is -1ns"},
+		{"a stream's network", udp.Echo{}, Family("tcp"), `udp.Echo{}: network is "tcp"; want udp, udp4 or udp6`},
 		{"port in use", udp.Echo{}, Address(taken.Addr()), "is in use; choose another port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

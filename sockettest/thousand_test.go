@@ -41,19 +41,19 @@ func TestThousandChild(t *testing.T) {
 	kinds := []struct {
 		fixture fixtures.Fixture
 		client  client
-		want    Want
+		want    Window
 	}{
-		{fixtures.Refused{}, client{}, Rejected.Before(0).In("connect")},
+		{fixtures.Refused{}, client{}, Rejected.AtOnce().In("connect")},
 		{fixtures.BlackHole{}, client{connect: short}, TimedOut.After(short).In("connect")},
 		{fixtures.NeverAccept{}, client{read: short}, TimedOut.After(short).In("read")},
 		{fixtures.SlowAccept{Delay: short}, client{want: "hello"}, Accepted.After(short)},
 		{fixtures.Silent{}, client{read: short}, TimedOut.After(short).In("read")},
-		{fixtures.Echo{}, client{want: "hello"}, Accepted.Before(0)},
+		{fixtures.Echo{}, client{want: "hello"}, Accepted.AtOnce()},
 		{fixtures.Drip{Data: "drip", Every: short / 4}, client{want: "drip"}, Accepted.After(3 * short / 4)},
-		{fixtures.Close{AfterRead: 5}, client{}, Closed.Before(0)},
-		{fixtures.Reset{AfterRead: 5}, client{}, Reset.Before(0)},
+		{fixtures.Close{AfterRead: 5}, client{}, Closed.AtOnce()},
+		{fixtures.Reset{AfterRead: 5}, client{}, Reset.AtOnce()},
 		{fixtures.Scripted{Steps: script.Script{script.Match("hello"), script.Send("well"), script.Discard()}}, client{want: "well"},
-			Accepted.Before(0)},
+			Accepted.AtOnce()},
 	}
 	for i := range 1000 {
 		k := kinds[i%len(kinds)]

@@ -19,7 +19,7 @@ func TestUnixOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
-		want    Want
+		want    Window
 	}{
 		{"no file", fixtures.NoSocket{}, Rejected.Before(time.Second).In("connect")},
 		{"stale file", fixtures.Refused{}, Rejected.Before(time.Second).In("connect")},
@@ -30,7 +30,7 @@ func TestUnixOutcomes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			NoLeaks(t)
-			ep := Start(t, tt.fixture, Network("unix"))
+			ep := Start(t, tt.fixture, Family("unix"))
 			Expect(t, ep, tt.want, func(ctx context.Context) error {
 				c, err := (&net.Dialer{}).DialContext(ctx, "unix", ep.Addr())
 				if err != nil {
@@ -49,7 +49,7 @@ func TestUnixOutcomes(t *testing.T) {
 
 func TestFullUnixBacklogIsExhausted(t *testing.T) {
 	t.Parallel()
-	ep := Start(t, fixtures.FullBacklog{}, Network("unix"))
+	ep := Start(t, fixtures.FullBacklog{}, Family("unix"))
 	c, err := ep.DialContext(t.Context(), "", "")
 	require.NoError(t, err)
 	defer c.Close()
@@ -59,10 +59,10 @@ func TestFullUnixBacklogIsExhausted(t *testing.T) {
 
 func TestStartSkipsWhatAUnixSocketHasNot(t *testing.T) {
 	t.Parallel()
-	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, Network("unix")) })
+	tb := faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.BlackHole{}, Family("unix")) })
 	assert.False(t, tb.Failed(), tb.Text())
 	assert.Contains(t, tb.Reason(), "BlackHole{}: linux: cannot leave a connect unanswered on a unix socket")
-	tb = faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.Reset{}, Network("unix")) })
+	tb = faketb.Run(t, func(tb *faketb.TB) { Start(tb, fixtures.Reset{}, Family("unix")) })
 	assert.False(t, tb.Failed(), tb.Text())
 	assert.Contains(t, tb.Reason(), "Reset{}: a unix connection has no RST (unix(7))")
 }

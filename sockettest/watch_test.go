@@ -347,7 +347,7 @@ func TestNoLeaksAfterTheEnd(t *testing.T) {
 }
 
 func checkEnd(t *testing.T, f fixtures.Fixture, on string, client func(c net.Conn)) {
-	where := Network(on)
+	where := Family(on)
 	if on == "simnet" {
 		where = On(simnet.New(t))
 	}
@@ -376,7 +376,7 @@ func checkEnd(t *testing.T, f fixtures.Fixture, on string, client func(c net.Con
 func TestNoLeaksOfAServer(t *testing.T) {
 	needSockets(t)
 	for _, on := range []string{"tcp4", "simnet"} {
-		var where Option = Network(on)
+		var where Option = Family(on)
 		listen := func() (net.Listener, error) { return (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0") }
 		if on == "simnet" {
 			nw := simnet.New(t)
@@ -421,7 +421,7 @@ func redial(t testing.TB, ep *fixtures.Endpoint, addr string) net.Conn {
 // A port is used again, for another connection, which nobody watches and which has ended, too: it is not taken for ours.
 func TestNoLeaksPortUsedAgain(t *testing.T) {
 	needSockets(t)
-	other, err := fixtures.Start(t.Context(), fixtures.Reset{}, fixtures.Where{})
+	other, err := fixtures.Start(t.Context(), fixtures.Reset{}, fixtures.Place{})
 	require.NoError(t, err)
 	defer other.Close()
 	var again net.Conn
@@ -463,7 +463,7 @@ func TestNoLeaksAddressUsedAgain(t *testing.T) {
 // A client of an earlier fixture at the same path, which it never closed, is none of the later one's.
 func TestNoLeaksPathUsedAgain(t *testing.T) {
 	needSockets(t)
-	at := []Option{Network("unix"), Address(filepath.Join(t.TempDir(), "s"))}
+	at := []Option{Family("unix"), Address(filepath.Join(t.TempDir(), "s"))}
 	client := func(tb *faketb.TB) net.Conn {
 		ep := Start(tb, fixtures.Close{}, at...)
 		c := acceptedBy(tb, ep)
@@ -498,7 +498,7 @@ func TestNoLeaksOfMany(t *testing.T) {
 		begin := time.Time{}
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			NoLeaks(tb)
-			where := Network(tt.on)
+			where := Family(tt.on)
 			if tt.on == "simnet" {
 				where = On(simnet.New(t))
 			}
@@ -508,7 +508,7 @@ func TestNoLeaksOfMany(t *testing.T) {
 				require.NoError(t, err)
 				conns = append(conns, c)
 			}
-			assert.NoError(t, ep.Await(tb.Context(), fixtures.Accepted, tt.n))
+			assert.NoError(t, ep.Await(tb.Context(), fixtures.ConnAccepted, tt.n))
 			begin = time.Now()
 		})
 		t.Logf("%s: %d leaks in %v", tt.on, tt.n, time.Since(begin))
@@ -527,7 +527,7 @@ func TestWatchLeaksWithoutATest(t *testing.T) {
 	faketb.Run(t, func(*faketb.TB) { // a goroutine of its own
 		w := WatchLeaks()
 		defer w.Close()
-		ep, err := fixtures.Start(t.Context(), fixtures.Echo{}, fixtures.Where{})
+		ep, err := fixtures.Start(t.Context(), fixtures.Echo{}, fixtures.Place{})
 		assert.NoError(t, err)
 		defer ep.Close()
 		c := acceptedBy(t, ep)

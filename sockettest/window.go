@@ -4,8 +4,106 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
+
+// An Outcome is how an operation on a socket ended. It is a [Want] of that outcome at any time, as
+// long as [Expect] waits: a minute, or until shortly before the test's own deadline. Its methods set more.
+type Outcome int
+
+// The outcomes. The first three are the ways in which opening a socket ends.
+const (
+	Accepted     Outcome = iota + 1 // no error
+	Rejected                        // refused, be it a TLS handshake, or asked for in a way that cannot work (a malformed address)
+	TimedOut                        // a deadline, a context or the kernel put an end to waiting
+	Closed                          // the other side closed: EOF
+	Reset                           // the other side reset: ECONNRESET, EPIPE
+	Disconnected                    // Closed or Reset, for where the kernel chooses
+	Canceled                        // the caller's own side gave up: a context was cancelled, its socket closed
+	Unreachable                     // no way to the host or its network
+	NotFound                        // the name has no address
+	Exhausted                       // no descriptors, no ports, no room in a queue
+	Blocked                         // it has not returned
+	Other                           // none of these can be told from the error: unclassified
+)
+
+var outcomeNames = [...]string{
+	Accepted: "accepted", Rejected: "rejected", TimedOut: "timed out", Closed: "closed", Reset: "reset",
+	Disconnected: "disconnected", Canceled: "canceled", Unreachable: "unreachable", NotFound: "not found",
+	Exhausted: "exhausted", Blocked: "still blocked", Other: "unclassified",
+}
+
+// String names the outcome as failure reports do.
+func (o Outcome) String() string {
+	if o > 0 && int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return "no outcome"
+}
+
+// of names the outcome of an operation, or of a connection.
+func (o Outcome) of(conn bool) string {
+	if conn && o == Blocked {
+		return "still open"
+	}
+	return o.String()
+}
+
+// A Want is what [Expect] and [ExpectEnd] want: an [Outcome], at any time, or a [Window], which has
+// a time and more. ErrorIs makes a Window too.
+//
+//	sockettest.Rejected                              // at any time
+//	sockettest.Rejected.AtOnce()                     // within the slack, 250 ms by default
+//	sockettest.TimedOut.In("read").After(time.Second) // no earlier, and no later than the slack allows
+//	sockettest.ErrorIs(db.ErrUnavailable).Before(time.Second)
+type Want interface {
+	// Check judges a result without a test. It returns nil, or an error that says in one line what
+	// differs.
+	Check(Result) error
+
+	// String returns what is wanted, in the words of failure reports.
+	String() string
+
+	window() Window
+}
+
+// After wants the outcome no earlier than d, and no later than d plus [Window.Slack].
+func (o Outcome) After(d time.Duration) Window { return o.window().After(d) }
+
+// Before wants the outcome no later than d plus [Window.Slack].
+func (o Outcome) Before(d time.Duration) Window { return o.window().Before(d) }
+
+// AtOnce wants the outcome within [Window.Slack].
+func (o Outcome) AtOnce() Window { return o.window().AtOnce() }
+
+// At wants the outcome at d exactly, in virtual time; see [Window.At].
+func (o Outcome) At(d time.Duration) Window { return o.window().At(d) }
+
+// Early sets how much earlier than After the outcome may come; see [Window.Early].
+func (o Outcome) Early(d time.Duration) Window { return o.window().Early(d) }
+
+// Slack sets how much later than its window the outcome may come; see [Window.Slack].
+func (o Outcome) Slack(d time.Duration) Window { return o.window().Slack(d) }
+
+// In wants the outcome in that phase; see [Window.In].
+func (o Outcome) In(phase string) Window { return o.window().In(phase) }
+
+// Unfired wants the outcome without the fault; see [Window.Unfired].
+func (o Outcome) Unfired() Window { return o.window().Unfired() }
+
+// Unreached wants the outcome without anything reaching the fixture; see [Window.Unreached].
+func (o Outcome) Unreached() Window { return o.window().Unreached() }
+
+// For wants the operation still blocked after d. Only [Blocked] has it. The operation is then
+// released: its context is cancelled and, if that is not enough, the fixture closed. In [ExpectEnd]
+// it wants connections that are still open after d.
+func (o Outcome) For(d time.Duration) Window { return o.window().blockedFor(d) }
+
+// Check judges a result; see [Window.Check].
+func (o Outcome) Check(r Result) error { return o.window().Check(r) }
+
+func (o Outcome) window() Window { return Window{outcome: o} }
 
 // defaultSlack is for clients that are late several times in a row, as those that try again are on a busy machine.
 const defaultSlack = 250 * time.Millisecond
@@ -13,10 +111,11 @@ const defaultSlack = 250 * time.Millisecond
 // slackEnv sets the slack of a whole run: SOCKETTEST_SLACK=1s go test ./...
 const slackEnv = "SOCKETTEST_SLACK"
 
-// A Want is an outcome within a window of time. It is made from an [Outcome] or by [Err].
-type Want struct {
+// A Window is an outcome, or an error, within a window of time. Methods of an [Outcome] make it, or
+// [ErrorIs]. Each method returns a changed copy, in any order.
+type Window struct {
 	outcome Outcome
-	target  error // Err: the error to find instead of an outcome
+	target  error // ErrorIs: the error to find instead of an outcome
 	phase   string
 	min     time.Duration
 	early   time.Duration // how much earlier than min it may come
@@ -32,19 +131,21 @@ type Want struct {
 	bad     error         // the first argument that cannot be
 }
 
-// Err wants an error that matches target (by [errors.Is]), for clients that hide what happened behind an error of their
-// own. Without After or Before it may come at any time.
-func Err(target error) Want {
-	w := Want{target: target}
+func (w Window) window() Window { return w }
+
+// ErrorIs wants an error that matches target by [errors.Is], for clients that hide what happened
+// behind an error of their own. Without After or Before it may come at any time.
+func ErrorIs(target error) Window {
+	w := Window{target: target}
 	if target == nil {
-		w.bad = errors.New("Err(nil): want an error to look for; for success use Accepted")
+		w.bad = errors.New("ErrorIs(nil): want an error to look for; for success use Accepted")
 	}
 	return w
 }
 
-// After requires the outcome no earlier than d, measured exactly on the monotonic clock. [Want.Early] allows less. Unless
-// Before is called too, the outcome is late after d plus [Want.Slack].
-func (w Want) After(d time.Duration) Want {
+// After requires the outcome no earlier than d, measured exactly on the monotonic clock. [Window.Early] allows less. Unless
+// Before is called too, the outcome is late after d plus [Window.Slack].
+func (w Window) After(d time.Duration) Window {
 	w.refuseNegative("After", d)
 	w.min = d
 	if !w.bounded {
@@ -54,8 +155,8 @@ func (w Want) After(d time.Duration) Want {
 	return w
 }
 
-// Before requires the outcome no later than d plus [Want.Slack].
-func (w Want) Before(d time.Duration) Want {
+// Before requires the outcome no later than d plus [Window.Slack].
+func (w Window) Before(d time.Duration) Window {
 	w.refuseNegative("Before", d)
 	if d < w.min && w.bad == nil {
 		w.bad = fmt.Errorf("Before(%v) lies before After(%v); want the end of the window after its beginning", d, w.min)
@@ -64,9 +165,12 @@ func (w Want) Before(d time.Duration) Want {
 	return w
 }
 
+// AtOnce requires the outcome within [Window.Slack]: it is Before(0).
+func (w Window) AtOnce() Window { return w.Before(0) }
+
 // At wants it at d exactly, after which there is no slack. Only virtual time is exact, that of a testing/synctest bubble:
 // elsewhere it is a bad argument. The operation must run on a network that goes by the same clock, such as simnet's.
-func (w Want) At(d time.Duration) Want {
+func (w Window) At(d time.Duration) Window {
 	w.refuseNegative("At", d)
 	w.min, w.max, w.bounded, w.exact = d, d, true, true
 	w.slack, w.slackOK = 0, true
@@ -76,14 +180,14 @@ func (w Want) At(d time.Duration) Want {
 // Early sets how much earlier than After the outcome may come. The default is 0: Go's timers, and the kernel's, are never
 // early. Servers that read the time once per round of their event loop are: nginx counts its timeouts from a cached clock,
 // and ends a connection up to 0.3 ms before they are over.
-func (w Want) Early(d time.Duration) Want {
+func (w Window) Early(d time.Duration) Window {
 	w.refuseNegative("Early", d)
 	w.early = d
 	return w
 }
 
 // In wants it to happen in that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or "close".
-func (w Want) In(phase string) Want {
+func (w Window) In(phase string) Window {
 	if !validPhase(phase) && w.bad == nil {
 		w.bad = fmt.Errorf("In(%q): want one of %q", phase, phases)
 	}
@@ -101,7 +205,7 @@ func (w Want) In(phase string) Want {
 // It errs both ways. An operation that is late by itself passes if the machine was as late: to find delays of less than two seconds
 // on a busy machine, call Slack. With it, an operation that waits many times in a row, as a client that tries again does, fails if
 // the machine takes more than slack beyond the three worst delays.
-func (w Want) Slack(d time.Duration) Want {
+func (w Window) Slack(d time.Duration) Window {
 	w.refuseNegative("Slack", d)
 	w.slack, w.slackOK, w.strict = d, true, true
 	return w
@@ -111,7 +215,7 @@ func (w Want) Slack(d time.Duration) Want {
 const maxExcuse = 2 * time.Second
 
 // excused is how much of a delay the machine excuses that was late by all in sum, and by worst at its three worst times.
-func (w Want) excused(worst, all time.Duration) time.Duration {
+func (w Window) excused(worst, all time.Duration) time.Duration {
 	if w.strict {
 		return worst
 	}
@@ -120,21 +224,21 @@ func (w Want) excused(worst, all time.Duration) time.Duration {
 
 // Unfired wants the fault not to have come by the end of the test, as for a client that avoids it: one that never uses a connection
 // twice never meets an httpfault.CloseOnReuse. Without it, a success against a fault that never came fails the test.
-func (w Want) Unfired() Want {
+func (w Window) Unfired() Window {
 	w.unfired = true
 	return w
 }
 
 // Unreached wants that nothing of the operation reaches the fixture: no connect, no byte, no query.
 // It is for a call that is to be answered without it, from a cache, or by a circuit breaker that is
-// open: Err(ErrOpen).Unreached(). Where the kernel does not show whether it was reached, as at
+// open: ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether it was reached, as at
 // [fixtures.Refused], Expect says so and fails: use a fixture that listens, or simnet.
-func (w Want) Unreached() Want {
+func (w Window) Unreached() Window {
 	w.missed = true
 	return w
 }
 
-func (w Want) blockedFor(d time.Duration) Want {
+func (w Window) blockedFor(d time.Duration) Window {
 	w.refuseNegative("For", d)
 	if w.outcome != Blocked && w.bad == nil {
 		w.bad = fmt.Errorf("%s.For(%v): only Blocked lasts for a time; want After or Before", w.outcome, d)
@@ -143,14 +247,14 @@ func (w Want) blockedFor(d time.Duration) Want {
 	return w
 }
 
-func (w *Want) refuseNegative(method string, d time.Duration) {
+func (w *Window) refuseNegative(method string, d time.Duration) {
 	if d < 0 && w.bad == nil {
 		w.bad = fmt.Errorf("%s(%v): want 0 or more", method, d)
 	}
 }
 
 // allowed returns the slack that is in force.
-func (w Want) allowed() (time.Duration, error) {
+func (w Window) allowed() (time.Duration, error) {
 	if w.slackOK {
 		return w.slack, nil
 	}
@@ -169,12 +273,12 @@ func (w Want) allowed() (time.Duration, error) {
 }
 
 // check finds the wants that cannot be judged.
-func (w Want) check() error {
+func (w Window) check() error {
 	if w.bad != nil {
 		return w.bad
 	}
 	if w.outcome == 0 && w.target == nil {
-		return errors.New("want is the zero Want; want an outcome such as TimedOut.After(limit)")
+		return errors.New("want is the zero Window; want an outcome such as TimedOut.After(limit)")
 	}
 	if w.outcome == Blocked && w.min == 0 {
 		return errors.New("want is Blocked without a time; want Blocked.For(d) with d more than 0")
@@ -190,7 +294,7 @@ func (w Want) check() error {
 }
 
 // earliest is when the window begins.
-func (w Want) earliest() time.Duration { return max(0, w.min-w.early) }
+func (w Window) earliest() time.Duration { return max(0, w.min-w.early) }
 
 // virtual tells whether the caller is in a testing/synctest bubble: the clock there has no monotonic reading.
 func virtual() bool {
@@ -199,7 +303,7 @@ func virtual() bool {
 }
 
 // String says what is wanted, as failure reports do.
-func (w Want) String() string {
+func (w Window) String() string {
 	s := w.what()
 	if w.phase != "" {
 		s += " in " + w.phase
@@ -210,7 +314,7 @@ func (w Want) String() string {
 	return s + w.times()
 }
 
-func (w Want) times() string {
+func (w Window) times() string {
 	after := digits(w.min)
 	if w.early > 0 {
 		after += " (or up to " + digits(w.early) + " earlier)"
@@ -222,6 +326,8 @@ func (w Want) times() string {
 		return " at " + w.max.String() + " exactly"
 	case !w.bounded:
 		return ""
+	case w.max == 0:
+		return " at once"
 	case w.min == 0:
 		return " before " + digits(w.max)
 	case w.max > w.min:
@@ -230,9 +336,28 @@ func (w Want) times() string {
 	return " after " + after
 }
 
-func (w Want) what() string {
+func (w Window) what() string {
 	if w.target != nil {
 		return fmt.Sprintf("error %q", shorten(errorText(w.target)))
 	}
 	return w.outcome.of(w.conn)
 }
+
+// covers tells whether an operation that ended in got satisfies one that wants o.
+func (o Outcome) covers(got Outcome) bool {
+	return o == got || o == Disconnected && (got == Closed || got == Reset)
+}
+
+// A Class is what can be told from an error.
+type Class struct {
+	Outcome Outcome
+	Phase   string // "resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", or "call" if unknown
+	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
+}
+
+// phases are what a Want may name.
+var phases = []string{"resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", unknownPhase}
+
+const unknownPhase = "call"
+
+func validPhase(p string) bool { return slices.Contains(phases, p) }

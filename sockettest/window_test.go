@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"context"
+	"io"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func TestLongWindowsEndInAVerdict(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
-		want    Want
+		want    Window
 		fails   string // how the headline begins; "" passes
 	}{
 		{"before", fixtures.Echo{}, Accepted.Before(longest), ""},
@@ -57,7 +58,7 @@ func TestLongWindowsInABubble(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
-		want  Want
+		want  Window
 		takes time.Duration // 0: until it is cancelled
 		fails string
 	}{
@@ -96,7 +97,7 @@ func TestLongWindowsInABubble(t *testing.T) {
 
 func TestExpectEndTakesLongWindows(t *testing.T) {
 	t.Parallel()
-	for _, want := range []Want{Dropped.Before(longest), Dropped.Before(1).Slack(longest), Dropped.After(limit).Before(tenYears)} {
+	for _, want := range []Window{Disconnected.Before(longest), Disconnected.Before(1).Slack(longest), Disconnected.After(limit).Before(tenYears)} {
 		ExpectEnd(t, Start(t, hostile.ConnectOnly{Target: serving(t, patient(limit))}), want)
 	}
 }
@@ -135,7 +136,7 @@ func TestLateFails(t *testing.T) {
 			}()
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				a := Start(tb, hostile.ConnectOnly{Target: "127.0.0.1:80"}, On(nw))
-				ExpectEnd(tb, a, Dropped.After(limit).Slack(limit))
+				ExpectEnd(tb, a, Disconnected.After(limit).Slack(limit))
 			})
 			golden(t, steady(tb.Text()))
 		})
@@ -161,11 +162,11 @@ func TestEarlyMovesTheBeginning(t *testing.T) {
 	}
 	assert.Equal(t, "timed out after 60ms (or up to 1ms earlier)", want.String())
 	assert.Equal(t, "timed out between 60ms (or up to 1ms earlier) and 1s", want.Before(time.Second).String())
-	for want, message := range map[Want]string{
+	for want, message := range map[Window]string{
 		TimedOut.After(limit).Early(-1):  "Early(-1ns): want 0 or more",
 		TimedOut.Before(limit).Early(1):  `Early(1ns) of "timed out before 60ms"; want it with After, which says what is too early`,
 		Blocked.For(limit).Early(1):      "want it with After",
-		Err(errNoServers).Early(1):       "want it with After",
+		ErrorIs(errNoServers).Early(1):   "want it with After",
 		TimedOut.After(limit).Early(0):   "",
 		TimedOut.After(1).Early(longest): "",
 	} {
@@ -182,7 +183,7 @@ func TestMatchedErrIsNamed(t *testing.T) {
 	t.Parallel()
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		ep := Start(tb, fixtures.Refused{})
-		Expect(tb, ep, Err(errNoServers).After(time.Hour), func(ctx context.Context) error {
+		Expect(tb, ep, ErrorIs(errNoServers).After(time.Hour), func(ctx context.Context) error {
 			_ = dialing(ep, 0)(ctx)
 			return errNoServers
 		})
@@ -191,6 +192,28 @@ func TestMatchedErrIsNamed(t *testing.T) {
 	assert.Contains(t, tb.Text(), `got      error "db: no servers", after`)
 	assert.NotContains(t, tb.Text(), "unclassified")
 	slow := ended(errNoServers, time.Hour)
-	require.EqualError(t, Err(errNoServers).Before(1).Slack(0).Check(slow), `call: error "db: no servers" 1h0m0s too late`)
-	require.EqualError(t, Err(errNoServers).In("read").Check(slow), `call: error "db: no servers", want it in read`)
+	require.EqualError(t, ErrorIs(errNoServers).Before(1).Slack(0).Check(slow), `call: error "db: no servers" 1h0m0s too late`)
+	require.EqualError(t, ErrorIs(errNoServers).In("read").Check(slow), `call: error "db: no servers", want it in read`)
+}
+
+// What is wanted is written in any order, from an outcome alone to a window.
+func TestWants(t *testing.T) {
+	t.Parallel()
+	const d = time.Second
+	for text, want := range map[string]Want{
+		"rejected":                                 Rejected,
+		"rejected at once":                         Rejected.AtOnce(),
+		"timed out in read after 1s":               TimedOut.In("read").After(d),
+		"timed out in read before 1s":              TimedOut.Slack(d).In("read").Before(d),
+		"timed out after 1s (or up to 1s earlier)": TimedOut.Early(d).After(d),
+		"accepted without reaching the fixture":    Accepted.Unreached(),
+		"accepted before 1s":                       Accepted.Unfired().Before(d),
+		`error "EOF" at once`:                      ErrorIs(io.EOF).AtOnce(),
+	} {
+		assert.Equal(t, text, want.String())
+	}
+	late := Result{Outcome: Rejected, Elapsed: time.Hour, Classes: []Class{{Outcome: Rejected}}}
+	assert.NoError(t, Rejected.Check(late))
+	assert.ErrorContains(t, Rejected.AtOnce().Check(late), "too late")
+	assert.ErrorContains(t, TimedOut.Check(late), "rejected, want timed out")
 }

@@ -40,7 +40,7 @@ type check struct {
 }
 
 // start runs the fixture; srv is the server under attack, if there is one.
-func (c check) start(ctx context.Context, w fixtures.Where, srv *net.TCPListener) (io.Closer, error) {
+func (c check) start(ctx context.Context, w fixtures.Place, srv *net.TCPListener) (io.Closer, error) {
 	switch {
 	case srv != nil:
 		return hostile.Start(ctx, c.attack(srv.Addr().String()), w)
@@ -143,7 +143,7 @@ func cost(ctx context.Context, c check, family string) time.Duration {
 	var least time.Duration
 	for range 5 {
 		begin := time.Now()
-		f, err := c.start(ctx, fixtures.Where{Network: family}, srv)
+		f, err := c.start(ctx, fixtures.Place{Family: family}, srv)
 		if err != nil {
 			return 0
 		}
@@ -167,7 +167,7 @@ func (f *finding) look(ctx context.Context, c check) {
 		return
 	}
 	defer srv.Close()
-	running, err := c.start(ctx, fixtures.Where{Network: f.family, Fail: func(err error) {
+	running, err := c.start(ctx, fixtures.Place{Family: f.family, Fail: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		faults = append(faults, err)

@@ -158,7 +158,7 @@ func (p pace) healsWithoutLoss(ctx context.Context, ep *fixtures.Endpoint) (stri
 
 // fallsBack dials a name whose IPv6 is silent: after the fallback delay IPv4 must answer (RFC 8305).
 func (p pace) fallsBack(ctx context.Context, _ *fixtures.Endpoint) (string, error) {
-	ep, err := fixtures.StartDual(ctx, fixtures.Dual{IPv6: fixtures.BlackHole{}}, fixtures.Where{})
+	ep, err := fixtures.StartDual(ctx, fixtures.Dual{IPv6: fixtures.BlackHole{}}, fixtures.Place{})
 	if err != nil {
 		return "", err
 	}

@@ -145,10 +145,10 @@ func outside(x reflect.Value) bool {
 // A want with an extreme is refused, with what is wanted, or judges.
 func TestExtremesOfWants(t *testing.T) {
 	t.Parallel()
-	for _, of := range []any{sockettest.TimedOut, sockettest.Accepted, sockettest.Blocked, sockettest.Outcome(-1), sockettest.TimedOut.After(1), sockettest.Want{}} {
+	for _, of := range []any{sockettest.TimedOut, sockettest.Accepted, sockettest.Blocked, sockettest.Outcome(-1), sockettest.TimedOut.After(1), sockettest.Window{}} {
 		v := reflect.ValueOf(of)
 		for m := range v.Type().Methods() {
-			if m.Type.NumIn() != 2 || m.Type.Out(0) != reflect.TypeFor[sockettest.Want]() {
+			if m.Type.NumIn() != 2 || m.Type.Out(0) != reflect.TypeFor[sockettest.Window]() {
 				continue
 			}
 			for _, x := range extremes(m.Type.In(1)) {
@@ -198,9 +198,9 @@ func TestExtremesOfFaces(t *testing.T) {
 		"Expect nil op": func(tb *faketb.TB) {
 			sockettest.Expect(tb, sockettest.Start(tb, fixtures.Echo{}), sockettest.Accepted.Before(1), (func() error)(nil))
 		},
-		"ExpectEnd nil":         func(tb *faketb.TB) { sockettest.ExpectEnd(tb, nil, sockettest.Dropped.Before(1)) },
+		"ExpectEnd nil":         func(tb *faketb.TB) { sockettest.ExpectEnd(tb, nil, sockettest.Disconnected.Before(1)) },
 		"Start nil network":     func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Echo{}, sockettest.On((*simnet.Network)(nil))) },
-		"Start no such network": func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Echo{}, sockettest.Network("\x00")) },
+		"Start no such network": func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Echo{}, sockettest.Family("\x00")) },
 		"Start foreign address": func(tb *faketb.TB) { sockettest.Start(tb, fixtures.Echo{}, sockettest.Address("192.0.2.1:0")) }, // rules:allow bad input
 	} {
 		t.Run(name, func(t *testing.T) {

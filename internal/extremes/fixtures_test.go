@@ -201,7 +201,7 @@ func extremes(typ reflect.Type) (list []reflect.Value) {
 }
 
 // start runs a fixture of any kind.
-func start(ctx context.Context, f any, w fixtures.Where) (ep io.Closer, err error) {
+func start(ctx context.Context, f any, w fixtures.Place) (ep io.Closer, err error) {
 	switch f := f.(type) {
 	case fixtures.Fixture:
 		return fixtures.Start(ctx, f, w)
@@ -258,9 +258,9 @@ func TestExtremesOfFixtures(t *testing.T) {
 }
 
 func (v variant) try(t *testing.T) {
-	w := fixtures.Where{Fail: func(error) {}}
+	w := fixtures.Place{Fail: func(error) {}}
 	if strings.Contains(fmt.Sprintf("%T %#v", v.fixture, v.fixture), "NoSocket{") && !strings.Contains(v.name, "Dual") {
-		w.Network = "unix"
+		w.Family = "unix"
 	}
 	t.Run("simnet", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -21,10 +21,10 @@ import (
 func TestExtremesOfWhere(t *testing.T) {
 	t.Parallel()
 	for _, f := range []any{fixtures.Echo{}, fixtures.Dual{}, udp.Echo{}, dnsfault.NXDomain{}, hostile.ConnectOnly{Target: target}} {
-		for field := range reflect.TypeFor[fixtures.Where]().Fields() {
+		for field := range reflect.TypeFor[fixtures.Place]().Fields() {
 			for _, x := range places(field.Type) {
 				for _, nw := range []string{"", "unix"} {
-					w := fixtures.Where{Network: nw}
+					w := fixtures.Place{Family: nw}
 					reflect.ValueOf(&w).Elem().FieldByIndex(field.Index).Set(x)
 					t.Run(reflect.TypeOf(f).String()+"/"+nw+" "+field.Name+"="+shown(x), func(t *testing.T) { tryWhere(t, f, w) })
 				}
@@ -47,8 +47,8 @@ func places(typ reflect.Type) []reflect.Value {
 	return list
 }
 
-func tryWhere(t *testing.T, f any, w fixtures.Where) {
-	try := func(t *testing.T, w fixtures.Where) {
+func tryWhere(t *testing.T, f any, w fixtures.Place) {
+	try := func(t *testing.T, w fixtures.Place) {
 		ep, err := start(t.Context(), f, w)
 		switch {
 		case err == nil:

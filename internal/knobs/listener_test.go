@@ -40,7 +40,7 @@ func tlsServerKnobs() []knob {
 
 func rpcServerKnobs() []knob {
 	return []knob{
-		{name: "Conn.SetDeadline before Server.ServeConn", trip: hostile.ConnectOnly{}, with: sockettest.Dropped.At(knobLimit), without: waits,
+		{name: "Conn.SetDeadline before Server.ServeConn", trip: hostile.ConnectOnly{}, with: sockettest.Disconnected.At(knobLimit), without: waits,
 			note: "package rpc has no limit of its own, and a deadline is for all calls of a connection together", run: serveRPC},
 	}
 }

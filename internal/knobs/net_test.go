@@ -115,7 +115,7 @@ func keepAlive(dial func(ctx context.Context, nw network.Stack, addr string, lim
 				return err
 			}
 			t.Cleanup(func() { _ = c.Close() })
-			if err := ep.Await(ctx, fixtures.Accepted, 1); err != nil {
+			if err := ep.Await(ctx, fixtures.ConnAccepted, 1); err != nil {
 				return err
 			}
 			t.Cleanup(ep.Conns()[0].Partition())

@@ -20,7 +20,7 @@ import (
 )
 
 func httpServerKnobs() []knob {
-	gone := sockettest.Dropped.At(knobLimit)
+	gone := sockettest.Disconnected.At(knobLimit)
 	return []knob{
 		{name: "Server.ReadHeaderTimeout", trip: hostile.Slowloris{}, with: gone, without: waits, note: "ReadTimeout stands in for it",
 			run: hosted(slowloris, func(s *http.Server, d time.Duration) { s.ReadHeaderTimeout = d })},
@@ -43,13 +43,13 @@ func httpServerKnobs() []knob {
 			note: "the client gets 503, and a handler that does not heed its context goes on", run: timeoutHandler},
 		{name: "ctx of Server.Shutdown", trip: hostile.SlowBody{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "it waits for each request that has begun", run: shutdown},
-		{name: "HTTP2Config.SendPingTimeout", trip: hostile.StalledH2{}, with: sockettest.Dropped.At(knobLimit + 15*time.Second), without: waits,
+		{name: "HTTP2Config.SendPingTimeout", trip: hostile.StalledH2{}, with: sockettest.Disconnected.At(knobLimit + 15*time.Second), without: waits,
 			note: "it is the time up to the PING, PingTimeout that from there on",
 			run:  hosted(stalledH2, func(s *http.Server, d time.Duration) { s.HTTP2.SendPingTimeout = d })},
-		{name: "HTTP2Config.PingTimeout", trip: hostile.StalledH2{}, with: sockettest.Dropped.At(time.Second + knobLimit),
-			without: sockettest.Dropped.At(time.Second + 15*time.Second), note: "with SendPingTimeout of 1 s; 15 s is the default",
+		{name: "HTTP2Config.PingTimeout", trip: hostile.StalledH2{}, with: sockettest.Disconnected.At(time.Second + knobLimit),
+			without: sockettest.Disconnected.At(time.Second + 15*time.Second), note: "with SendPingTimeout of 1 s; 15 s is the default",
 			run: hosted(stalledH2, func(s *http.Server, d time.Duration) { s.HTTP2.SendPingTimeout, s.HTTP2.PingTimeout = time.Second, d })},
-		{name: "Server.IdleTimeout", trip: hostile.StalledH2{}, with: sockettest.Dropped.At(knobLimit + time.Second), without: waits,
+		{name: "Server.IdleTimeout", trip: hostile.StalledH2{}, with: sockettest.Disconnected.At(knobLimit + time.Second), without: waits,
 			note: "it ends 1 s after the GOAWAY", run: hosted(stalledH2, func(s *http.Server, d time.Duration) { s.IdleTimeout = d })},
 		{name: "Server.WriteTimeout", trip: hostile.ClosedWindow{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "the handler's write fails and its stream ends; the connection stays until IdleTimeout", run: closedWindow},

@@ -11,21 +11,34 @@ import (
 	"time"
 )
 
-// A Kind is what an [Event] is about.
-type Kind string
-
-// An Event is one thing that a fixture saw or did.
-type Event struct {
-	At    time.Duration // since the fixture started
-	Kind  Kind
-	Conn  int    // the number of the connection, or of the datagram, from 1; 0 if it is about none
-	Count int    // of SYN: how many were dropped so far
-	Note  string // in words
+// An Entry is one thing that a fixture saw or did. Its fields are those of fixtures.Event, which
+// says what they mean; K is the type of its kinds.
+type Entry[K ~string] struct {
+	At    time.Duration
+	Kind  K
+	Conn  int
+	Count int
+	Note  string
 }
 
-// String writes the event as one line of a failure report.
-func (e Event) String() string {
-	return fmt.Sprintf("+%.1fms  %-9s %s", float64(e.At)/float64(time.Millisecond), e.Kind, e.Note)
+// As returns the events so far as values of another type that has the fields of an [Entry].
+func As[E ~struct {
+	At    time.Duration
+	Kind  K
+	Conn  int
+	Count int
+	Note  string
+}, K ~string](l *Log[K]) []E {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]E, len(l.events))
+	for i, e := range l.events {
+		all[i] = E(e)
+	}
+	return all
 }
 
 // ErrEnded tells apart a fixture that was closed from one that is waited on in vain.
@@ -33,25 +46,25 @@ var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 
 // A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a fixture that was never
 // started: nothing has happened, and nothing will.
-type Log struct {
+type Log[K ~string] struct {
 	start time.Time
 	ended error
-	kinds []Kind // that may come; nil is any
+	kinds []K // that may come; nil is any
 
 	mu      sync.Mutex
-	events  []Event
+	events  []Entry[K]
 	changed chan struct{} // closed by wake; nil while nobody waits
 	stopped bool
 }
 
 // New returns an empty list, whose times count from now, for events of these kinds, or, without, of
 // any. Those who wait when it is stopped get ended.
-func New(ended error, kinds ...Kind) *Log {
-	return &Log{start: time.Now(), ended: ended, kinds: kinds, events: make([]Event, 0, 4)} // as many as one without connections has
+func New[K ~string](ended error, kinds ...K) *Log[K] {
+	return &Log[K]{start: time.Now(), ended: ended, kinds: kinds, events: make([]Entry[K], 0, 4)} // as many as one without connections has
 }
 
 // Start returns the moment from which the events are timed; zero if the fixture was never started.
-func (l *Log) Start() time.Time {
+func (l *Log[K]) Start() time.Time {
 	if l == nil {
 		return time.Time{}
 	}
@@ -59,19 +72,19 @@ func (l *Log) Start() time.Time {
 }
 
 // Add notes an event now.
-func (l *Log) Add(k Kind, conn int, note string) {
-	l.Append(Event{Kind: k, Conn: conn, Note: note})
+func (l *Log[K]) Add(k K, conn int, note string) {
+	l.Append(Entry[K]{Kind: k, Conn: conn, Note: note})
 }
 
 // Append notes an event now, whatever its At says.
-func (l *Log) Append(e Event) {
+func (l *Log[K]) Append(e Entry[K]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.append(e)
 }
 
 // Insert notes an event that happened at a time: after all that had happened by then, and not now.
-func (l *Log) Insert(at time.Time, e Event) {
+func (l *Log[K]) Insert(at time.Time, e Entry[K]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.append(e)
@@ -85,15 +98,15 @@ func (l *Log) Insert(at time.Time, e Event) {
 }
 
 // Stop notes the last event that can be waited for, and ends every wait.
-func (l *Log) Stop(k Kind) {
+func (l *Log[K]) Stop(k K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
-	l.append(Event{Kind: k})
+	l.append(Entry[K]{Kind: k})
 }
 
 // append lets every waiter look again. The caller holds mu.
-func (l *Log) append(e Event) {
+func (l *Log[K]) append(e Entry[K]) {
 	e.At = time.Since(l.start)
 	l.events = append(l.events, e)
 	if l.changed != nil {
@@ -102,18 +115,8 @@ func (l *Log) append(e Event) {
 	}
 }
 
-// All returns the events so far.
-func (l *Log) All() []Event {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.events)
-}
-
 // Len returns how many events there are.
-func (l *Log) Len() int {
+func (l *Log[K]) Len() int {
 	if l == nil {
 		return 0
 	}
@@ -125,7 +128,7 @@ func (l *Log) Len() int {
 // Await blocks until there are n events of kind k, earlier ones included. The error says how many
 // there were when ctx ended or the fixture was stopped. A kind that is not among those of the list
 // is an error at once.
-func (l *Log) Await(ctx context.Context, k Kind, n int) error {
+func (l *Log[K]) Await(ctx context.Context, k K, n int) error {
 	if l == nil {
 		return ErrEnded
 	}
@@ -149,13 +152,13 @@ func (l *Log) Await(ctx context.Context, k Kind, n int) error {
 }
 
 // Changed returns a channel that is closed at the next event.
-func (l *Log) Changed() <-chan struct{} {
+func (l *Log[K]) Changed() <-chan struct{} {
 	_, next, _ := l.seen("")
 	return next
 }
 
 // seen counts the events of kind k, and returns a channel that is closed at the next event of any kind.
-func (l *Log) seen(k Kind) (n int, next <-chan struct{}, stopped bool) {
+func (l *Log[K]) seen(k K) (n int, next <-chan struct{}, stopped bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.events {

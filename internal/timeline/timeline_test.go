@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -12,17 +13,27 @@ import (
 	"example.com/go-sockettest/internal/timeline"
 )
 
+type kind string
+
+type event struct {
+	At    time.Duration
+	Kind  kind
+	Conn  int
+	Count int
+	Note  string
+}
+
 func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 	t.Parallel()
-	l := timeline.New(timeline.ErrEnded, "a", "b", "end")
+	l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 1, "first")
 	var wg sync.WaitGroup
 	wg.Go(func() { assert.NoError(t, l.Await(t.Context(), "a", 3)) })
 	l.Add("b", 0, "")
-	l.Append(timeline.Event{Kind: "a", Count: 7, At: -1})
+	l.Append(timeline.Entry[kind]{Kind: "a", Count: 7, At: -1})
 	l.Add("a", 2, "third")
 	wg.Wait()
-	all := l.All()
+	all := timeline.As[event](l)
 	require.Len(t, all, 4)
 	for i := range all[1:] {
 		assert.GreaterOrEqual(t, all[i+1].At, all[i].At)
@@ -32,7 +43,7 @@ func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 
 func TestAwaitSaysWhatItSaw(t *testing.T) {
 	t.Parallel()
-	l := timeline.New(timeline.ErrEnded, "a", "b", "end")
+	l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 0, "")
 	over := errors.New("over")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -54,7 +65,7 @@ func TestAwaitSaysWhatItSaw(t *testing.T) {
 // What cannot come is not waited for.
 func TestAwaitRefusesUnknownKinds(t *testing.T) {
 	t.Parallel()
-	l := timeline.New(timeline.ErrEnded, "a", "b")
+	l := timeline.New[kind](timeline.ErrEnded, "a", "b")
 	require.EqualError(t, l.Await(t.Context(), "c", 1), `awaiting 1 x "c": there is no such event here; want one of ["a" "b"]`)
 	require.NoError(t, l.Await(t.Context(), "c", 0))
 }

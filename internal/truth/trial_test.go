@@ -185,11 +185,11 @@ const within = 500 * time.Millisecond
 func (tr trial) want() sockettest.Want {
 	switch {
 	case tr.ends() == timeout && tr.wrap == opaque:
-		return sockettest.Err(errFailed).After(tr.limit)
+		return sockettest.ErrorIs(errFailed).After(tr.limit)
 	case tr.ends() == timeout:
 		return sockettest.TimedOut.After(tr.limit)
 	case tr.ends() != success && tr.wrap == opaque:
-		return sockettest.Err(errFailed).Before(within)
+		return sockettest.ErrorIs(errFailed).Before(within)
 	}
 	return outcomes[tr.ends()].Before(within)
 }

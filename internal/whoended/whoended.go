@@ -93,26 +93,26 @@ func Check(t *testing.T, name string, f fixtures.Fixture, say string) {
 			if secured {
 				f, name = tlsfault.OverTLS{Then: f}, name+" over TLS"
 			}
-			check := func(t *testing.T, w fixtures.Where) {
+			check := func(t *testing.T, w fixtures.Place) {
 				t.Helper()
 				tellsEnd(t, f, say, w, way.end, way.want)
 			}
 			for _, family := range []string{"tcp4", "tcp6", "unix"} {
 				t.Run(name+"/"+family, func(t *testing.T) {
 					t.Parallel()
-					check(t, fixtures.Where{Network: family})
+					check(t, fixtures.Place{Family: family})
 				})
 			}
 			t.Run(name+"/simnet", func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { check(t, fixtures.Where{Stack: simnet.New(t)}) })
+				synctest.Test(t, func(t *testing.T) { check(t, fixtures.Place{Stack: simnet.New(t)}) })
 			})
 		}
 	}
 }
 
 // tellsEnd starts f, takes a client through end, and checks what the endpoint says of it.
-func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, end func(client) error, want fixtures.PeerEnd) {
+func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Place, end func(client) error, want fixtures.PeerEnd) {
 	t.Helper()
 	ep, err := fixtures.Start(t.Context(), f, w)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -122,7 +122,7 @@ func tellsEnd(t *testing.T, f fixtures.Fixture, say string, w fixtures.Where, en
 	defer ep.Close()
 	c := speak(t, ep, f, say)
 	defer c.Close()
-	require.NoError(t, ep.Await(t.Context(), fixtures.Accepted, 1))
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -184,7 +184,7 @@ func awaitEnd(t *testing.T, ep *fixtures.Endpoint) {
 // checkOneEnd finds the one event of the client's end, before the fixture's own.
 func checkOneEnd(t *testing.T, ep *fixtures.Endpoint, want fixtures.PeerEnd) {
 	t.Helper()
-	var told []fixtures.Kind
+	var told []fixtures.EventKind
 	closed := false
 	for _, e := range ep.Events() {
 		switch e.Kind {
@@ -200,6 +200,6 @@ func checkOneEnd(t *testing.T, ep *fixtures.Endpoint, want fixtures.PeerEnd) {
 	if want == fixtures.Open {
 		assert.Empty(t, told)
 	} else {
-		assert.Equal(t, []fixtures.Kind{fixtures.Kind(want)}, told, "%v", ep.Events())
+		assert.Equal(t, []fixtures.EventKind{fixtures.EventKind(want)}, told, "%v", ep.Events())
 	}
 }

@@ -22,13 +22,13 @@ func TestServer(t *testing.T) {
 	q, err := question().Pack()
 	require.NoError(t, err)
 	exam.Defend(t, exam.Client{Name: "miekg/dns server", Module: "github.com/miekg/dns"}, []exam.Attack{
-		{Name: "connects, then silent", Knob: "Server.ReadTimeout (default 2s)", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),
+		{Name: "connects, then silent", Knob: "Server.ReadTimeout (default 2s)", Serve: serve, Want: exam.AtLimit(sockettest.Disconnected),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
-		{Name: "question a byte at a time", Knob: "Server.ReadTimeout (default 2s)", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),
+		{Name: "question a byte at a time", Knob: "Server.ReadTimeout (default 2s)", Serve: serve, Want: exam.AtLimit(sockettest.Disconnected),
 			Client: func(target string) hostile.Fixture {
 				return hostile.Slowloris{Target: target, Data: "\xff\xff" + strings.Repeat("x", 0xffff), Every: 20 * time.Millisecond}
 			}},
-		{Name: "one question, then silent", Knob: "Server.IdleTimeout (default 8s)", Serve: serve, Want: exam.AtLimit(sockettest.Dropped),
+		{Name: "one question, then silent", Knob: "Server.IdleTimeout (default 8s)", Serve: serve, Want: exam.AtLimit(sockettest.Disconnected),
 			Client: exam.Says(string(framed(q)))},
 		{Name: "answers never read", Knob: "none: Server.WriteTimeout is not used", Serve: serveAtLength, Want: exam.Never(),
 			Client: func(target string) hostile.Fixture { return hostile.NeverRead{Target: target, Data: string(framed(q))} }},

@@ -29,7 +29,7 @@ func TestClientByUDP(t *testing.T) {
 		{Name: "first answer comes twice", Peer: datagrams, Fixture: udp.Duplicate{Then: datagrams}, Knob: "none needed", Op: askTwice, Asked: 2,
 			Want: exam.AtOnce(sockettest.Accepted)},
 		{Name: "answer cut short", Peer: datagrams, Fixture: udp.Truncate{AfterWritten: 11, Then: datagrams}, Knob: "none needed", Op: ask, Asked: 1,
-			Want: exam.AtOnce(sockettest.Err(dns.ErrShortRead))},
+			Want: exam.AtOnce(sockettest.ErrorIs(dns.ErrShortRead))},
 	})
 }
 

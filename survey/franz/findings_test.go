@@ -66,7 +66,7 @@ func TestCloseEndsAll(t *testing.T) {
 				p := on(t, f)
 				c := open(t, p, defaults)
 				time.AfterFunc(2*time.Second, c.Close)
-				sockettest.Expect(t, p.Endpoint, sockettest.Err(kgo.ErrClientClosed).At(2*time.Second), func(ctx context.Context) error {
+				sockettest.Expect(t, p.Endpoint, sockettest.ErrorIs(kgo.ErrClientClosed).At(2*time.Second), func(ctx context.Context) error {
 					_, err := c.Request(ctx, kmsg.NewPtrMetadataRequest())
 					return err
 				})

@@ -47,7 +47,7 @@ var _ = ginkgo.Describe("a client", func() {
 			switch os.Getenv(leak) {
 			case "connection":
 				kept = c
-				return ep.Await(ginkgo.GinkgoTB().Context(), fixtures.Accepted, 1)
+				return ep.Await(ginkgo.GinkgoTB().Context(), fixtures.ConnAccepted, 1)
 			case "goroutine":
 				go wait()
 			}

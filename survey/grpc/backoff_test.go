@@ -53,7 +53,7 @@ func TestBackoffBeginsWhenTheAttemptIsOver(t *testing.T) {
 	t.Parallel()
 	alone(t, fixtures.Silent{}, time.Minute, func(t *testing.T, p exam.Place) {
 		c := client(t, p, exactly())
-		sockettest.Expect(t, p, sockettest.Err(exceeded).At(100*time.Second), func(ctx context.Context) error {
+		sockettest.Expect(t, p, sockettest.ErrorIs(exceeded).At(100*time.Second), func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 100*time.Second)
 			defer cancel()
 			_, err := c.Check(ctx, nil, grpc.WaitForReady(true))
@@ -77,8 +77,8 @@ func TestConnectTimeoutGrowsWithTheBackoff(t *testing.T) {
 			_, err := c.Check(ctx, nil)
 			return coded(err)
 		}
-		sockettest.Expect(t, p, sockettest.Err(unavailable).At(30*time.Second), check)
-		sockettest.Expect(t, p, sockettest.Err(unavailable).At(0).Unreached(), check) // while it waits it fails at once
+		sockettest.Expect(t, p, sockettest.ErrorIs(unavailable).At(30*time.Second), check)
+		sockettest.Expect(t, p, sockettest.ErrorIs(unavailable).At(0).Unreached(), check) // while it waits it fails at once
 		require.Len(t, p.Conns(), 1)
 	})
 }

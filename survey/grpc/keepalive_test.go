@@ -26,7 +26,7 @@ func TestServerIsNotToBeAskedTooOften(t *testing.T) {
 		require.NoError(t, err)
 		_, err = watch.Recv() // the state as it is; then only news would come
 		require.NoError(t, err)
-		sockettest.Expect(t, p, sockettest.Err(unavailable).At(31*time.Second), func() error {
+		sockettest.Expect(t, p, sockettest.ErrorIs(unavailable).At(31*time.Second), func() error {
 			_, err := watch.Recv()
 			assert.ErrorContains(t, err, "too_many_pings")
 			return coded(err)
@@ -48,7 +48,7 @@ func TestUserTimeout(t *testing.T) {
 	_, err := c.Check(t.Context(), nil)
 	require.NoError(t, err)
 	p.Conns()[0].Partition()
-	sockettest.Expect(t, p, sockettest.Err(unavailable).After(timeout).Before(5*time.Second), func(ctx context.Context) error {
+	sockettest.Expect(t, p, sockettest.ErrorIs(unavailable).After(timeout).Before(5*time.Second), func(ctx context.Context) error {
 		_, err := c.Check(ctx, nil)
 		return coded(err)
 	})
@@ -61,14 +61,14 @@ func TestWriteThatBlocks(t *testing.T) {
 	const patience = 5 * time.Second // of grpc-go, for the GOAWAY
 	alone(t, stuffed, 30*time.Second, func(t *testing.T, p exam.Place) {
 		c := client(t, p, alive(10*time.Second, p.Limit))
-		sockettest.Expect(t, p, sockettest.Err(unavailable).At(10*time.Second+p.Limit+patience), func(ctx context.Context) error {
+		sockettest.Expect(t, p, sockettest.ErrorIs(unavailable).At(10*time.Second+p.Limit+patience), func(ctx context.Context) error {
 			_, err := c.Check(ctx, &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 16<<20)})
 			return coded(err)
 		})
 	})
 	alone(t, stuffed, 30*time.Second, func(t *testing.T, p exam.Place) {
 		cc := clientConn(t, p)
-		sockettest.Expect(t, p, sockettest.Err(exceeded).At(p.Limit), func(ctx context.Context) error {
+		sockettest.Expect(t, p, sockettest.ErrorIs(exceeded).At(p.Limit), func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, p.Limit)
 			defer cancel()
 			_, err := healthpb.NewHealthClient(cc).Check(ctx, &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 16<<20)})

@@ -34,25 +34,25 @@ func TestServer(t *testing.T) {
 	}
 	const helloIsOver = 32 * time.Second // of its 33 bytes the last comes then: no more frame does in time
 	exam.Defend(t, exam.Client{Name: "grpc-go server", Module: "google.golang.org/grpc"}, []exam.Attack{
-		{Name: "connects, then silent", Client: connectOnly, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
-		{Name: "preface a byte at a time", Client: slowPreface, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
-		{Name: "preface, then silent", Client: exam.Says(http2.ClientPreface), Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Dropped)},
+		{Name: "connects, then silent", Client: connectOnly, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Disconnected)},
+		{Name: "preface a byte at a time", Client: slowPreface, Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Disconnected)},
+		{Name: "preface, then silent", Client: exam.Says(http2.ClientPreface), Knob: handshaking, Serve: connectionTimeout, Want: exam.AtLimit(sockettest.Disconnected)},
 		{Name: "settings, then silent", Client: exam.Says(hello), Knob: "ServerParameters.Time and Timeout, as they come", Serve: connectionTimeout,
-			Want: exam.AtOnce(sockettest.Dropped).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
+			Want: exam.AtOnce(sockettest.Disconnected).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
 		{Name: "settings, then silent, with keep-alive", Client: exam.Says(hello), Knob: alive, Serve: keepAlive,
-			Want: exam.AtLimit(sockettest.Dropped).Plus(time.Second), SimnetOnly: second},
+			Want: exam.AtLimit(sockettest.Disconnected).Plus(time.Second), SimnetOnly: second},
 		{Name: "request, then silent, with keep-alive", Client: exam.Says(hello + request), Knob: alive, Serve: keepAlive,
-			Want: exam.AtLimit(sockettest.Dropped).Plus(time.Second), SimnetOnly: second},
+			Want: exam.AtLimit(sockettest.Disconnected).Plus(time.Second), SimnetOnly: second},
 		{Name: "request a byte at a time, with keep-alive", Client: slowRequest, Knob: alive, Serve: keepAlive,
-			Want: exam.AtLimit(sockettest.Dropped).Plus(helloIsOver + time.Second), SimnetOnly: second},
+			Want: exam.AtLimit(sockettest.Disconnected).Plus(helloIsOver + time.Second), SimnetOnly: second},
 		{Name: "settings, then silent, idle", Client: exam.Says(hello), Knob: "ServerParameters.MaxConnectionIdle (default none), then 5 s and 1 s", Serve: maxIdle,
-			Want: exam.AtLimit(sockettest.Dropped).Plus(6 * time.Second), SimnetOnly: "5 s for the GOAWAY and 1 s for the FIN cannot be set"},
+			Want: exam.AtLimit(sockettest.Disconnected).Plus(6 * time.Second), SimnetOnly: "5 s for the GOAWAY and 1 s for the FIN cannot be set"},
 		{Name: "request, then silent, idle", Client: exam.Says(hello + request), Knob: "ServerParameters.Time and Timeout, as they come; not MaxConnectionIdle", Serve: maxIdle,
-			Want: exam.AtOnce(sockettest.Dropped).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
+			Want: exam.AtOnce(sockettest.Disconnected).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"},
 		{Name: "four PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 4)), Knob: enforced, Serve: connectionTimeout,
-			Want: exam.AtOnce(sockettest.Dropped).Plus(time.Second)}, // GOAWAY at once, and 1 s for the client to go
+			Want: exam.AtOnce(sockettest.Disconnected).Plus(time.Second)}, // GOAWAY at once, and 1 s for the client to go
 		{Name: "three PINGs at once", Client: exam.Says(hello + strings.Repeat(ping, 3)), Knob: enforced, Serve: connectionTimeout,
-			Want: exam.AtOnce(sockettest.Dropped).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"}, // not for them
+			Want: exam.AtOnce(sockettest.Disconnected).Plus(2*time.Hour + 20*time.Second), SimnetOnly: "2 h"}, // not for them
 	})
 }
 

@@ -22,18 +22,18 @@ func TestClientOverTLS(t *testing.T) {
 	const connecting = "ConnectParams.MinConnectTimeout (default 20s), or the backoff to come if that is longer"
 	stalled := tlsfault.Stall{At: tlsfault.AfterServerHello}
 	exam.Run(t, exam.Client{Name: "grpc-go", Module: "google.golang.org/grpc", Peer: exam.Honest(overTLS(server{}))}, []exam.Case{
-		{Name: exam.Stalled, Fixture: stalled, Knob: connecting, Op: checkTLS(), Want: exam.AtLimit(sockettest.Err(unavailable))},
+		{Name: exam.Stalled, Fixture: stalled, Knob: connecting, Op: checkTLS(), Want: exam.AtLimit(sockettest.ErrorIs(unavailable))},
 		{Name: exam.Stalled + ", with a deadline", Fixture: stalled, Knob: "the context", Op: within(patiently(checkTLS())),
-			Want: exam.AtLimit(sockettest.Err(exceeded))},
+			Want: exam.AtLimit(sockettest.ErrorIs(exceeded))},
 		{Name: exam.Untrusted, Fixture: tlsfault.Untrusted{}, Knob: "none needed", Op: checkTLS(),
-			Want: exam.AtOnce(sockettest.Err(unavailable))},
+			Want: exam.AtOnce(sockettest.ErrorIs(unavailable))},
 		{Name: exam.Untrusted + ", WaitForReady", Fixture: tlsfault.Untrusted{}, Knob: "the context", Op: within(checkTLS(grpc.WaitForReady(true))),
-			Want: exam.AtLimit(sockettest.Err(exceeded))},
+			Want: exam.AtLimit(sockettest.ErrorIs(exceeded))},
 		{Name: exam.Untrusted + ", WaitForReady, no limit", Fixture: tlsfault.Untrusted{}, Knob: "none", Op: checkTLS(grpc.WaitForReady(true)),
 			Want: exam.Never()},
 		{Name: exam.SecuredSilent, Fixture: overTLS(established), Knob: "none", Op: patiently(checkTLS()), Want: exam.Never()},
 		{Name: exam.SecuredSilent + ", with a deadline", Fixture: overTLS(established), Knob: "the context", Op: within(patiently(checkTLS())),
-			Want: exam.AtLimit(sockettest.Err(exceeded))},
+			Want: exam.AtLimit(sockettest.ErrorIs(exceeded))},
 	})
 }
 

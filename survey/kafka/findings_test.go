@@ -131,7 +131,7 @@ func TestReaderCloseWaitsForTheLeader(t *testing.T) {
 		p := on(t, answering(apiVersions, metadata))
 		r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{p.Addr()}, Topic: "topic", Dialer: &kafka.Dialer{DialFunc: p.DialContext}})
 		go func() { _, _ = r.FetchMessage(t.Context()) }()
-		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 4)) // two ask who leads, two ask the leader
+		require.NoError(t, p.Await(t.Context(), fixtures.ConnAccepted, 4)) // two ask who leads, two ask the leader
 		sockettest.Expect(t, p.Endpoint, sockettest.Accepted.At(10*time.Second), r.Close)
 		time.Sleep(20*time.Second - 1) // rules:allow virtual time
 		assert.Len(t, openConns(p), 1)

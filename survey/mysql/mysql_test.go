@@ -135,7 +135,7 @@ func noTimeout(*mysql.Config, time.Duration)       {}
 func TestMySQL(t *testing.T) {
 	const dial, read, ctx = "Config.Timeout (timeout)", "Config.ReadTimeout (readTimeout)", "the context"
 	// What a read ends in, timed out or reset, is written to the log and to the caller ErrInvalidConn.
-	invalid := sockettest.Err(mysql.ErrInvalidConn)
+	invalid := sockettest.ErrorIs(mysql.ErrInvalidConn)
 	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dial, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ping(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: ping(dialTimeout)},

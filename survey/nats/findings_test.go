@@ -36,7 +36,7 @@ func reconnect(more ...nats.Option) op {
 func TestReconnectLeavesConnectionsOpen(t *testing.T) {
 	exam.Run(t, client, []exam.Case{
 		{Name: "reconnect, then silent", Fixture: fixtures.Sequence{silent, fixtures.Silent{}}, Knob: "nats.Timeout (default 2s), nats.ReconnectWait (default 2s)",
-			Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)).Plus(3 * 4 * time.Second), Op: reconnect(),
+			Want: exam.AtOnce(sockettest.ErrorIs(nats.ErrNoServers)).Plus(3 * 4 * time.Second), Op: reconnect(),
 			Leak: "leak: 2 connections left behind", SimnetOnly: "on the kernel the garbage collector closes them, sooner or later"},
 	})
 }

@@ -175,13 +175,13 @@ func TestNATS(t *testing.T) {
 		timers = "it takes its timer from a pool of the whole process, and a timer of one bubble must not be reset in another"
 	)
 	exam.Run(t, client, []exam.Case{
-		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)), Op: connect()},
+		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.ErrorIs(nats.ErrNoServers)), Op: connect()},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: connect()},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut), Op: connect()},
 		{Name: exam.ResetMidway, Fixture: reset, Knob: limit, Want: exam.AtOnce(sockettest.Reset).In("read"), Op: connect()},
 		{Name: exam.WentSilent, Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: request()},
-		{Name: exam.WentSilent + ", flush", Fixture: silent, Knob: flush, Want: exam.AtLimit(sockettest.Err(nats.ErrTimeout)), Op: flushTimeout, KernelOnly: timers},
-		{Name: exam.WentSilent + ", idle", Fixture: silent, Knob: pings, Want: exam.AtLimit(sockettest.Err(nats.ErrStaleConnection)).Times(3), Op: idle},
+		{Name: exam.WentSilent + ", flush", Fixture: silent, Knob: flush, Want: exam.AtLimit(sockettest.ErrorIs(nats.ErrTimeout)), Op: flushTimeout, KernelOnly: timers},
+		{Name: exam.WentSilent + ", idle", Fixture: silent, Knob: pings, Want: exam.AtLimit(sockettest.ErrorIs(nats.ErrStaleConnection)).Times(3), Op: idle},
 		{Name: exam.WentSilent + ", no limit", Fixture: silent, Knob: "none", Want: exam.Never(), Op: next()},
 		{Name: exam.BlackHoled + ", custom dialer", Fixture: fixtures.BlackHole{}, Knob: "none: nats.Timeout is not for it", Want: exam.Never().Times(3), Op: connectWithDialer},
 	})

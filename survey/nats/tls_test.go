@@ -31,7 +31,7 @@ func TestNATSOverTLS(t *testing.T) {
 		{Name: exam.SecuredSilent + ", no limit", Fixture: secured, Knob: "none", Want: exam.Never(), Op: next(overTLS()...)},
 		// FINDINGS.md, nats 1, at a server whose certificate has been replaced.
 		{Name: exam.Untrusted + ", reconnect", Fixture: fixtures.Sequence{secured, tlsfault.Untrusted{}}, Knob: "nats.MaxReconnects (default 60), nats.ReconnectWait (default 2s)",
-			Want: exam.AtOnce(sockettest.Err(nats.ErrNoServers)).Plus(3 * 2 * time.Second), Op: reconnect(overTLS()...),
+			Want: exam.AtOnce(sockettest.ErrorIs(nats.ErrNoServers)).Plus(3 * 2 * time.Second), Op: reconnect(overTLS()...),
 			Leak: "leak: 2 connections left behind", SimnetOnly: "on the kernel the garbage collector closes them, sooner or later"},
 	})
 }
@@ -55,7 +55,7 @@ func TestReconnectErrHandlerIsNotCalled(t *testing.T) {
 				var called atomic.Int32
 				more := append(overTLS(), nats.ReconnectErrHandler(func(*nats.Conn, error) { called.Add(1) }),
 					nats.DisconnectErrHandler(func(*nats.Conn, error) { assert.NoError(t, p.Become(tt.then)) }))
-				sockettest.Expect(t, p.Endpoint, sockettest.Err(nats.ErrNoServers).At(3*2*time.Second), reconnect(more...)(t, p))
+				sockettest.Expect(t, p.Endpoint, sockettest.ErrorIs(nats.ErrNoServers).At(3*2*time.Second), reconnect(more...)(t, p))
 				assert.EqualValues(t, tt.called, called.Load())
 			})
 		})

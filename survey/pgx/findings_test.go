@@ -56,7 +56,7 @@ func TestFailedConnectDialsAgainToCancelNothing(t *testing.T) {
 		sockettest.NoLeaks(t)
 		p := on(t, fixtures.Sequence{fixtures.Reset{}, fixtures.Silent{}})
 		sockettest.Expect(t, p.Endpoint, sockettest.Reset.At(0), connectCore(t, p))
-		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 2))
+		require.NoError(t, p.Await(t.Context(), fixtures.ConnAccepted, 2))
 		second := p.Conns()[1]
 		time.Sleep(15*time.Second - 1) // rules:allow virtual time
 		assert.Equal(t, "\x00\x00\x00\x0c\x04\xd2\x16\x2e\x00\x00\x00\x00", string(second.First()), "CancelRequest, process 0, no key")

@@ -64,7 +64,7 @@ func TestDialOutlivesCloseAndCaller(t *testing.T) {
 		require.NoError(t, c.Close())
 		time.Sleep(23 * time.Second) // rules:allow virtual time; 24 s after the first dial, in the midst of the fifth
 		require.NoError(t, p.Become(fixtures.Discard{}))
-		require.NoError(t, p.Await(t.Context(), fixtures.Accepted, 1), "a connection to a closed client")
+		require.NoError(t, p.Await(t.Context(), fixtures.ConnAccepted, 1), "a connection to a closed client")
 		time.Sleep(time.Minute) // rules:allow virtual time
 		assert.Len(t, p.Conns(), 1)
 		end, _ := p.Conns()[0].PeerEnd()

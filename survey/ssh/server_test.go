@@ -28,14 +28,14 @@ func TestServer(t *testing.T) {
 	exam.Defend(t, exam.Client{Name: "x/crypto/ssh server", Module: "golang.org/x/crypto"}, []exam.Attack{
 		{Name: "connects, then silent", Client: connectOnly, Knob: "none", Serve: serve, Want: exam.Never()},
 		{Name: "connects, then silent, with a deadline", Client: connectOnly, Knob: deadline, Serve: serveWithin,
-			Want: exam.AtLimit(sockettest.Dropped)},
+			Want: exam.AtLimit(sockettest.Disconnected)},
 		{Name: "version a byte at a time", Client: slowVersion, Knob: "none", Serve: serve, Want: exam.Never()},
 		{Name: "version a byte at a time, with a deadline", Client: slowVersion, Knob: deadline, Serve: serveWithin,
-			Want: exam.AtLimit(sockettest.Dropped)},
+			Want: exam.AtLimit(sockettest.Disconnected)},
 		{Name: "version, then silent", Client: noKeys, Knob: "none", Serve: serve, Want: exam.Never()},
 		{Name: "version, then silent, with a deadline", Client: noKeys, Knob: deadline, Serve: serveWithin,
-			Want: exam.AtLimit(sockettest.Dropped)},
-		{Name: "version, then half-closed", Client: bye, Knob: "none needed", Serve: serve, Want: exam.AtOnce(sockettest.Dropped)},
+			Want: exam.AtLimit(sockettest.Disconnected)},
+		{Name: "version, then half-closed", Client: bye, Knob: "none needed", Serve: serve, Want: exam.AtOnce(sockettest.Disconnected)},
 	})
 }
 

@@ -159,7 +159,7 @@ func TestResetOnDemand(t *testing.T) {
 
 	p := before(t, server.Addr())
 	c = dial(t, p.Addr())
-	require.NoError(t, server.Await(t.Context(), fixtures.Accepted, 2))
+	require.NoError(t, server.Await(t.Context(), fixtures.ConnAccepted, 2))
 	_, err := p.Toxics.AddToxicJson(strings.NewReader(`{"type": "reset_peer", "stream": "downstream"}`))
 	require.NoError(t, err)
 	sockettest.Expect(t, server, sockettest.Blocked.For(300*time.Millisecond), reading(c)) // until something flows

@@ -152,12 +152,12 @@ func TestCoderDialOutlivesItsContext(t *testing.T) {
 func TestCoderServer(t *testing.T) {
 	t.Parallel()
 	exam.Defend(t, exam.Client{Name: "coder/websocket server", Module: "github.com/coder/websocket"}, []exam.Attack{
-		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout (default none)", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Dropped),
+		{Name: "connects, then silent", Knob: "http.Server.ReadHeaderTimeout (default none)", Serve: coderHandshake, Want: exam.AtLimit(sockettest.Disconnected),
 			Client: func(target string) hostile.Fixture { return hostile.ConnectOnly{Target: target} }},
 		{Name: "upgraded, then silent", Knob: "none: those of http.Server are over", Serve: coderServe(0), Want: exam.Never(),
 			Client: exam.Says(hello), SimnetOnly: brief},
 		{Name: "upgraded, then silent, with a deadline", Knob: "the context of Read", Serve: coderServe(1),
-			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
+			Want: exam.AtLimit(sockettest.Disconnected), Client: exam.Says(hello)},
 	})
 }
 

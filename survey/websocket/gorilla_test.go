@@ -33,7 +33,7 @@ func TestGorillaClient(t *testing.T) {
 		{Name: exam.Unanswered + ", cancelled", Fixture: fixtures.Silent{}, Knob: "Dialer.HandshakeTimeout, not the context", Op: gorillaCancelled,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: "forbidden, and a body that stalls", Fixture: forbidden, Knob: shaking, Op: gorillaDial,
-			Want: exam.AtLimit(sockettest.Err(websocket.ErrBadHandshake)), SimnetOnly: "on a machine that stalls the answer may come too late"},
+			Want: exam.AtLimit(sockettest.ErrorIs(websocket.ErrBadHandshake)), SimnetOnly: "on a machine that stalls the answer may come too late"},
 		{Name: exam.ResetMidway, Fixture: midway, Knob: shaking, Op: gorillaDial, Want: exam.AtOnce(sockettest.Reset)},
 		{Name: exam.WentSilent, Fixture: upgraded, Knob: "Conn.SetReadDeadline (default none)", Op: gorillaRead(1),
 			Want: exam.AtLimit(sockettest.TimedOut)}, // its error has Timeout, and hides the rest
@@ -139,7 +139,7 @@ func TestGorillaServer(t *testing.T) {
 		{Name: "upgraded, then silent", Knob: "none: those of http.Server are over", Serve: gorillaServe(0), Want: exam.Never(),
 			Client: exam.Says(hello), SimnetOnly: brief},
 		{Name: "upgraded, then silent, with a deadline", Knob: "Conn.SetReadDeadline (default none)", Serve: gorillaServe(1),
-			Want: exam.AtLimit(sockettest.Dropped), Client: exam.Says(hello)},
+			Want: exam.AtLimit(sockettest.Disconnected), Client: exam.Says(hello)},
 	})
 }
 

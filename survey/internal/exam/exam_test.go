@@ -65,7 +65,7 @@ func TestEveryKindOfWantIsMet(t *testing.T) {
 			if kept, err = (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr()); err != nil {
 				return err
 			}
-			return p.Await(ctx, fixtures.Accepted, 1) // NoLeaks knows what the fixture has accepted
+			return p.Await(ctx, fixtures.ConnAccepted, 1) // NoLeaks knows what the fixture has accepted
 		}
 	}
 	t.Cleanup(func() { _ = kept.Close() })
@@ -78,7 +78,7 @@ func TestEveryKindOfWantIsMet(t *testing.T) {
 		{Name: "no knob", Fixture: fixtures.Silent{}, Want: exam.Never(), Op: wait},
 		{Name: "two attempts", Fixture: fixtures.Silent{}, Want: exam.AtLimit(sockettest.TimedOut).Times(2).Plus(time.Second), Op: twice},
 		{Name: "two attempts, refused", Fixture: fixtures.Refused{}, Want: exam.AtOnce(sockettest.Rejected).Plus(time.Second), Op: twice},
-		{Name: "a sentinel", Fixture: fixtures.BlackHole{}, Want: exam.AtLimit(sockettest.Err(context.DeadlineExceeded)), Op: sentinel},
+		{Name: "a sentinel", Fixture: fixtures.BlackHole{}, Want: exam.AtLimit(sockettest.ErrorIs(context.DeadlineExceeded)), Op: sentinel},
 		{Name: "a leak", Fixture: fixtures.Silent{}, Want: exam.AtOnce(sockettest.Accepted), Op: forget,
 			Leak: "1 connection left behind", KernelOnly: "it dials by itself"},
 	})

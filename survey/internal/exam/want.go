@@ -8,11 +8,12 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
-// An Ending is an outcome, or what [sockettest.Err] returns.
+// An Ending is an outcome, or what [sockettest.ErrorIs] returns.
 type Ending interface {
-	After(d time.Duration) sockettest.Want
-	At(d time.Duration) sockettest.Want
-	Before(d time.Duration) sockettest.Want
+	After(d time.Duration) sockettest.Window
+	At(d time.Duration) sockettest.Window
+	Before(d time.Duration) sockettest.Window
+	AtOnce() sockettest.Window
 }
 
 // A Want is an ending, at a time that goes by the client's knob.
@@ -55,16 +56,16 @@ func (w Want) OnceSecured() Want {
 	return w
 }
 
-// In wants it in that phase; see [sockettest.Want.In].
+// In wants it in that phase; see [sockettest.Window.In].
 func (w Want) In(phase string) Want {
 	w.phase = phase
 	return w
 }
 
 // in is what is wanted in one place.
-func (w Want) in(p Place) sockettest.Want {
+func (w Want) in(p Place) sockettest.Window {
 	d := time.Duration(w.limits)*p.Limit + w.fixed
-	var want sockettest.Want
+	var want sockettest.Window
 	switch {
 	case w.never:
 		return sockettest.Blocked.For(max(d, 2*p.Limit))
@@ -91,7 +92,7 @@ func (w Want) String() string {
 	case w.never:
 		return "waits for ever"
 	}
-	what, _, _ := strings.Cut(w.end.Before(0).String(), " before ")
+	what, _ := strings.CutSuffix(w.end.AtOnce().String(), " at once")
 	if w.phase != "" {
 		what, _, _ = strings.Cut(what, " in ")
 		what += " in " + w.phase

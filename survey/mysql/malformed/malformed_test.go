@@ -43,9 +43,9 @@ func connect(t testing.TB, p exam.Place) func(context.Context) error {
 func TestPacketOfOneBytePanics(t *testing.T) {
 	const bubble = "the goroutine that is left behind never ends, which a bubble does not allow"
 	exam.Run(t, exam.Client{}, []exam.Case{
-		{Name: "a greeting of one byte", Fixture: sends("\x01\x00\x00\x00\x0a"), Want: exam.AtOnce(sockettest.Err(errPanicked)), Op: connect,
+		{Name: "a greeting of one byte", Fixture: sends("\x01\x00\x00\x00\x0a"), Want: exam.AtOnce(sockettest.ErrorIs(errPanicked)), Op: connect,
 			Leak: "leak: 1 goroutine and 1 connection left behind", KernelOnly: bubble},
-		{Name: "an error of one byte", Fixture: sends("\x01\x00\x00\x00\xff"), Want: exam.AtOnce(sockettest.Err(errPanicked)), Op: connect,
+		{Name: "an error of one byte", Fixture: sends("\x01\x00\x00\x00\xff"), Want: exam.AtOnce(sockettest.ErrorIs(errPanicked)), Op: connect,
 			Leak: "leak: 1 goroutine and 1 connection left behind", KernelOnly: bubble},
 	})
 }
