@@ -60,10 +60,10 @@ func TestTimeoutsOfAnHTTPClient(t *testing.T) {
 		{"TLS handshake of HTTP/2", http2, tlsfault.Stall{At: tlsfault.AfterServerHello}, handshake, sockettest.TimedOut.At(limit)},
 		{"TLS handshake, none", https, tlsfault.Stall{}, header, sockettest.Blocked.For(24 * time.Hour)},
 		{"response header", http1, fixtures.Silent{}, header, sockettest.TimedOut.At(limit)},
-		{"response header over TLS", https, tlsfault.Scripted{Steps: script.Script{script.Discard()}}, header, sockettest.TimedOut.At(limit)},
+		{"response header over TLS", https, tlsfault.OverTLS{Then: fixtures.Scripted{Steps: script.Script{script.Discard()}}}, header, sockettest.TimedOut.At(limit)},
 		{"response header, none", http1, fixtures.Silent{}, none, sockettest.Blocked.For(24 * time.Hour)},
 		{"a body that drips", http1, fixtures.Scripted{Steps: drips}, header, sockettest.Accepted.At(4 * time.Hour)},
-		{"a body that drips, over TLS", https, tlsfault.Scripted{Steps: drips}, header, sockettest.Accepted.At(4 * time.Hour)},
+		{"a body that drips, over TLS", https, tlsfault.OverTLS{Then: fixtures.Scripted{Steps: drips}}, header, sockettest.Accepted.At(4 * time.Hour)},
 		{"reset", http1, fixtures.Reset{}, none, sockettest.Reset.At(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

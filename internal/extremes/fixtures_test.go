@@ -63,7 +63,7 @@ var bases = []any{
 	httpfault.H2ResetStream{}, httpfault.NeverAnswers{}, httpfault.NoContinue{}, httpfault.OK{}, httpfault.RejectBody{},
 	httpfault.ResetBody{}, httpfault.ShortBody{}, httpfault.StallBody{},
 	proxyfault.Connect{Dial: refuse}, proxyfault.SOCKS5{Dial: refuse},
-	tlsfault.Close{}, tlsfault.Echo{}, tlsfault.Expired{}, tlsfault.PlainText{}, tlsfault.Reset{}, tlsfault.Scripted{},
+	tlsfault.Close{}, tlsfault.OverTLS{}, tlsfault.Expired{}, tlsfault.PlainText{}, tlsfault.Reset{}, tlsfault.OverTLS{Then: fixtures.Scripted{}},
 	tlsfault.OverTLS{Then: fixtures.Echo{}}, tlsfault.Stall{}, tlsfault.Untrusted{}, tlsfault.WrongName{},
 	udp.Drop{Nth: 1}, udp.Duplicate{}, udp.Echo{}, udp.Late{}, udp.Refused{}, udp.Reorder{}, udp.Reply(func(b []byte) []byte { return b }),
 	udp.Silent{}, udp.Truncate{},
