@@ -62,7 +62,7 @@ var errNeverAccepted = errors.New("the server has accepted none of the attack's 
 // neverAccepted reports whether no program takes any of the connections, as far as that is shown. A
 // server that has had no turn yet, on a busy machine, gets one.
 func neverAccepted(a *hostile.Attack) bool {
-	for limit := signPatience; allQueued(a); limit -= pauseForSigns() {
+	for limit := signPatience; allQueued(a); limit -= pauseForSigns(a.Watch()().Kernel) {
 		if limit <= 0 {
 			return true
 		}

@@ -51,7 +51,7 @@ func (w Window) reachOf(err error, look func() fixtures.Contact) reach {
 	}
 	r := reach{looked: true, seen: look()}
 	for r.own, r.other = addressesNamed(err, r.seen); limit > 0 && r.mayCome(w.missed); r.seen = look() {
-		limit -= pauseForSigns()
+		limit -= pauseForSigns(r.seen.Kernel)
 	}
 	return r
 }
@@ -77,11 +77,14 @@ func (r reach) mayCome(unwanted bool) bool {
 	return !r.seen.Came && !r.seen.Exact && (unwanted || r.answer() == didNot)
 }
 
-// pauseForSigns lets whoever is about to see something run. The clock of a bubble may stand still,
-// since a fixture on the kernel's network waits there: it gives every goroutine a turn instead.
-func pauseForSigns() time.Duration {
-	if !virtual() {
+// pauseForSigns lets whoever is about to see something run. In a bubble that takes a nanosecond of its
+// time, unless the fixture is on the kernel's network: there the clock may stand still.
+func pauseForSigns(kernel bool) time.Duration {
+	switch bubble := virtual(); {
+	case !bubble:
 		<-time.NewTimer(signTick).C
+	case !kernel:
+		<-time.NewTimer(1).C
 	}
 	patience.QueueUp()
 	return signTick
