@@ -46,6 +46,10 @@ type Conn interface {
 	// cannot be told, the error wraps [errors.ErrUnsupported].
 	WatchPeer(ctx context.Context, wrote, blocked func()) error
 
+	// Arrived returns how many bytes have come from the other end, read or not, and one more for FIN or RST. What a partition
+	// has dropped may count, too. Where the platform does not tell, the error wraps [errors.ErrUnsupported].
+	Arrived() (int64, error)
+
 	// Info tells what is known of both ends, for a report of what went wrong. Where the other end cannot be asked, its
 	// part is nil and the error wraps [errors.ErrUnsupported]; where nothing can, Own is empty as well.
 	Info() (ConnInfo, error)

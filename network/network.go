@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A Stack is a network on which addresses can be bound and dialled.
+// A Stack is a network on which addresses can be bound and dialled. Its methods may be called from any goroutine. Its type
+// must be comparable: a pointer, say.
 type Stack interface {
 	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The network is "tcp"
 	// (IPv4), "tcp4" or "tcp6", where an empty address means any free port on that family's loopback address; or "unix",
@@ -28,6 +29,11 @@ type Stack interface {
 	// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does, within this network
 	// only.
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+
+	// Connected returns the sockets that the code under test has open, of those with another end on this network: every socket
+	// that its owner has not closed, whatever has become of its connection. Sockets of fixtures may be among them. It shows
+	// which clients were never closed. Where the platform does not list them, the error wraps [errors.ErrUnsupported].
+	Connected() ([]Socket, error)
 
 	// Connect connects as DialContext does, for a client that is to misbehave: it returns a connection with which it
 	// can. Nothing of its own (no keep-alive, no MPTCP) blurs what the server sees.
@@ -55,13 +61,48 @@ type Port interface {
 	// Any other error (no descriptors left, say) leaves the port usable, and Accept may be called again.
 	Accept() (Conn, error)
 
-	// Dropped counts the segments that were dropped unanswered so far: while the answer is Drop, or the queue of a
-	// Listen with Backlog is full, each SYN, the retransmitted ones included. Where the platform does not count them it returns an error that wraps
+	// Dropped returns how many segments were dropped unanswered so far, and when the latest was: while the answer is Drop, or
+	// the queue of a Listen with Backlog is full, each SYN counts, retransmitted ones included. The time is zero where the
+	// platform does not tell it. Where the platform does not count, the error wraps [errors.ErrUnsupported].
+	Dropped() (n int, last time.Time, err error)
+
+	// AwaitDropped waits until n segments were dropped in all, as Dropped counts them, or until ctx is done; then it returns
+	// ctx's cause. It returns how many were dropped by then. Where the platform does not count, the error wraps
+	// [errors.ErrUnsupported], at once.
+	AwaitDropped(ctx context.Context, n int) (got int, err error)
+
+	// Clients returns the sockets that are connecting or connected to the port: those whose SYN nobody has answered, those in
+	// the accept queue, and those that Accept has returned. Where the platform does not show them, the error wraps
 	// [errors.ErrUnsupported].
-	Dropped() (int, error)
+	Clients() ([]Client, error)
+
+	// Visits returns what clients have done at the port so far.
+	Visits() Visits
+
+	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for reports about a platform. It is
+	// empty where there is nothing to tell.
+	Mechanism() string
 
 	// Close gives the address back. It may be called more than once.
 	Close() error
+}
+
+// Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the code under test came at all.
+// The zero value knows of nothing.
+type Visits struct {
+	// Count is the number of connects, or of datagrams, and of whatever else clients did that the network sees. It never
+	// falls. Where connects that fail leave no trace, it counts the connections that were made and the SYNs that were dropped.
+	Count int
+
+	// Open is the number of connections that clients hold open, or of sockets that have sent a datagram. Where the network
+	// does not show that, it is what nobody has accepted or read yet.
+	Open int
+
+	// Complete says that Count misses no connect, or no datagram, as long as the port answers as it does now.
+	Complete bool
+
+	// Exact says that Count and Open show everything that clients do, as soon as they do it.
+	Exact bool
 }
 
 // A State is how a [Port] answers a connect. The zero value is a port that is bound only.

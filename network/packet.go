@@ -16,4 +16,10 @@ type PacketPort interface {
 
 	// Serve lets datagrams arrive again.
 	Serve() error
+
+	// Visits returns what clients have done at the port so far.
+	Visits() Visits
+
+	// Mechanism is that of [Port].
+	Mechanism() string
 }

@@ -31,10 +31,11 @@ type Conn struct {
 	la, ra *net.TCPAddr
 	local  netip.AddrPort // to give back when it is over; zero at a server's end
 
-	rcv    buffer // what has arrived
-	rcvMax int
-	snd    buffer // what has not
-	sndMax int
+	rcv          buffer // what has arrived
+	arrivedBytes int64  // in all
+	rcvMax       int
+	snd          buffer // what has not
+	sndMax       int
 
 	fin              bool          // the other end's FIN has arrived
 	rst              bool          // its RST has, or, as the kernel has it, one of our own

@@ -131,7 +131,7 @@ func TestDialHangs(t *testing.T) {
 		_, err = nw.DialContext(ctx, "tcp", p.Addr().String())
 		require.EqualError(t, err, "dial tcp "+p.Addr().String()+": i/o timeout")
 		assert.Equal(t, 30*time.Second, time.Since(begin))
-		n, err := p.Dropped()
+		n, _, err := p.Dropped()
 		require.NoError(t, err)
 		assert.Equal(t, 9, n) // at 0, 1, 2, 3, 4, 5, 7, 11 and 19 s
 

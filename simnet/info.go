@@ -9,7 +9,6 @@ import (
 	"slices"
 	"syscall"
 
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -114,21 +113,27 @@ func (c *Conn) isQueued() bool {
 	return c.port != nil && slices.ContainsFunc(c.port.queue, func(a arrival) bool { return a.c == c })
 }
 
-// Held reports whether whoever has the other end has not closed it yet. Unlike Info it can be asked
-// after Close.
-func (c *Conn) Held() bool {
+// Arrived counts what has come from the other end; see [network.Conn].
+func (c *Conn) Arrived() (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.peer.closed
+	if c.closed {
+		return 0, c.opError("info", net.ErrClosed)
+	}
+	n := c.arrivedBytes
+	if c.fin || c.rst {
+		n++
+	}
+	return n, nil
 }
 
-// Met counts what clients did here: connects that were tried or given up, whatever they met, SYNs
-// that were dropped, writes, and ends of connections.
-func (b *boundPort) Met() contact.Count {
+// Visits counts what clients did here: connects that were tried or given up, whatever they met,
+// SYNs that were dropped, writes, and ends of connections.
+func (b *boundPort) Visits() network.Visits {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
 	b.p.n.catchUp()
-	return contact.Count{Signs: b.p.met + b.p.dropped, Open: b.p.held, All: true}
+	return network.Visits{Count: b.p.met + b.p.dropped, Open: b.p.held, Complete: true, Exact: true}
 }
 
 // acts counts what a client does.

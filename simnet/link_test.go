@@ -206,7 +206,7 @@ func TestPartitionOfTheNetwork(t *testing.T) {
 		read(t, s, "ping")
 		require.Equal(t, io.EOF, readErr(s))
 		assert.Equal(t, 12600*time.Millisecond, time.Since(begin))
-		dropped, err := p.Dropped()
+		dropped, _, err := p.Dropped()
 		require.NoError(t, err)
 		assert.Zero(t, dropped, "the port has not seen them")
 	})

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -275,13 +274,16 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 	return true
 }
 
-// Met counts the datagrams that were sent to the socket, those included that were refused, or lost
-// on their way. It is for package sockettest.
-func (c *PacketConn) Met() contact.Count {
+// Visits counts the datagrams that were sent to the socket, those included that were refused, or
+// lost on their way; see [network.PacketPort].
+func (c *PacketConn) Visits() network.Visits {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return contact.Count{Signs: c.met, Open: c.held(), All: true}
+	return network.Visits{Count: c.met, Open: c.held(), Complete: true, Exact: true}
 }
+
+// Mechanism has nothing to tell; see [network.PacketPort].
+func (c *PacketConn) Mechanism() string { return "" }
 
 // held counts the sockets, of those that have sent something, that are still open.
 func (c *PacketConn) held() int {

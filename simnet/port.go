@@ -206,22 +206,14 @@ func (b *boundPort) Accept() (network.Conn, error) {
 }
 
 // Dropped counts SYNs that were dropped; see [network.Port].
-func (b *boundPort) Dropped() (int, error) {
+func (b *boundPort) Dropped() (n int, last time.Time, err error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
 	b.p.n.catchUp()
-	return b.p.dropped, nil
+	return b.p.dropped, b.p.lastDrop, nil
 }
 
-// LastDropped counts SYNs as Dropped does, and returns when the latest of them was dropped.
-func (b *boundPort) LastDropped() (n int, at time.Time) {
-	b.p.n.mu.Lock()
-	defer b.p.n.mu.Unlock()
-	b.p.n.catchUp()
-	return b.p.dropped, b.p.lastDrop
-}
-
-// AwaitDropped waits until n SYNs were dropped in all, or ctx is done: then the error is its cause.
+// AwaitDropped waits until n SYNs were dropped in all; see [network.Port].
 func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p := b.p
 	p.n.mu.Lock()
@@ -252,6 +244,9 @@ func (p *port) drop() {
 	p.lastDrop = now()
 	p.arrived.Broadcast()
 }
+
+// Mechanism has nothing to tell: simnet answers as it is told.
+func (b *boundPort) Mechanism() string { return "" }
 
 // Close gives the address back.
 func (b *boundPort) Close() error {

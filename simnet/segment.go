@@ -61,6 +61,7 @@ func (c *Conn) arrive(b []byte, through int) int {
 	} else {
 		p.rcv.put(&c.n.spares, b[:k])
 	}
+	p.arrivedBytes += int64(k)
 	p.readable.Broadcast()
 	p.heard()
 	if c.deaf() {

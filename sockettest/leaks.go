@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/internal/patience"
+	"example.com/go-sockettest/network"
 )
 
 // settle is how long what a test started may take to end once the test is over. A dialer that hung in a black hole needs
@@ -149,9 +150,9 @@ func (w *Watch) open(running []*sight) []suspect {
 	noted := slices.Clone(w.suspects)
 	w.mu.Unlock()
 	var left []suspect
-	now := map[socketTable]*openTable{} // one for each look, not for each suspect
+	now := map[network.Stack]*openTable{} // one for each look, not for each suspect
 	for _, s := range noted {
-		t := s.socket.table
+		t := s.socket.stack
 		if t != nil && now[t] == nil {
 			now[t] = openNow(t)
 		}

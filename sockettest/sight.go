@@ -15,7 +15,7 @@ import (
 // A sight is a fixture that was started, seen by whoever watches it.
 type sight struct {
 	f     connected
-	table socketTable
+	stack network.Stack
 	old   map[uint64]bool // sockets that were connected to a unix fixture's path before it was there
 	by    []*Watch
 	key   any // of a test that nobody watches
@@ -34,8 +34,8 @@ func see(t testing.TB, f connected) *sight {
 	if f == nil {
 		return &sight{}
 	}
-	s := &sight{f: f, table: tableOf(f)}
-	if s.table == (kernelTable{}) {
+	s := &sight{f: f, stack: f.Stack()}
+	if s.stack == Kernel {
 		w.holdFinalizers()
 	}
 	s.noteOld()
@@ -82,7 +82,7 @@ type suspect struct {
 
 // A socketOf is the other end's socket; the zero one is not known.
 type socketOf struct {
-	table  socketTable
+	stack  network.Stack
 	number uint64
 	state  string
 }
@@ -112,7 +112,7 @@ func (s *sight) suspects() []suspect {
 	if len(conns) == 0 {
 		return nil
 	}
-	now := openNow(s.table)
+	now := openNow(s.stack)
 	if now.err != nil {
 		return s.unlisted(conns)
 	}
@@ -123,7 +123,7 @@ func (s *sight) suspects() []suspect {
 	var found []suspect
 	for i := len(conns) - 1; i >= 0; i-- { // the latest first: it has the address, if it was used before
 		if n := number(conns[i]); n != 0 {
-			found = append(found, suspect{conn: conns[i], socket: socketOf{s.table, n, now.numbers[n].State}})
+			found = append(found, suspect{conn: conns[i], socket: socketOf{s.stack, n, now.numbers[n].State}})
 		}
 	}
 	slices.Reverse(found)
@@ -194,7 +194,7 @@ func (s *sight) noteOld() {
 		return
 	}
 	s.old = map[uint64]bool{}
-	for _, o := range openNow(s.table).connected[bothEnds{"", at.NetAddr().String()}] {
+	for _, o := range openNow(s.stack).connected[bothEnds{"", at.NetAddr().String()}] {
 		s.old[o.Number] = true
 	}
 }

@@ -4,47 +4,10 @@ import (
 	"fmt"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
 
-// A socketTable knows which sockets the code under test has open. A network that is not the kernel's has its own.
-type socketTable interface {
-	Connected() ([]network.Socket, error)
-}
-
-// tableOf returns that of the running fixture's network.
-func tableOf(f any) socketTable {
-	if on, ok := f.(interface{ Stack() network.Stack }); ok {
-		if t, ok := on.Stack().(socketTable); ok {
-			return t
-		}
-	}
-	return kernelTable{}
-}
-
-// kernelTable is the process's own sockets.
-type kernelTable struct{}
-
-// Connected asks the kernel.
-func (kernelTable) Connected() ([]network.Socket, error) {
-	all, err := rawsock.Sockets()
-	found := make([]network.Socket, len(all))
-	for i, s := range all {
-		found[i] = network.Socket{Number: s.Inode, Local: named(s.Local), Remote: named(s.Remote), State: s.State}
-	}
-	return found, err
-}
-
-// named leaves out "@", which is how the address of a unix socket without a name reads.
-func named(address string) string {
-	if address == "@" {
-		return ""
-	}
-	return address
-}
-
-// An openTable is what a socketTable had at one moment.
+// An openTable is what a network had at one moment.
 type openTable struct {
 	err       error
 	numbers   map[uint64]network.Socket
@@ -55,17 +18,17 @@ type openTable struct {
 type bothEnds struct{ local, remote string }
 
 // kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise read a million.
-var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(kernelTable{}) }}
+var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(Kernel) }}
 
-// openNow asks the table. What it returns is shared, and not to be changed.
-func openNow(t socketTable) *openTable {
-	if t == (kernelTable{}) {
+// openNow asks the network. What it returns is shared, and not to be changed.
+func openNow(t network.Stack) *openTable {
+	if t == Kernel {
 		return kernelSockets.now()
 	}
 	return indexed(t)
 }
 
-func indexed(t socketTable) *openTable {
+func indexed(t network.Stack) *openTable {
 	all, err := t.Connected()
 	o := &openTable{err: err, numbers: make(map[uint64]network.Socket, len(all)), connected: make(map[bothEnds][]network.Socket, len(all))}
 	for _, s := range all {

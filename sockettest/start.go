@@ -71,6 +71,7 @@ type connected interface {
 	Running
 	Conns() []*fixtures.Conn
 	Failures() []error
+	Stack() network.Stack
 }
 
 // Start runs a fixture of any kind until the test ends, and returns what runs:

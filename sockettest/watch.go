@@ -104,7 +104,7 @@ func (w *Watch) Find(grace time.Duration, also ...connected) Leaks {
 	sights := w.stillRunning()
 	for _, f := range also {
 		if !isNil(f) {
-			sights = append(sights, &sight{f: f, table: tableOf(f)})
+			sights = append(sights, &sight{f: f, stack: f.Stack()})
 		}
 	}
 	var found []stuck

@@ -587,13 +587,14 @@ func TestNoLeaksAmongFiveHundred(t *testing.T) {
 	}
 }
 
-// A countingTable has a socket of each number up to n, and counts who asks.
-type countingTable struct {
-	n     uint64
-	asked *int
+// A countingStack has a socket of each number up to n, and counts who asks.
+type countingStack struct {
+	network.Stack // nil: nothing but Connected is called
+	n             uint64
+	asked         *int
 }
 
-func (c countingTable) Connected() ([]network.Socket, error) {
+func (c countingStack) Connected() ([]network.Socket, error) {
 	*c.asked++
 	var all []network.Socket
 	for i := range c.n {
@@ -608,7 +609,7 @@ func TestNoLeaksAsksOnceALook(t *testing.T) {
 	asked := 0
 	var w Watch
 	for i := range 400 {
-		w.suspects = append(w.suspects, suspect{socket: socketOf{countingTable{400, &asked}, uint64(i) + 1, ""}})
+		w.suspects = append(w.suspects, suspect{socket: socketOf{countingStack{nil, 400, &asked}, uint64(i) + 1, ""}})
 	}
 	assert.Len(t, w.open(nil), 400)
 	assert.Equal(t, 1, asked)

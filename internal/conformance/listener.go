@@ -12,16 +12,13 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// Listeners runs the suite for a [net.Listener], as the stack's Listen gives it ([Listener]). It is to listeners what
+// Listeners runs the suite for a [net.Listener], as the stack's Listen gives it. It is to listeners what
 // golang.org/x/net/nettest.TestConn is to connections, and asks for more: each error to its last field.
 func Listeners(t *testing.T, w World) {
 	for _, n := range listenerLines {
 		t.Run(n.name, func(t *testing.T) {
 			t.Parallel()
 			w.run(t, func(t *testing.T, s network.Stack) {
-				if _, ok := s.(Listener); !ok {
-					t.Skip("the stack has no Listen")
-				}
 				n.test(t, lab{w, s})
 			})
 		})
@@ -31,7 +28,7 @@ func Listeners(t *testing.T, w World) {
 // listener is one for the test's life.
 func (l lab) listener(t *testing.T) net.Listener {
 	t.Helper()
-	ln, err := l.stack.(Listener).Listen(t.Context(), "tcp", l.anyPort())
+	ln, err := l.stack.Listen(t.Context(), "tcp", l.anyPort())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return ln
@@ -128,7 +125,7 @@ var listenerLines = append([]line{
 			got := begin(func() (int, error) { _, err := ln.Accept(); return 0, err })
 			l.rest()
 			closes(t, ln)
-			again, err := l.stack.(Listener).Listen(t.Context(), "tcp", ln.Addr().String())
+			again, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
 			require.NoError(t, err)
 			got.is(t, 0, refusedTo(ln, "accept", net.ErrClosed))
 			ln = again
@@ -140,7 +137,7 @@ var listenerLines = append([]line{
 		c := l.to(t, ln)
 		closes(t, ln)
 		acceptError(t, ln, refusedTo(ln, "accept", net.ErrClosed))
-		again, err := l.stack.(Listener).Listen(t.Context(), "tcp", ln.Addr().String())
+		again, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
 		require.NoError(t, err)
 		defer again.Close()
 		reads(t, c, "", failed(c, "read", "read", syscall.ECONNRESET))
@@ -165,7 +162,7 @@ var listenerLines = append([]line{
 	}},
 	{"a second listener on the address is EADDRINUSE", func(t *testing.T, l lab) {
 		ln := l.listener(t)
-		_, err := l.stack.(Listener).Listen(t.Context(), "tcp", ln.Addr().String())
+		_, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
 		require.Equal(t, &net.OpError{
 			Op: "listen", Net: "tcp", Addr: parsed(ln.Addr()), Err: os.NewSyscallError("bind", syscall.EADDRINUSE),
 		}, err)

@@ -50,7 +50,7 @@ var dialLines = []line{
 		p := l.port(t, network.State{Answer: network.Drop})
 		ctx, cancel := context.WithCancel(t.Context())
 		got := begin(func() (int, error) { _, err := l.dial(ctx, p); return 0, err })
-		l.eventually(t, "a SYN was dropped", func() bool { n, err := p.Dropped(); return err == nil && n > 0 })
+		l.eventually(t, "a SYN was dropped", func() bool { n, _, err := p.Dropped(); return err == nil && n > 0 })
 		cancel()
 		l.isCanceled(t, p, (<-got.back).err)
 	}},
@@ -80,7 +80,7 @@ var dialLines = []line{
 		require.Equal(t, "dial tcp "+p.Addr().String()+": connect: connection timed out", err.Error())
 		require.True(t, err.(net.Error).Timeout())
 		require.Equal(t, 131*time.Second, time.Since(zero))
-		n, err := p.Dropped()
+		n, _, err := p.Dropped()
 		require.NoError(t, err)
 		require.Equal(t, 11, n, "the SYN and its retransmissions")
 	}},
@@ -90,7 +90,7 @@ var dialLines = []line{
 		zero := time.Now()
 		var c net.Conn
 		got := begin(func() (n int, err error) { c, err = l.dial(t.Context(), p); return 0, err })
-		l.eventually(t, "a SYN was dropped", func() bool { n, err := p.Dropped(); return err == nil && n > 0 })
+		l.eventually(t, "a SYN was dropped", func() bool { n, _, err := p.Dropped(); return err == nil && n > 0 })
 		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
 
 		got.is(t, 0, nil)

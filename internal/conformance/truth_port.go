@@ -80,19 +80,11 @@ var portLines = []line{
 		p := l.listen(t)
 		_, err := l.stack.Bind(t.Context(), "tcp", p.Addr().String())
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
-		ln, ok := l.stack.(Listener)
-		if !ok {
-			t.Skip("the stack has no Listen")
-		}
-		_, err = ln.Listen(t.Context(), "tcp", p.Addr().String())
+		_, err = l.stack.Listen(t.Context(), "tcp", p.Addr().String())
 		require.Equal(t, &net.OpError{Op: "listen", Net: "tcp", Addr: parsed(p.Addr()), Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, err)
 	}},
 	{"an address of another machine cannot be bound", func(t *testing.T, l lab) {
-		ln, ok := l.stack.(Listener)
-		if !ok {
-			t.Skip("the stack has no Listen")
-		}
-		_, err := ln.Listen(t.Context(), "tcp", "203.0.113.1:80")
+		_, err := l.stack.Listen(t.Context(), "tcp", "203.0.113.1:80")
 		require.EqualError(t, err, "listen tcp 203.0.113.1:80: bind: cannot assign requested address")
 		require.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
 	}},
@@ -105,7 +97,7 @@ func (l lab) overflow(t *testing.T, n int) {
 	for range n {
 		l.client(t, p)
 	}
-	dropped, err := p.Dropped()
+	dropped, _, err := p.Dropped()
 	supported(t, err)
 	require.Zero(t, dropped, "of %d", n)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -113,7 +105,7 @@ func (l lab) overflow(t *testing.T, n int) {
 	zero := time.Now()
 	var c net.Conn
 	got := begin(func() (_ int, err error) { c, err = l.dial(ctx, p); return 0, err })
-	l.eventually(t, fmt.Sprintf("a SYN beyond %d is dropped", n), func() bool { n, err := p.Dropped(); return err == nil && n > 0 })
+	l.eventually(t, fmt.Sprintf("a SYN beyond %d is dropped", n), func() bool { n, _, err := p.Dropped(); return err == nil && n > 0 })
 	if n > 1 && !l.Virtual { // the rest would take a second each
 		cancel()
 		require.ErrorIs(t, (<-got.back).err, context.Canceled)

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -26,12 +25,6 @@ type World struct {
 
 	// NoIPv6 says that the stack has none: programs then run on IPv4.
 	NoIPv6 bool
-}
-
-// A Listener is what a [network.Stack] may have besides, with the signature of [net.ListenConfig.Listen]. Without it
-// [Listeners] and some lines of [Truth] are skipped.
-type Listener interface {
-	Listen(ctx context.Context, network, address string) (net.Listener, error)
 }
 
 // run gives f a fresh stack, in a bubble if the world has one.

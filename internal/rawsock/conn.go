@@ -136,9 +136,8 @@ func PeerOf(nc net.Conn) network.PeerState {
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
 func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return c.ended(awaitPeerEnd(c.TCPConn)) }
 
-// Heard counts what has come from the other end: bytes, whether they were read or not, and FIN or
-// RST as one more. After Close, and where the kernel does not tell, it is an error.
-func (c *conn) Heard() (int64, error) {
+// Arrived counts what has come from the other end; see [network.Conn].
+func (c *conn) Arrived() (int64, error) {
 	var n int64
 	c.mu.Lock()
 	defer c.mu.Unlock()

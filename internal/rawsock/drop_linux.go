@@ -62,18 +62,38 @@ func (p *port) endDrop(fd int) {
 }
 
 // Dropped counts the segments that were dropped unanswered; see [network.Port].
-func (p *port) Dropped() (int, error) {
+// The kernel does not say when.
+func (p *port) Dropped() (n int, last time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.counting || p.closed {
-		return p.dropped, nil
+		return p.dropped, time.Time{}, nil
 	}
-	var n int
-	err := p.control(func(fd int) (err error) {
+	err = p.control(func(fd int) (err error) {
 		n, err = p.total(fd)
 		return err
 	})
-	return n, err
+	return n, time.Time{}, err
+}
+
+// AwaitDropped waits until n segments were dropped in all; see [network.Port]. The kernel counts what
+// it drops and tells nobody, so it is asked each millisecond, which costs under a microsecond.
+func (p *port) AwaitDropped(ctx context.Context, n int) (int, error) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		got, _, err := p.Dropped()
+		switch {
+		case err != nil || got >= n:
+			return got, err
+		case ctx.Err() != nil:
+			return got, context.Cause(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // total is all that was dropped up to now, while counting.

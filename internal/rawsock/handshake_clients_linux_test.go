@@ -26,7 +26,7 @@ func hang(t *testing.T, p *port, mapped bool) hangingClient {
 	if mapped {
 		family, to = unix.AF_INET6, &unix.SockaddrInet6{Port: p.addr.Port, Addr: [16]byte(p.addr.IP.To16())}
 	}
-	before, err := p.Dropped()
+	before, _, err := p.Dropped()
 	require.NoError(t, err)
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 	require.NoError(t, err)

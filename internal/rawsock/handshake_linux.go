@@ -94,7 +94,7 @@ func (h *handshake) run() {
 
 // look finds the clients whose first SYN has come since it was last called. A kernel that is too busy to say is asked again.
 func (h *handshake) look() {
-	n, err := h.port.Dropped()
+	n, _, err := h.port.Dropped()
 	if err != nil || n == h.seen {
 		return
 	}
@@ -153,7 +153,7 @@ func (h *handshake) awaitSYN() bool {
 	tick := time.NewTicker(synPoll)
 	defer tick.Stop()
 	for {
-		if n, err := h.port.Dropped(); err != nil || n > h.seen {
+		if n, _, err := h.port.Dropped(); err != nil || n > h.seen {
 			return err == nil
 		}
 		select {

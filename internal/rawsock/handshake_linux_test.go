@@ -88,7 +88,7 @@ func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 	eachSlow(t, func(t *testing.T, p *port) {
 		for _, next := range []network.State{serve, refuse, drop, slow(time.Millisecond)} {
 			require.NoError(t, p.Become(slow(time.Hour)))
-			before, err := p.Dropped()
+			before, _, err := p.Dropped()
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			got := make(chan error, 1)

@@ -16,7 +16,7 @@ func mechanisms(t *testing.T, p network.Port, want map[network.State]string) {
 	t.Helper()
 	for s, mechanism := range want {
 		require.NoError(t, p.Become(s))
-		assert.Equal(t, mechanism, p.(interface{ Mechanism() string }).Mechanism(), "%+v", s)
+		assert.Equal(t, mechanism, p.Mechanism(), "%+v", s)
 	}
 }
 

@@ -5,25 +5,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
-var (
-	_ contact.Counter = (*port)(nil)
-	_ contact.Counter = (*unixPort)(nil)
-)
-
-// Met counts the connections that were made and the SYNs that were dropped. A connect that is
+// Visits counts the connections that were made and the SYNs that were dropped. A connect that is
 // refused leaves no trace.
-func (p *port) Met() contact.Count {
+func (p *port) Visits() network.Visits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	answers := p.state.Answer == network.Listen || p.state.Answer == network.Drop
-	c := contact.Count{Signs: int(p.met.Load()) + p.dropped, All: answers}
+	c := network.Visits{Count: int(p.met.Load()) + p.dropped, Complete: answers}
 	if !p.closed && p.listening {
 		open, dropped, err := p.metByKernel()
-		c.Open, c.Signs, c.All = open, c.Signs+open+dropped, answers && err == nil
+		c.Open, c.Count, c.Complete = open, c.Count+open+dropped, answers && err == nil
 	}
 	return c
 }
@@ -52,13 +46,13 @@ func (p *port) leaveQueues(fd int) {
 	p.met.Add(int64(len(p.rescued)))
 }
 
-// Met counts the connections that were made. A connect that fails leaves no trace: neither at a
+// Visits counts the connections that were made. A connect that fails leaves no trace: neither at a
 // path where nobody listens, nor at a full accept queue.
-func (p *unixPort) Met() contact.Count {
+func (p *unixPort) Visits() network.Visits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, room := p.waiting(), p.state.Backlog
-	return contact.Count{Signs: p.met + n, Open: n, All: p.state.Answer == network.Listen && (room == 0 || n < room)}
+	return network.Visits{Count: p.met + n, Open: n, Complete: p.state.Answer == network.Listen && (room == 0 || n < room)}
 }
 
 // waiting is how many connections are in the accept queue, if the kernel shows it. The caller holds
@@ -71,11 +65,14 @@ func (p *unixPort) waiting() int {
 	return n
 }
 
-// Pending reports whether a datagram has come that nobody has read.
-func (p *packetPort) Pending() bool {
+// Visits counts no datagrams. It shows whether one has come that nobody has read.
+func (p *packetPort) Visits() network.Visits {
 	n := 0
 	err := control(p.UDPConn, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCINQ); return err })
-	return err == nil && n > 0
+	if err != nil || n == 0 {
+		return network.Visits{}
+	}
+	return network.Visits{Open: 1}
 }
 
 // Queued is how many connections wait in the accept queue of a listener of TCP; 0 of any other.

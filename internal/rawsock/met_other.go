@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"syscall"
+
+	"example.com/go-sockettest/network"
 )
 
 // heard could be had from TCP_CONNECTION_INFO (macOS) and TCP_INFO (FreeBSD); nobody has tried them
@@ -17,6 +19,9 @@ func heard(int, bool) (int64, error) {
 
 // Queued knows nothing here.
 func Queued(syscall.Conn) int { return 0 }
+
+// Visits knows nothing here.
+func (p *packetPort) Visits() network.Visits { return network.Visits{} }
 
 // Held knows nothing here.
 func Held() (map[uint16]bool, error) { return nil, errNoList }

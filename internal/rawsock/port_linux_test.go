@@ -87,7 +87,7 @@ func requireRefused(t *testing.T, p network.Port) {
 
 func requireDropped(t *testing.T, p network.Port) {
 	t.Helper()
-	before, err := p.Dropped()
+	before, _, err := p.Dropped()
 	require.NoError(t, err)
 	for after := before; after == before; { // on a busy machine a dial can be over before its SYN has left
 		c, err := dial(t, p, 20*time.Millisecond)
@@ -97,7 +97,7 @@ func requireDropped(t *testing.T, p network.Port) {
 		var ne net.Error
 		require.ErrorAs(t, err, &ne)
 		require.True(t, ne.Timeout(), "%v", err)
-		after, err = p.Dropped()
+		after, _, err = p.Dropped()
 		require.NoError(t, err)
 	}
 }
@@ -269,7 +269,7 @@ func TestPortHungDialIsRefusedAfterClose(t *testing.T) {
 func awaitDropped(t *testing.T, p network.Port, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		got, err := p.Dropped()
+		got, _, err := p.Dropped()
 		return err == nil && got >= n
 	}, 10*time.Second, time.Millisecond)
 }
@@ -406,7 +406,7 @@ func TestPortCloseEndsEverything(t *testing.T) {
 				require.ErrorIs(t, <-got, net.ErrClosed)
 				require.NoError(t, p.Close())
 				require.ErrorIs(t, p.Become(serve), net.ErrClosed)
-				_, err := p.Dropped()
+				_, _, err := p.Dropped()
 				require.NoError(t, err)
 				requireNobody(t, p)
 			})
@@ -429,7 +429,7 @@ func TestPortCloseWhileArrivalsAreAwaited(t *testing.T) {
 			got := make(chan error, 1)
 			go func() { _, err := p.Accept(); got <- err }()
 			for range i % 30 { // so that it meets every step of the other
-				_, _ = p.Dropped()
+				_, _, _ = p.Dropped()
 				runtime.Gosched()
 			}
 			require.NoError(t, p.Close())

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"example.com/go-sockettest/internal/contact"
 	"example.com/go-sockettest/network"
 )
 
@@ -267,16 +266,27 @@ func (p *portable) ring() {
 	p.changed.Broadcast()
 }
 
-// Met counts the connections that were made. A SYN that is refused or dropped leaves no trace here.
-func (p *portable) Met() contact.Count {
+// Visits counts the connections that were made. A SYN that is refused or dropped leaves no trace here.
+func (p *portable) Visits() network.Visits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return contact.Count{Signs: p.met, Open: len(p.queue), All: p.state.Answer == network.Listen}
+	return network.Visits{Count: p.met, Open: len(p.queue), Complete: p.state.Answer == network.Listen}
 }
 
-// Dropped is not known: no kernel but Linux's counts by socket what it dropped.
-func (p *portable) Dropped() (int, error) {
-	return 0, fmt.Errorf("%s: dropped SYNs are not counted by socket here: %w", p.sys.goos, errors.ErrUnsupported)
+// Dropped is not available: no kernel but Linux's counts by socket what it dropped.
+func (p *portable) Dropped() (int, time.Time, error) {
+	return 0, time.Time{}, fmt.Errorf("%s: dropped SYNs are not counted by socket here: %w", p.sys.goos, errors.ErrUnsupported)
+}
+
+// AwaitDropped is not available either.
+func (p *portable) AwaitDropped(context.Context, int) (int, error) {
+	n, _, err := p.Dropped()
+	return n, err
+}
+
+// Clients is not available: no kernel but Linux's is asked for the sockets of other programs.
+func (p *portable) Clients() ([]network.Client, error) {
+	return nil, fmt.Errorf("%s: the clients of a port are not shown here: %w", p.sys.goos, errors.ErrUnsupported)
 }
 
 // Close gives the port back, and resets what nobody has accepted.

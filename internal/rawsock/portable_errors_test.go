@@ -40,7 +40,7 @@ func TestPortableSaysWhatItCannotDo(t *testing.T) {
 	err = p.Become(network.State{Answer: network.Drop})
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	assert.ErrorContains(t, err, "made up")
-	_, err = p.Dropped()
+	_, _, err = p.Dropped()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	assert.ErrorContains(t, err, "fakeos")
 	err = p.Become(network.State{Answer: 9})

@@ -102,6 +102,24 @@ func (Loopback) Connect(ctx context.Context, nw, address string, o network.Conne
 	return nil, fmt.Errorf("network is %q; want tcp, tcp4, tcp6 or unix, which have connections: %w", nw, net.UnknownNetworkError(nw))
 }
 
+// Connected returns the sockets that this process has open; see [network.Stack].
+func (Loopback) Connected() ([]network.Socket, error) {
+	all, err := Sockets()
+	found := make([]network.Socket, len(all))
+	for i, s := range all {
+		found[i] = network.Socket{Number: s.Inode, Local: named(s.Local), Remote: named(s.Remote), State: s.State}
+	}
+	return found, err
+}
+
+// named leaves out "@", which is how the address of a unix socket without a name reads.
+func named(address string) string {
+	if address == "@" {
+		return ""
+	}
+	return address
+}
+
 // reachable refuses to dial what is not on this machine.
 func reachable(nw, address string) error {
 	switch nw {

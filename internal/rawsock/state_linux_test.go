@@ -66,7 +66,7 @@ func TestBacklogIsReleased(t *testing.T) {
 	eachPort(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(full(2)))
 		clients := fill(t, p, 2)
-		before, err := p.Dropped()
+		before, _, err := p.Dropped()
 		require.NoError(t, err)
 		var hung sync.WaitGroup
 		defer hung.Wait()

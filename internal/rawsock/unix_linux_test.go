@@ -235,7 +235,7 @@ func TestUnixSaysWhatItCannot(t *testing.T) {
 	for _, s := range []network.State{drop, slow(1), {Answer: network.Listen, SmallWindow: true}} {
 		assert.ErrorIs(t, p.Become(s), errors.ErrUnsupported)
 	}
-	_, err := p.Dropped()
+	_, _, err := p.Dropped()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	_, err = Loopback{}.Connect(t.Context(), "unix", p.Addr().String(), network.ConnectOptions{SmallWindow: true})
 	require.ErrorIs(t, err, errors.ErrUnsupported)

@@ -1,6 +1,7 @@
 package rawsock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -78,8 +79,19 @@ func (p *unixPort) ended(op string) error {
 }
 
 // Dropped is none: a connect that finds the queue full fails at once, with EAGAIN.
-func (p *unixPort) Dropped() (int, error) {
-	return 0, fmt.Errorf("linux: on a unix socket no connect is dropped: %w", errors.ErrUnsupported)
+func (p *unixPort) Dropped() (int, time.Time, error) {
+	return 0, time.Time{}, fmt.Errorf("linux: on a unix socket no connect is dropped: %w", errors.ErrUnsupported)
+}
+
+// AwaitDropped would wait forever.
+func (p *unixPort) AwaitDropped(context.Context, int) (int, error) {
+	n, _, err := p.Dropped()
+	return n, err
+}
+
+// Clients is not available: a client of a unix socket has no address.
+func (p *unixPort) Clients() ([]network.Client, error) {
+	return nil, fmt.Errorf("linux: the clients of a unix socket are not shown: %w", errors.ErrUnsupported)
 }
 
 // Close ends the socket and removes its files.

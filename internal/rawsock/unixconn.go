@@ -55,6 +55,14 @@ func (c *unixConn) WatchPeer(_ context.Context, _, _ func()) error {
 	return fmt.Errorf("what a unix socket has buffered is not shown: %w", errors.ErrUnsupported)
 }
 
+// Arrived is not available: no unix socket counts what it has received.
+func (c *unixConn) Arrived() (int64, error) {
+	if err := c.open(); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("what a unix socket has received is not counted: %w", errors.ErrUnsupported)
+}
+
 // Info tells the little that there is to know of our end.
 func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
 
