@@ -4,7 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -82,4 +88,67 @@ func explainBind(addr *net.TCPAddr, err error) error {
 		return fmt.Errorf("linux: no IPv6 loopback on this host (%w): %w", err, errors.ErrUnsupported)
 	}
 	return fmt.Errorf("bind %s: %w", addr, err)
+}
+
+// portCount counts the ports that were handed out; it begins anywhere, so that processes that run side by side do not
+// try the same ones.
+var portCount atomic.Uint32
+
+func init() { portCount.Store(rand.Uint32()) }
+
+// nextPort returns a port of the system's ephemeral range to try, or 0 if the kernel had better choose. Going through
+// the range in order spares a socket, and keeps a port that was just given back, to which somebody's retransmissions may
+// still be under way, from being used again soon. Of each pair it takes the port that the kernel's own bind(0) prefers,
+// the odd offset: connect takes the even ones first (net/ipv4/inet_connection_sock.c).
+func nextPort() int {
+	r := portRange()
+	pairs := (r.high - r.low + 1) / 2
+	if pairs < bindTries {
+		return 0
+	}
+	return r.low + 2*int(portCount.Add(1)%uint32(pairs)) + 1
+}
+
+type ports struct{ low, high int }
+
+// portRange reads net.ipv4.ip_local_port_range, once; it is empty if that fails, or if some ports of it are reserved.
+var portRange = sync.OnceValue(func() (r ports) {
+	const dir = "/proc/sys/net/ipv4/"
+	text, err := os.ReadFile(dir + "ip_local_port_range")
+	if err != nil {
+		return ports{}
+	}
+	if _, err := fmt.Sscan(string(text), &r.low, &r.high); err != nil {
+		return ports{}
+	}
+	if reserved, err := os.ReadFile(dir + "ip_local_reserved_ports"); err != nil || strings.TrimSpace(string(reserved)) != "" {
+		return ports{}
+	}
+	return r
+})
+
+// backlog asks for all that the kernel gives (net.core.somaxconn caps it).
+const backlog = 4096
+
+// admits returns what to ask of listen(2) so that the accept queue takes n connections: on Linux it takes one more than
+// it is told. The kernel would cut a number that is too large without a word.
+func admits(n int) (int, error) {
+	if n == 0 {
+		return backlog, nil
+	}
+	if most := somaxconn() + 1; n > most {
+		return 0, fmt.Errorf("State.Backlog is %d; want at most %d, which is this machine's net.core.somaxconn and one more", n, most)
+	}
+	return n - 1, nil
+}
+
+// somaxconn is what the kernel's own listen(2) would cut a backlog to; 4096 by default, since Linux 5.4.
+func somaxconn() int {
+	text, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	if err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			return n
+		}
+	}
+	return backlog
 }

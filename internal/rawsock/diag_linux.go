@@ -3,12 +3,120 @@ package rawsock
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
 )
+
+// A sockDiag is a socket of NETLINK_SOCK_DIAG, to ask the kernel about sockets with. It asks for no privilege (sock_diag(7)).
+// It is for one goroutine at a time.
+type sockDiag struct {
+	fd  int
+	seq uint32 // of the latest question
+	buf []byte
+}
+
+func openSockDiag() (*sockDiag, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	switch {
+	case noDescriptors(err):
+		return nil, os.NewSyscallError("socket", err)
+	case err != nil:
+		return nil, unsupported("no NETLINK_SOCK_DIAG here", err)
+	}
+	// A kernel that does not answer must not hang us.
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
+	return &sockDiag{fd: fd, buf: make([]byte, 1<<15)}, nil
+}
+
+func (d *sockDiag) close() { _ = unix.Close(d.fd) }
+
+// askOnce asks on a socket for this one question.
+func askOnce(f func(d *sockDiag) error) error {
+	d, err := openSockDiag()
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return f(d)
+}
+
+// ask asks about the sockets of one family, which the request begins with, and calls each with what the kernel says of each
+// socket: one, or all of a dump.
+func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) error {
+	d.seq++
+	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
+	header := (*unix.NlMsghdr)(unsafe.Pointer(&msg[0]))
+	*header = unix.NlMsghdr{Len: uint32(cap(msg)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | flags, Seq: d.seq}
+	if err := unix.Sendto(d.fd, append(msg, request...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("sendto", err)
+	}
+	for {
+		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
+		if err == unix.EINTR { // which a socket with a limit gets for the runtime's own signals (signal(7))
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("recvfrom", err)
+		}
+		if n >= unix.NLMSG_HDRLEN && (*unix.NlMsghdr)(unsafe.Pointer(&d.buf[0])).Seq != d.seq {
+			continue // a late answer to an earlier question
+		}
+		more, err := readDiag(d.buf[:n], each)
+		if err != nil || !more || flags&unix.NLM_F_DUMP == 0 {
+			return err
+		}
+	}
+}
+
+// readDiag reads the messages of one datagram, and says whether there may be another.
+func readDiag(b []byte, each func(reply []byte)) (more bool, err error) {
+	for len(b) >= unix.NLMSG_HDRLEN {
+		size := int(binary.NativeEndian.Uint32(b))
+		kind := binary.NativeEndian.Uint16(b[4:])
+		switch {
+		case size < unix.NLMSG_HDRLEN || size > len(b):
+			return false, errors.New("linux: sock_diag sent half a message")
+		case kind == unix.NLMSG_DONE:
+			return false, nil
+		case kind == unix.NLMSG_ERROR && size >= unix.NLMSG_HDRLEN+4:
+			return false, diagError(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))
+		case kind == unix.SOCK_DIAG_BY_FAMILY:
+			each(b[unix.NLMSG_HDRLEN:size])
+		}
+		b = b[min(len(b), (size+3)&^3):]
+	}
+	return true, nil
+}
+
+func diagError(errno int32) error {
+	if errno == 0 {
+		return nil
+	}
+	return os.NewSyscallError("sock_diag", unix.Errno(errno))
+}
+
+// eachAttribute goes through what follows a reply (netlink(7), struct rtattr).
+func eachAttribute(a []byte, f func(kind uint16, value []byte)) {
+	for len(a) >= unix.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(a))
+		if size < unix.SizeofRtAttr || size > len(a) {
+			return
+		}
+		f(binary.NativeEndian.Uint16(a[2:])&^unix.NLA_F_NESTED, a[unix.SizeofRtAttr:size])
+		a = a[min(len(a), (size+3)&^3):]
+	}
+}
+
+func unsupported(what string, err error) error {
+	return fmt.Errorf("linux: %s (%w): %w", what, err, errors.ErrUnsupported)
+}
 
 // The parts of include/uapi/linux/inet_diag.h that package unix does not have.
 const (
@@ -170,4 +278,82 @@ func fullBuffer(memory []byte) (full, tight bool) {
 	q := binary.NativeEndian.Uint32(memory[queued*word:])
 	room := int64(binary.NativeEndian.Uint32(memory[size*word:])) - int64(q)
 	return room <= 0, room < int64(q/2)
+}
+
+// Clients returns the sockets of this machine that are connecting or connected to the port: those whose SYN nobody has
+// answered, those that wait in the accept queue, and those that were accepted. Where sock_diag does not answer, the
+// error wraps [errors.ErrUnsupported].
+func (p *port) Clients() ([]network.Client, error) {
+	var all []diagSocket
+	err := askOnce(func(d *sockDiag) (err error) {
+		all, err = d.to(literal(p.addr), 1<<tcpSynSent|1<<tcpEstablished)
+		return err
+	})
+	if err != nil {
+		return nil, unsupported("the clients of a port are not shown", err)
+	}
+	clients := make([]network.Client, len(all))
+	for i, s := range all {
+		clients[i] = network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)}
+	}
+	return clients, nil
+}
+
+// The parts of include/uapi/linux/unix_diag.h that are used here.
+const (
+	unixShowPeer   = 4    // UDIAG_SHOW_PEER
+	unixShowQueues = 0x10 // UDIAG_SHOW_RQLEN
+	unixPeerInode  = 2    // UNIX_DIAG_PEER, an inode
+	unixQueues     = 4    // UNIX_DIAG_RQLEN, two lengths
+	unixReply      = 16   // bytes of a unix_diag_msg, which the attributes follow
+)
+
+type unixDiagRequest struct {
+	family, protocol    uint8
+	_                   uint16
+	states, inode, show uint32
+	cookie              [2]uint32
+}
+
+// A unixSocket is what NETLINK_SOCK_DIAG tells of a unix socket.
+type unixSocket struct {
+	peer  uint64 // the inode of the other end; 0 if that is closed, or was not accepted
+	read  int    // bytes that wait to be read; of a listener, connections that wait to be accepted
+	wrote int    // bytes, with what each costs the kernel, that the other end has not read
+}
+
+// diagUnix asks about the socket with this inode; without one, the error is ENOENT.
+func diagUnix(inode uint64) (unixSocket, error) {
+	r := &unixDiagRequest{family: unix.AF_UNIX, states: inetDiagNoCookie, inode: uint32(inode),
+		show: unixShowPeer | unixShowQueues, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
+	var s unixSocket
+	note := func(b []byte) {
+		eachAttribute(b[min(len(b), unixReply):], func(kind uint16, value []byte) {
+			switch {
+			case kind == unixPeerInode && len(value) >= 4:
+				s.peer = uint64(binary.NativeEndian.Uint32(value))
+			case kind == unixQueues && len(value) >= 8:
+				s.read = int(binary.NativeEndian.Uint32(value))
+				s.wrote = int(binary.NativeEndian.Uint32(value[4:]))
+			}
+		})
+	}
+	request := unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
+	err := askOnce(func(d *sockDiag) error { return d.ask(request, 0, note) })
+	return s, err
+}
+
+// diagUnixFD asks about an open one.
+func diagUnixFD(fd int) (unixSocket, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return unixSocket{}, os.NewSyscallError("fstat", err)
+	}
+	return diagUnix(stat.Ino)
+}
+
+// queuedUnix returns how many connections wait in the listener's accept queue.
+func queuedUnix(fd int) (int, error) {
+	s, err := diagUnixFD(fd)
+	return s.read, err
 }

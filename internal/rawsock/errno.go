@@ -1,5 +1,14 @@
 package rawsock
 
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"example.com/go-sockettest/network"
+)
+
 // A Fault is what an errno means to whoever dialled, read or wrote, whatever the platform calls it. [FaultOf] gives it,
 // and [ErrnoName] the platform's own name.
 //
@@ -18,3 +27,40 @@ const (
 	Invalid                    // wrong parameters: an address, option, file or right that cannot do
 	UnknownFault               // none of these, or more than one
 )
+
+// AddressInUse tells whether a bind failed because somebody else has the address, whatever the platform calls it.
+func AddressInUse(err error) bool { return addressInUse(err) }
+
+// NoDescriptors reports whether a call failed because the process or the system has no descriptors left.
+func NoDescriptors(err error) bool { return noDescriptors(err) }
+
+// ConnectError returns the error of the system call that connects, as package net gets it where f happens: Refused,
+// Unreachable or KernelTimeout. For another f, or where there is no such call, it wraps [errors.ErrUnsupported].
+func ConnectError(f Fault) error {
+	if e, ok := connectErrnos[f]; ok {
+		return os.NewSyscallError(connectCall, e)
+	}
+	return fmt.Errorf("%s: no errno of connect is known for fault %d: %w", runtime.GOOS, f, errors.ErrUnsupported)
+}
+
+// OwnAnswer is what a connect meets at a socket that is bound and not listening; see [network.Own]. None but Linux's was
+// seen.
+func OwnAnswer() network.Answer {
+	switch runtime.GOOS {
+	case "darwin", "ios", "openbsd", "netbsd":
+		return network.Drop
+	}
+	return network.Refuse
+}
+
+// AcceptCall returns the name of the system call that package net puts into the errors of Accept
+// (internal/poll/sock_cloexec.go and its siblings).
+func AcceptCall() string {
+	switch runtime.GOOS {
+	case "windows":
+		return "acceptex"
+	case "darwin", "ios", "aix", "js", "wasip1":
+		return "accept"
+	}
+	return "accept4"
+}

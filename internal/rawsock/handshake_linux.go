@@ -1,6 +1,9 @@
 package rawsock
 
 import (
+	"errors"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -185,4 +188,203 @@ func (p *port) heal(h *handshake) {
 	s := p.state
 	s.Handshake = 0
 	_ = p.enter(s)
+}
+
+// openPatience, in milliseconds, is how long a client may take to answer a SYN with its own. On loopback it answers
+// before connect(2) returns.
+const openPatience = 50
+
+// errHangsOn is of a client that cannot be connected to.
+var errHangsOn = errors.New("the client hangs on")
+
+// open completes the connect of a client that hangs, and hands the connection to Accept. The error is errHangsOn, or that
+// there are no descriptors: what was achieved is kept then, for another try.
+func (p *port) open(h *handshake, c *hung) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shake != h || p.closed {
+		return nil
+	}
+	if c.fd < 0 {
+		if !h.hangs(c.client) {
+			return nil // it has given up: whoever has its address now is not to be bothered
+		}
+		if c.client.mptcp {
+			return errHangsOn // it knows no simultaneous open, and the attempt would cost it 15 s
+		}
+		fd, err := p.connectTo(c.client, h.small)
+		switch {
+		case noDescriptors(err):
+			return err
+		case err != nil && h.hangs(c.client):
+			return errHangsOn
+		case err != nil:
+			return nil
+		}
+		c.fd = fd
+	}
+	conn, err := connOf(c.fd)
+	if noDescriptors(err) {
+		return err
+	}
+	_ = unix.Close(c.fd)
+	c.fd = -1
+	if err == nil {
+		_ = p.keep(conn, time.Now()) // of one that has ended meanwhile
+		p.gen++                      // Accept looks again
+		p.wake()
+	}
+	return nil
+}
+
+// hangs reports whether the client waits for an answer to its SYN, as far as is known.
+func (h *handshake) hangs(client diagSocket) bool {
+	now, err := h.diag.one(client.local, client.remote)
+	if err != nil {
+		return !errors.Is(err, unix.ENOENT)
+	}
+	return now.inode == client.inode && now.state == tcpSynSent
+}
+
+// connOf makes a connection of a duplicate of fd, which is left open.
+func connOf(fd int) (net.Conn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(dup), "opened")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// connectTo connects to a client in SYN_SENT, from the port, and returns the descriptor. The caller holds mu.
+func (p *port) connectTo(client diagSocket, small bool) (int, error) {
+	fd, err := p.twin()
+	if err != nil {
+		return -1, err
+	}
+	if small {
+		err = shrinkWindow(uintptr(fd))
+	}
+	if err == nil {
+		err = awaitConnect(fd, client)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func awaitConnect(fd int, client diagSocket) error {
+	err := unix.Connect(fd, sockaddr(net.TCPAddrFromAddrPort(client.local)))
+	if err == nil || err != unix.EINPROGRESS {
+		return os.NewSyscallError("connect", err)
+	}
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(poll, openPatience)
+	for err == unix.EINTR { // by the runtime's own signals
+		n, err = unix.Poll(poll, openPatience)
+	}
+	switch {
+	case err != nil:
+		return os.NewSyscallError("poll", err)
+	case n == 0:
+		return os.NewSyscallError("connect", unix.ETIMEDOUT)
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return os.NewSyscallError("connect", err)
+}
+
+// twin binds a second socket to the port, beside the one that listens. That takes SO_REUSEPORT on both, and only while
+// bind(2) looks: in those microseconds a socket of the same user that has set it too could bind here, at no other time.
+// The caller holds mu.
+func (p *port) twin() (int, error) {
+	family := unix.AF_INET
+	if p.v6 {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	// As an accepted connection has it: the two then do not bar each other, nor it us from listening again.
+	err = setReuseAddr(fd, 1)
+	if err == nil {
+		err = setReusePort(fd, 1)
+	}
+	if err == nil {
+		err = p.control(func(listener int) error { return bindBeside(fd, listener, p.addr) })
+	}
+	if err == nil {
+		err = setReusePort(fd, 0)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func bindBeside(fd, listener int, a *net.TCPAddr) error {
+	if err := setReusePort(listener, 1); err != nil {
+		return err
+	}
+	err := os.NewSyscallError("bind", unix.Bind(fd, sockaddr(a)))
+	if err2 := setReusePort(listener, 0); err == nil {
+		err = err2
+	}
+	return err
+}
+
+func setReusePort(fd, on int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on))
+}
+
+// canOpen tells whether sock_diag and simultaneous open work here (gVisor has neither); each family is tried once per
+// process.
+func canOpen(v6 bool) bool {
+	if v6 {
+		return canOpen6.ask(func() (bool, error) { return probeOpen(net.IPv6loopback) })
+	}
+	return canOpen4.ask(func() (bool, error) { return probeOpen(net.IPv4(127, 0, 0, 1)) })
+}
+
+var canOpen4, canOpen6 probe
+
+func probeOpen(ip net.IP) (bool, error) {
+	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = p.Close() }()
+	client, _, err := boundSocket(&net.TCPAddr{IP: ip})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = unix.Close(client) }()
+	d, err := openSockDiag()
+	if err != nil {
+		return false, err
+	}
+	defer d.close()
+	p.mu.Lock()
+	defer p.mu.Unlock() // before the Close above
+	if err := p.control(p.drop); err != nil {
+		return false, err
+	}
+	_ = unix.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is dropped
+	hanging, err := d.to(literal(p.addr), 1<<tcpSynSent)
+	if err != nil || len(hanging) != 1 {
+		return false, err
+	}
+	fd, err := p.connectTo(hanging[0], false)
+	if err != nil {
+		return false, err
+	}
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return true, unix.Close(fd)
 }

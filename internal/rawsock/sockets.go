@@ -1,6 +1,9 @@
 package rawsock
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // A Socket is one socket that this process has open, by whatever descriptors.
 type Socket struct {
@@ -21,4 +24,12 @@ func (s Socket) String() string {
 		text += ", " + s.State
 	}
 	return text
+}
+
+// A Packet is what the headers of a TCP segment or a UDP datagram say.
+type Packet struct {
+	From, To           netip.AddrPort
+	UDP                bool
+	SYN, ACK, FIN, RST bool
+	Bytes              int // of payload
 }

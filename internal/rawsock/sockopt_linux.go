@@ -1,6 +1,8 @@
 package rawsock
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"unsafe"
@@ -89,4 +91,83 @@ func boundSocket(a *net.TCPAddr) (fd int, port int, err error) {
 		port = sa.Port
 	}
 	return fd, port, nil
+}
+
+// PartitionMechanism names what partitions a connection, for reports about a platform.
+const PartitionMechanism = "IP_MINTTL or IPV6_MINHOPCOUNT on the connection"
+
+// partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs: there is no privilege, no
+// process and no copy in between, and nothing is lost but time.
+func partition(c *net.TCPConn, v6 bool) error { return partitionIf(canDrop(v6), c, v6) }
+
+func partitionIf(works bool, c *net.TCPConn, v6 bool) error {
+	return control(c, func(fd int) error {
+		if !works {
+			return fmt.Errorf("linux: IP_MINTTL has no effect on this kernel (or its default TTL is 255): %w", errors.ErrUnsupported)
+		}
+		protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		switch {
+		case err != nil:
+			return os.NewSyscallError("getsockopt", err)
+		case protocol == unix.IPPROTO_MPTCP:
+			return fmt.Errorf("linux: the connection is MPTCP, which takes no IP_MINTTL; use net.Dialer.SetMultipathTCP(false): %w",
+				errors.ErrUnsupported)
+		}
+		return setMinTTL(fd, v6, blackTTL)
+	})
+}
+
+func healed(c *net.TCPConn, v6 bool) error {
+	return control(c, func(fd int) error { return setMinTTL(fd, v6, 0) })
+}
+
+// smallSegment is TCP_MAXSEG for a small window: the other side's kernel sizes its send buffer by the segments that it
+// may send, and those of loopback are 64 KiB.
+const smallSegment = 1448
+
+// WindowMechanism names what makes a window small, for reports about a platform.
+const WindowMechanism = "TCP_MAXSEG 1448, SO_RCVBUF 1"
+
+// shrinkWindow makes fd's receive window as small as the kernel allows, for connections made from now on. On Linux 6.18
+// the other side's writes then block after 30,528 bytes.
+func shrinkWindow(fd uintptr) error {
+	if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, smallSegment); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
+}
+
+// setWindow makes the window small, or as it was. The options work on a socket that listens, too: a connection gets
+// what is in force when its SYN arrives. They are set whenever a small window is asked for, since a listener forgets
+// TCP_MAXSEG in shutdown(2) (tcp_disconnect clears rx_opt).
+func (p *port) setWindow(fd int, small bool) error {
+	switch {
+	case !small && p.buffer > 0:
+		return p.restoreWindow(fd)
+	case !small:
+		return nil
+	case p.buffer == 0:
+		buffer, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		if err != nil {
+			return os.NewSyscallError("getsockopt", err)
+		}
+		p.buffer = buffer
+	}
+	return shrinkWindow(uintptr(fd))
+}
+
+// restoreWindow gives the buffer its size back (the kernel doubles what it is told, socket(7)) and the kernel its right
+// to change it, which SO_RCVBUF has taken; SO_BUF_LOCK is in Linux since 5.14.
+func (p *port) restoreWindow(fd int) error {
+	for _, o := range []struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_RCVBUF, p.buffer / 2},
+		{unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0},
+		{unix.IPPROTO_TCP, unix.TCP_MAXSEG, 0},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	p.buffer = 0
+	return nil
 }
