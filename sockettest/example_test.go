@@ -14,50 +14,118 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
-	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/fixtures/httpfault"
+	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
-// test runs f as a test of its own, whose t is a *testing.T elsewhere, and prints what go test would.
-func test(f func(t testing.TB)) {
-	tb := faketb.Alone("TestExample", func(tb *faketb.TB) { f(tb) })
-	if !tb.Failed() {
-		fmt.Println("ok")
-		return
-	}
-	first, _, _ := strings.Cut(tb.Text(), "\n")
-	fmt.Println("FAIL", first)
+// In the examples Try stands for go test, and prints what it would: nothing, or why the test fails.
+
+func ExampleStart() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.Refused{}) // an address, at ep.Addr()
+		_, err := net.Dial("tcp", ep.Addr())
+		fmt.Println(errors.Is(err, syscall.ECONNREFUSED))
+
+		web := sockettest.Start(t, httpfault.OK{}) // an HTTP server, with its URL and a client
+		resp, err := web.Client().Get(web.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(resp.Status)
+		resp.Body.Close()
+
+		lossy := sockettest.Start(t, udp.Drop{}) // datagrams
+		fmt.Println(lossy.NetAddr().Network())
+	})
+	fmt.Println(err)
+	// Output:
+	// true
+	// 200 OK
+	// udp
+	// <nil>
 }
 
-// ping is the client under test, with its timeout.
-func ping(addr string, timeout time.Duration) func() error {
-	return func() error {
-		c, err := net.DialTimeout("tcp", addr, timeout)
-		if err != nil {
-			return fmt.Errorf("ping: %w", err)
+// A table of fixtures needs no type parameters.
+func ExampleStart_table() {
+	err := sockettest.Try(func(t testing.TB) {
+		for _, tt := range []struct {
+			fixture fixtures.Fixture
+			want    sockettest.Want
+		}{
+			{fixtures.Echo{}, sockettest.Accepted},
+			{fixtures.Refused{}, sockettest.Rejected.AtOnce()},
+			{fixtures.BlackHole{}, sockettest.TimedOut.After(50 * time.Millisecond)},
+		} {
+			ep := sockettest.Start(t, tt.fixture)
+			sockettest.Expect(t, ep, tt.want, func() error {
+				c, err := net.DialTimeout("tcp", ep.Addr(), 50*time.Millisecond)
+				if err != nil {
+					return err
+				}
+				return c.Close()
+			})
 		}
-		return c.Close()
-	}
+	})
+	fmt.Println(err)
+	// Output: <nil>
 }
 
 func ExampleExpect() {
-	test(func(t testing.TB) {
+	const limit = 50 * time.Millisecond
+	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), 50*time.Millisecond))
+		sockettest.Expect(t, ep, sockettest.TimedOut.In("connect").After(limit), func() error {
+			_, err := net.DialTimeout("tcp", ep.Addr(), limit)
+			return err
+		})
 	})
-	test(func(t testing.TB) {
-		ep := sockettest.Start(t, fixtures.Echo{})
-		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), ping(ep.Addr(), time.Minute))
-	})
-	// Output:
-	// ok
-	// FAIL call: accepted, want timed out
+	fmt.Println(err)
+	// Output: <nil>
 }
 
-// Without a limit a client waits on. That can be shown, and the client is let go afterwards.
+// The first line of a failure says what differs; the lines below it show both sides.
+func ExampleExpect_failure() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.Echo{})
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(50*time.Millisecond), func() error {
+			c, err := net.Dial("tcp", ep.Addr())
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		})
+	})
+	headline, _, _ := strings.Cut(err.Error(), "\n")
+	fmt.Println(headline)
+	// Output: call: accepted, want timed out
+}
+
+// A call that returns a value too is an operation in one word.
+func ExampleValue() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, httpfault.NeverAnswers{})
+		client := ep.Client()
+		client.Timeout = 50 * time.Millisecond
+		get := func(ctx context.Context) (*http.Response, error) {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, ep.URL(), nil)
+			if err != nil {
+				return nil, err
+			}
+			return client.Do(req)
+		}
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(client.Timeout), sockettest.Value(get))
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Without a limit a client waits on. That can be shown, and the client is released afterwards.
 func ExampleOutcome_For() {
-	test(func(t testing.TB) {
+	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
 		sockettest.Expect(t, ep, sockettest.Blocked.For(50*time.Millisecond), func(ctx context.Context) error {
@@ -65,40 +133,101 @@ func ExampleOutcome_For() {
 			return err
 		})
 	})
-	// Output: ok
+	fmt.Println(err)
+	// Output: <nil>
 }
 
 // A client that hides what happened can be held to its own error.
 func ExampleErrorIs() {
 	errNoServers := errors.New("db: no servers")
-	test(func(t testing.TB) {
+	err := sockettest.Try(func(t testing.TB) {
 		ep := sockettest.Start(t, fixtures.Refused{})
-		sockettest.Expect(t, ep, sockettest.ErrorIs(errNoServers).Before(time.Second), func() error {
-			if ping(ep.Addr(), time.Second)() != nil {
+		sockettest.Expect(t, ep, sockettest.ErrorIs(errNoServers).AtOnce(), func() error {
+			if _, err := net.Dial("tcp", ep.Addr()); err != nil {
 				return errNoServers
 			}
 			return nil
 		})
 	})
-	// Output: ok
+	fmt.Println(err)
+	// Output: <nil>
 }
 
 func ExampleNoLeaks() {
 	var forgotten net.Conn
-	test(func(t testing.TB) {
+	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.Echo{})
 		var err error
-		forgotten, err = net.Dial("tcp", ep.Addr())
-		if err != nil {
+		if forgotten, err = net.Dial("tcp", ep.Addr()); err != nil {
 			t.Fatal(err)
 		}
 		if err := ep.Await(t.Context(), fixtures.ConnAccepted, 1); err != nil {
 			t.Fatal(err)
 		}
 	})
+	headline, _, _ := strings.Cut(err.Error(), "\n")
+	fmt.Println(headline)
 	_ = forgotten.Close()
-	// Output: FAIL leak: 1 connection left behind
+	// Output: leak: 1 connection left behind
+}
+
+// It is for tests that are not parallel, and finds sockets that no fixture knows.
+func ExampleNoLeakedSockets() {
+	err := sockettest.Try(func(t testing.TB) {
+		sockettest.NoLeakedSockets(t)
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ln.Close()
+	})
+	fmt.Println(err == nil || errors.Is(err, errors.ErrUnsupported)) // sockets are listed on Linux only
+	// Output: true
+}
+
+// Main goes into the one TestMain of a package.
+func ExampleMain() {
+	TestMain := func(m *testing.M) { // func TestMain(m *testing.M)
+		sockettest.Main(m)
+	}
+	_ = TestMain
+}
+
+// In a bubble a limit of a minute costs nothing, and is exact.
+func ExampleBubble() {
+	TestPatience := func(t *testing.T) { // func TestPatience(t *testing.T)
+		sockettest.Bubble(t, func(t *testing.T) {
+			sockettest.NoLeaks(t)
+			nw := simnet.New(t)
+			ep := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
+			sockettest.Expect(t, ep, sockettest.TimedOut.At(time.Minute), func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				_, err := nw.DialContext(ctx, "tcp", ep.Addr())
+				return err
+			})
+		})
+	}
+	_ = TestPatience
+}
+
+// The subtests are called kernel and simnet.
+func ExampleEachNetwork() {
+	TestConnectTimeout := func(t *testing.T) { // func TestConnectTimeout(t *testing.T)
+		sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+			const limit = 100 * time.Millisecond
+			sockettest.NoLeaks(t)
+			ep := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
+			sockettest.Expect(t, ep, sockettest.TimedOut.After(limit), func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, limit)
+				defer cancel()
+				_, err := nw.DialContext(ctx, "tcp", ep.Addr())
+				return err
+			})
+		})
+	}
+	_ = TestConnectTimeout
 }
 
 // A client that tried two addresses has two outcomes.
@@ -117,43 +246,52 @@ func ExampleClassify() {
 
 // Code that takes only a net.Dialer is given one that fails as the fixture would, wherever it dials.
 func ExampleDialer() {
-	test(func(t testing.TB) {
+	err := sockettest.Try(func(t testing.TB) {
 		d := sockettest.Dialer(t, fixtures.Refused{})
 		_, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:1717")
 		fmt.Println(err)
 	})
+	fmt.Println(err)
 	// Output:
 	// dial tcp 127.0.0.1:1717: connect: connection refused
-	// ok
+	// <nil>
 }
 
-// Measure and Want.Check need no test.
+// Measure and Check need no test.
 func ExampleMeasure() {
 	r := sockettest.Measure(func() error { return syscall.ECONNRESET })
 	fmt.Println(r.Outcome)
 	fmt.Println(sockettest.Reset.Before(time.Second).Check(r))
+	fmt.Println(sockettest.Closed.Check(r))
 	// Output:
 	// reset
 	// <nil>
+	// call: reset, want closed
 }
 
 func ExampleExpectEnd() {
-	test(func(t testing.TB) {
+	const limit = 50 * time.Millisecond
+	err := sockettest.Try(func(t testing.TB) {
 		srv := httptest.NewUnstartedServer(http.NotFoundHandler()) // under test
-		srv.Config.ReadHeaderTimeout = 50 * time.Millisecond
+		srv.Config.ReadHeaderTimeout = limit
 		srv.Start()
-		defer srv.Close()
+		t.Cleanup(srv.Close)
 		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
-		sockettest.ExpectEnd(t, loris, sockettest.Disconnected.After(50*time.Millisecond))
+		sockettest.ExpectEnd(t, loris, sockettest.Disconnected.After(limit))
 	})
-	test(func(t testing.TB) {
-		srv := httptest.NewServer(http.NotFoundHandler()) // without a limit
-		defer srv.Close()
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A server without a limit keeps the attacker.
+func ExampleExpectEnd_failure() {
+	err := sockettest.Try(func(t testing.TB) {
+		srv := httptest.NewServer(http.NotFoundHandler())
+		t.Cleanup(srv.Close)
 		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})
 		sockettest.ExpectEnd(t, loris, sockettest.Disconnected.After(50*time.Millisecond).Slack(0))
-		loris.Close()
 	})
-	// Output:
-	// ok
-	// FAIL connection #1: still open, want disconnected
+	headline, _, _ := strings.Cut(err.Error(), "\n")
+	fmt.Println(headline)
+	// Output: connection #1: still open, want disconnected
 }
