@@ -12,6 +12,13 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
+// A Class is what can be told from an error.
+type Class struct {
+	Outcome Outcome
+	Phase   string // "resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", or "call" if unknown
+	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
+}
+
 // Classify tells how an operation ended from its error, on every platform, and never from text. It walks the whole
 // tree: an error that joins several gives a class for each, in order and without repeats, because a client that tried
 // two addresses may have been refused by one and ignored by the other. Branches that tell nothing are left out, unless

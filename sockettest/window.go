@@ -50,6 +50,11 @@ func (o Outcome) of(conn bool) string {
 	return o.String()
 }
 
+// covers reports whether an operation that ended in got satisfies one that wants o.
+func (o Outcome) covers(got Outcome) bool {
+	return o == got || o == Disconnected && (got == Closed || got == Reset)
+}
+
 // A Want is what [Expect] and [ExpectEnd] want: an [Outcome], at any time, or a [Window], which has
 // a time and more. ErrorIs makes a Window too.
 //
@@ -238,6 +243,13 @@ func (w Window) Unreached() Window {
 	return w
 }
 
+// phases are what a Want may name.
+var phases = []string{"resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", unknownPhase}
+
+const unknownPhase = "call"
+
+func validPhase(p string) bool { return slices.Contains(phases, p) }
+
 func (w Window) blockedFor(d time.Duration) Window {
 	w.refuseNegative("For", d)
 	if w.outcome != Blocked && w.bad == nil {
@@ -342,22 +354,3 @@ func (w Window) what() string {
 	}
 	return w.outcome.of(w.conn)
 }
-
-// covers tells whether an operation that ended in got satisfies one that wants o.
-func (o Outcome) covers(got Outcome) bool {
-	return o == got || o == Disconnected && (got == Closed || got == Reset)
-}
-
-// A Class is what can be told from an error.
-type Class struct {
-	Outcome Outcome
-	Phase   string // "resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", or "call" if unknown
-	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
-}
-
-// phases are what a Want may name.
-var phases = []string{"resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", unknownPhase}
-
-const unknownPhase = "call"
-
-func validPhase(p string) bool { return slices.Contains(phases, p) }
