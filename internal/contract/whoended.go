@@ -1,15 +1,13 @@
-// Package whoended checks that a fixture tells the end of a client as that client made it. The truth is the client, which is the
-// test's own: it closes, half-closes, resets or stays, and knows it.
-package whoended
+package contract
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,7 +15,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/tlsfault"
-	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/internal/probe"
 )
 
 // A stream is what *net.TCPConn, *net.UnixConn and simnet's connections have in common.
@@ -84,31 +82,54 @@ var ways = []struct {
 	{"stays", stays, fixtures.Open},
 }
 
-// Check runs f on every network, plain and over TLS, with a client that says something and then ends its connection in each way.
-func Check(t *testing.T, name string, f fixtures.Fixture, say string) {
-	t.Helper()
-	for _, way := range ways {
-		for _, secured := range []bool{false, true} {
-			f, name := f, name+" "+way.name
-			if secured {
-				f, name = tlsfault.OverTLS{Then: f}, name+" over TLS"
-			}
-			check := func(t *testing.T, w fixtures.Place) {
-				t.Helper()
-				tellsEnd(t, f, say, w, way.end, way.want)
-			}
-			for _, family := range []string{"tcp4", "tcp6", "unix"} {
-				t.Run(name+"/"+family, func(t *testing.T) {
+// tellsWhoEnded checks that a fixture tells the end of a client as that client made it. The truth is the client, which is the
+// test's own: it closes, half-closes, resets or stays, and knows it. It says something first, plain and over TLS.
+func tellsWhoEnded(t *testing.T, rows []probe.Row) {
+	for _, r := range rows {
+		f, ok := r.Fixture.(fixtures.Fixture)
+		if !ok || r.First {
+			continue
+		}
+		p, err := f.Plan()
+		require.NoError(t, err)
+		if p.Serve == nil {
+			continue // nobody is accepted
+		}
+		if r.Say = cmp.Or(r.Say, "hello"); r.Package() == "tlsfault" {
+			r.Say = clientHello(t)
+		}
+		for _, way := range ways {
+			for _, secured := range []bool{false, true} {
+				f, name := f, way.name
+				if secured {
+					f, name = tlsfault.OverTLS{Then: f}, name+" over TLS"
+				}
+				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					check(t, fixtures.Place{Family: family})
+					each(t, []probe.Row{r}, func(t *testing.T, r probe.Row, w fixtures.Place) {
+						tellsEnd(t, f, r.Say, w, way.end, way.want)
+					})
 				})
 			}
-			t.Run(name+"/simnet", func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { check(t, fixtures.Place{Stack: simnet.New(t)}) })
-			})
 		}
 	}
+}
+
+// clientHello is what TLS begins with.
+func clientHello(t *testing.T) string {
+	t.Helper()
+	client, server := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = tls.Client(client, tlsfault.ClientConfig()).HandshakeContext(t.Context())
+	}()
+	b := make([]byte, 16<<10)
+	n, err := server.Read(b)
+	require.NoError(t, err)
+	require.NoError(t, server.Close())
+	<-done
+	return string(b[:n])
 }
 
 // tellsEnd starts f, takes a client through end, and checks what the endpoint says of it.
