@@ -120,9 +120,9 @@ func TestJudgesFindWhatDoesNotBehave(t *testing.T) {
 		"want another ID than 0x1717":               {Fixture: dnsfault.NXDomain{}, Judge: resolver(forges)},
 		"want what is none":                         {Fixture: dnsfault.NXDomain{}, Judge: resolver(talksNonsense)},
 
-		"a handshake was to fail otherwise, and returned no error": {Fixture: tlsfault.Echo{}, Judge: on(failsHandshake(isEOF))},
+		"a handshake was to fail otherwise, and returned no error": {Fixture: tlsfault.OverTLS{}, Judge: on(failsHandshake(isEOF))},
 		"a handshake was to fail otherwise, and returned EOF":      {Fixture: tlsfault.Close{}, Judge: on(failsHandshake(isReset))},
-		"a handshake was to wait, and returned no error":           {Fixture: tlsfault.Echo{}, Judge: on(stallsHandshake)},
+		"a handshake was to wait, and returned no error":           {Fixture: tlsfault.OverTLS{}, Judge: on(stallsHandshake)},
 		"tls: first record does not look like a TLS handshake":     {Fixture: tlsfault.PlainText{}, Judge: on(echoesSecurely)},
 
 		"a request was to wait, and returned no error": {Fixture: httpfault.OK{}, Judge: on(hangs(http1, 0))},

@@ -18,22 +18,16 @@ import (
 
 // secured are the fixtures of package tlsfault.
 var secured = []Row{
-	{Fixture: tlsfault.Echo{}, Judge: on(echoesSecurely), Bad: map[string]any{
-		"Echo.Config has no certificate; want one that has": tlsfault.Echo{Config: new(tls.Config)},
-	}},
-	{Fixture: tlsfault.OverTLS{Then: fixtures.Echo{}}, Judge: on(echoesSecurely), Bad: map[string]any{
-		"OverTLS.Then is nil; want one that serves":                          tlsfault.OverTLS{},
-		"tlsfault.OverTLS{Then: nil}: OverTLS.Then is nil":                   tlsfault.OverTLS{Then: (*tlsfault.Echo)(nil)},
+	{Fixture: tlsfault.OverTLS{}, Judge: on(echoesSecurely), Bad: map[string]any{
+		"OverTLS.Then is a nil *fixtures.Echo; want one that serves":         tlsfault.OverTLS{Then: (*fixtures.Echo)(nil)},
 		"OverTLS.Then is BlackHole{}, which takes no connection; want one":   tlsfault.OverTLS{Then: fixtures.BlackHole{}},
 		"OverTLS.Then is NeverAccept{}, which takes no connection; want one": tlsfault.OverTLS{Then: fixtures.NeverAccept{}},
 		"OverTLS.Then: Drip.Every is -1s; want 0":                            tlsfault.OverTLS{Then: fixtures.Drip{Every: -time.Second}},
-		"OverTLS.Config has no certificate; want one that has":               tlsfault.OverTLS{Then: fixtures.Echo{}, Config: new(tls.Config)},
+		"OverTLS.Then: Scripted.Steps: step 1 of 1, Wait(-1s): d is -1s; wa": tlsfault.OverTLS{Then: scripted(script.Wait(-time.Second))},
+		"OverTLS.Config has no certificate; want one that has":               tlsfault.OverTLS{Config: new(tls.Config)},
 	}},
-	{Fixture: tlsfault.Scripted{Steps: script.Script{script.Read(5), script.Send("hello"), script.Discard()}}, Judge: on(echoesSecurely),
-		Bad: map[string]any{
-			"step 1 of 1, Wait(-1s): d is -1s; want 0 or more":      tlsfault.Scripted{Steps: script.Script{script.Wait(-time.Second)}},
-			"Scripted.Config has no certificate; want one that has": tlsfault.Scripted{Config: new(tls.Config)},
-		}},
+	{Fixture: tlsfault.OverTLS{Then: scripted(script.Read(5), script.Send("hello"), script.Discard())}, Special: "Scripted",
+		Judge: on(echoesSecurely)},
 	{Fixture: tlsfault.Stall{}, Judge: on(stallsHandshake), Bad: map[string]any{
 		"tlsfault.Stall{At: Point(3)}: Stall.At is Point(3); want BeforeServerHello, AfterServerHello or MidRecord": tlsfault.Stall{At: 3},
 		"Stall.At is Point(-1); want": tlsfault.Stall{At: -1},
@@ -58,6 +52,8 @@ var secured = []Row{
 	{Fixture: tlsfault.Untrusted{}, Judge: on(failsHandshake(is[x509.UnknownAuthorityError]))},
 	{Fixture: tlsfault.WrongName{}, Judge: on(failsHandshake(is[x509.HostnameError]))},
 }
+
+func scripted(steps ...script.Step) fixtures.Scripted { return fixtures.Scripted{Steps: steps} }
 
 func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
 
