@@ -2,122 +2,174 @@ package rawsock
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/go-sockettest/network"
 )
 
-// Accept waits for the next connection; see [network.Port].
-func (p *port) Accept() (network.Conn, error) {
+// An acceptor is what the ports of TCP and of unix sockets have in common: one socket for its whole life, connections that
+// may be held in its accept queue, and calls of Accept that wait for the state in which they may take one.
+type acceptor struct {
+	mu      sync.Mutex
+	changed *sync.Cond   // the state, or closed
+	taking  sync.RWMutex // held for reading in accept(2)
+	fd      int          // the bound socket, until it is ln
+	ln      listener     // the same socket on Go's poller, from when it first listened
+	queue   queue        // who waits in the accept queue; only for Hold
+	state   network.State
+	gen     int // counts the changes of state
+	closed  bool
+	met     atomic.Int64 // connections that are no longer in the accept queue
+}
+
+// A listener is a [*net.TCPListener] or a [*net.UnixListener].
+type listener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(t time.Time) error
+	File() (*os.File, error)
+}
+
+// init makes an acceptor of a bound socket. length tells how many connections wait in its accept queue.
+func (a *acceptor) init(fd int, length func(fd int) (int, error)) {
+	a.fd = fd
+	a.changed = sync.NewCond(&a.mu)
+	a.queue = queue{mu: &a.mu, length: length, listener: func() (*os.File, error) { return a.ln.File() }}
+}
+
+// control runs f on the socket. The caller holds mu.
+func (a *acceptor) control(f func(fd int) error) error {
+	if a.ln != nil {
+		return control(a.ln, f)
+	}
+	return f(a.fd)
+}
+
+// accept waits for the next connection. ready waits for a state in which there may be one, or returns one itself; adopt
+// makes one of the port's of what accept(2) returned.
+func (a *acceptor) accept(ready func() (gen int, c network.Conn, err error), adopt func(net.Conn) (network.Conn, error)) (network.Conn, error) {
 	for {
-		gen, c, err := p.awaitListening()
-		if err != nil {
-			return nil, err
+		gen, c, err := ready()
+		if err != nil || c != nil {
+			return c, err
 		}
-		if c == nil {
-			err = p.queue.awaitDue(func() (time.Duration, error) { return p.hold(gen) })
-		}
-		if c == nil && err == nil {
-			if c, err = p.take(); err == nil {
-				p.mu.Lock()
-				p.queue.taken()
-				p.mu.Unlock()
-			}
-		}
+		err = a.queue.awaitDue(func() (time.Duration, error) { return a.hold(gen) })
 		if err == nil {
-			return c, nil // not before: a nil *conn is no nil network.Conn
+			c, err = a.take(adopt)
 		}
-		if p.stillIn(gen) {
-			return nil, err
+		if err == nil || a.stillIn(gen) {
+			return c, err
 		}
 	}
-}
-
-// awaitListening waits for a state in which there may be something to accept, and clears the deadlines with which
-// the last change of state woke us.
-func (p *port) awaitListening() (gen int, rescued *conn, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for !p.closed && !p.headDue() && (len(p.rescued) > 0 || !p.acceptable()) {
-		p.changed.Wait()
-	}
-	switch {
-	case p.closed:
-		return 0, nil, p.opError("accept", net.ErrClosed)
-	case len(p.rescued) > 0:
-		c := p.rescued[0].conn.(*conn)
-		p.rescued = p.rescued[1:]
-		p.met.Add(1)
-		if p.state.Backlog > 0 && !p.state.Cut {
-			err = p.answer(p.state) // there is room for one more
-		}
-		return p.gen, c, err
-	}
-	return p.gen, nil, p.ln.SetDeadline(time.Time{})
-}
-
-// headDue tells whether the first connection outside the kernel's queue may be accepted, and else sees to it that Accept
-// looks again when it may. The caller holds mu.
-func (p *port) headDue() bool {
-	if len(p.rescued) == 0 || p.state.Hold == network.Forever || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
-		return false
-	}
-	wait := p.state.Hold - time.Since(p.rescued[0].at)
-	if wait > 0 {
-		time.AfterFunc(wait, p.ring)
-	}
-	return wait <= 0
-}
-
-// ring wakes Accept, which may be about to wait: hence the lock.
-func (p *port) ring() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changed.Broadcast()
-}
-
-// acceptable: a port that drops by IP_MINTTL still hands out what was queued before.
-func (p *port) acceptable() bool {
-	return p.ln != nil && (p.state.Answer == network.Listen || p.state.Answer == network.Drop && p.minTTL)
-}
-
-// stillIn tells whether the state is that of generation gen: if not, an error of Accept only means "look again".
-func (p *port) stillIn(gen int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.gen == gen && !p.closed
 }
 
 // take accepts one connection.
-func (p *port) take() (*conn, error) {
-	p.taking.RLock()
-	defer p.taking.RUnlock() // no change of state comes between
-	tcp, err := p.ln.AcceptTCP()
+func (a *acceptor) take(adopt func(net.Conn) (network.Conn, error)) (network.Conn, error) {
+	a.taking.RLock() // no change of state comes between
+	nc, err := a.ln.Accept()
+	var c network.Conn
+	if err == nil {
+		a.met.Add(1)
+		c, err = adopt(nc)
+	}
+	a.taking.RUnlock()
 	if err != nil {
 		return nil, err
 	}
-	p.met.Add(1)
-	return p.adopt(tcp)
+	a.mu.Lock()
+	a.queue.taken()
+	a.mu.Unlock()
+	return c, nil
 }
 
-// adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL from a listener that just
-// then went black, and would be partitioned for ever.
-func (p *port) adopt(c *net.TCPConn) (*conn, error) {
-	return p.conns.add(c, func(c *net.TCPConn) error {
-		return control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
-	})
-}
-
-// hold is how long connections wait in the accept queue, as long as the state is that of generation gen. The caller holds
-// mu.
-func (p *port) hold(gen int) (time.Duration, error) {
-	if p.gen != gen || p.closed {
+// hold is how long connections wait in the accept queue, while the state is that of generation gen. The caller holds mu.
+func (a *acceptor) hold(gen int) (time.Duration, error) {
+	if a.gen != gen || a.closed {
 		return 0, os.ErrDeadlineExceeded // Accept looks at the state again
 	}
-	return p.state.Hold, nil
+	return a.state.Hold, nil
+}
+
+// stillIn reports whether the state is that of generation gen: if not, an error of Accept only means "look again".
+func (a *acceptor) stillIn(gen int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.gen == gen && !a.closed
+}
+
+// wake makes every Accept return from the kernel and look at the state again. The caller holds mu.
+func (a *acceptor) wake() {
+	if a.ln != nil {
+		_ = a.ln.SetDeadline(time.Unix(1, 0))
+	}
+	a.queue.wake()
+	a.changed.Broadcast()
+}
+
+// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold mu,
+// which those who wait in the poller want.
+func (a *acceptor) release() error {
+	var err error
+	if a.ln != nil {
+		err = a.ln.Close()
+	} else {
+		err = os.NewSyscallError("close", unix.Close(a.fd))
+	}
+	a.queue.close()
+	return err
+}
+
+// poll hands the socket over to package net, and so to Go's poller, the first time.
+func (a *acceptor) poll(name string) error {
+	if a.ln != nil {
+		return nil
+	}
+	ln, err := handOver(a.fd, name)
+	if err != nil {
+		return err
+	}
+	a.fd, a.ln = -1, ln.(listener)
+	return nil
+}
+
+// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that is made of a blocking
+// descriptor is kept off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the
+// socket non-blocking again and registers that.
+func handOver(fd int, name string) (net.Listener, error) {
+	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the latest.
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, outOfDescriptors(os.NewSyscallError("fcntl", err))
+	}
+	if err := unix.SetNonblock(dup, false); err != nil {
+		_ = unix.Close(dup)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(dup), name)
+	ln, err := net.FileListener(f)
+	_ = f.Close()
+	if err != nil {
+		_ = unix.SetNonblock(fd, true) // which fd shares with its duplicates
+		return nil, outOfDescriptors(err)
+	}
+	_ = unix.Close(fd)
+	return ln, nil
+}
+
+// outOfDescriptors adds the remedy, if that is what err is about.
+func outOfDescriptors(err error) error {
+	if !noDescriptors(err) {
+		return err
+	}
+	return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 }
 
 // A queue times the connections that wait in a listener's accept queue, each from its own arrival there though nobody has

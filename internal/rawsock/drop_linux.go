@@ -171,7 +171,7 @@ func (p *port) rescue(fd int) error {
 
 // keep holds a connection ready for Accept, which waited in the accept queue from then on. The caller holds mu.
 func (p *port) keep(nc net.Conn, since time.Time) error {
-	c, err := p.adopt(nc.(*net.TCPConn))
+	c, err := p.adopt(nc)
 	if err == nil {
 		p.rescued = append(p.rescued, arrival{c, since})
 	}

@@ -89,6 +89,20 @@ func (sys platform) cannot(s network.State) error {
 	return fmt.Errorf("%s: cannot %s: %w", sys.goos, what, errors.ErrUnsupported)
 }
 
+func (w way) mechanism(sys platform, s network.State) string {
+	switch w {
+	case bound:
+		return "bound, not listening"
+	case connected:
+		return "held by an end of a connection"
+	case silent:
+		return sys.silenceName
+	case listening:
+		return "listening" + held(s)
+	}
+	return "unknown"
+}
+
 func ipName(v6 bool) string {
 	if v6 {
 		return "IPv6"

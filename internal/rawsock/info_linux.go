@@ -277,3 +277,31 @@ var (
 	errOtherEnd     = unsupported("the other end of a connection is not shown", unix.ENOENT)
 	errBlockedMPTCP = unsupported("what an MPTCP socket has buffered is not shown", unix.EPROTONOSUPPORT)
 )
+
+// Queued is how many connections wait in the accept queue of a listener of TCP; 0 of any other.
+func Queued(ln syscall.Conn) int {
+	n := 0
+	_ = control(ln, func(fd int) (err error) { n, err = queued(fd); return err })
+	return n
+}
+
+// heard counts the bytes that have come, FIN or RST as one more, and the segments that a partition
+// has dropped.
+func heard(fd int, cut bool) (int64, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, err
+	}
+	n := int64(info.Bytes_received)
+	if info.State == tcpClose {
+		n++
+	}
+	if cut {
+		lost, err := drops(fd)
+		if err != nil {
+			return 0, err
+		}
+		n += int64(lost)
+	}
+	return n, nil
+}

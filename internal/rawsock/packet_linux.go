@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/go-sockettest/network"
 )
 
 // refusePackets connects the socket to itself. Nobody else's datagram then matches it, nor any other socket, and the
@@ -27,4 +29,14 @@ func servePackets(c *net.UDPConn) error {
 		}
 		return nil
 	})
+}
+
+// Visits counts no datagrams. It shows whether one has come that nobody has read.
+func (p *packetPort) Visits() network.Visits {
+	n := 0
+	err := control(p.UDPConn, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCINQ); return err })
+	if err != nil || n == 0 {
+		return network.Visits{}
+	}
+	return network.Visits{Open: 1}
 }

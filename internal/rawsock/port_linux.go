@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,44 +19,26 @@ type port struct {
 	v6     bool
 	minTTL bool // drop by IP_MINTTL; else by a full accept queue
 
-	mu        sync.Mutex
-	changed   *sync.Cond       // the state, or closed
-	taking    sync.RWMutex     // held for reading in accept(2)
-	fd        int              // the bound socket, until it is ln
-	ln        *net.TCPListener // the same socket on Go's poller, from when it first listened
-	queue     queue            // who waits in the accept queue; only for Hold
-	listening bool             // listen(2) is in force
-	state     network.State
-	gen       int // counts the changes of state
-	closed    bool
-	buffer    int          // the listener's receive buffer while a small window is in force, to go back to; else 0
-	black     bool         // SYNs are dropped
-	counting  bool         // what is dropped is counted
-	dropBase  int          // the kernel's count when counting began
-	dropped   int          // what was dropped in earlier such times
-	filler    net.Conn     // fills the accept queue, without minTTL
-	rescued   []arrival    // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
-	met       atomic.Int64 // connections that are no longer in either queue
-	conns     conns        // accepted, those in rescued included
+	acceptor
+	listening bool      // listen(2) is in force
+	buffer    int       // the listener's receive buffer while a small window is in force, to go back to; else 0
+	black     bool      // SYNs are dropped
+	counting  bool      // what is dropped is counted
+	dropBase  int       // the kernel's count when counting began
+	dropped   int       // what was dropped in earlier such times
+	filler    net.Conn  // fills the accept queue, without minTTL
+	rescued   []arrival // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
+	conns     conns     // accepted, those in rescued included
 	shake     *handshake
 }
 
 func newPort(fd int, addr *net.TCPAddr, minTTL bool) *port {
-	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL, fd: fd}
-	p.changed = sync.NewCond(&p.mu)
-	p.queue = queue{mu: &p.mu, length: queued, listener: func() (*os.File, error) { return p.ln.File() }}
+	p := &port{addr: addr, v6: addr.IP.To4() == nil, minTTL: minTTL}
+	p.init(fd, queued)
 	return p
 }
 
 func (p *port) Addr() net.Addr { return p.addr }
-
-// control runs f on the socket. The caller holds mu.
-func (p *port) control(f func(fd int) error) error {
-	if p.ln != nil {
-		return control(p.ln, f)
-	}
-	return f(p.fd)
-}
 
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
@@ -109,7 +89,7 @@ func (p *port) answer(s network.State) error {
 		return p.control(p.cutOff)
 	}
 	if s.Answer == network.Listen {
-		if err := p.poll(); err != nil { // first: it is what fails without descriptors
+		if err := p.poll(p.addr.String()); err != nil { // first: it is what fails without descriptors
 			return err
 		}
 	}
@@ -180,51 +160,6 @@ func (p *port) listen(fd, limit int) error {
 	return nil
 }
 
-// poll hands the socket over to package net, and so to Go's poller, the first time.
-func (p *port) poll() error {
-	if p.ln != nil {
-		return nil
-	}
-	ln, err := handOver(p.fd, p.addr.String())
-	if err != nil {
-		return err
-	}
-	p.fd, p.ln = -1, ln.(*net.TCPListener)
-	return nil
-}
-
-// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that is made of a blocking
-// descriptor is kept off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the
-// socket non-blocking again and registers that.
-func handOver(fd int, name string) (net.Listener, error) {
-	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the latest.
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, outOfDescriptors(os.NewSyscallError("fcntl", err))
-	}
-	if err := unix.SetNonblock(dup, false); err != nil {
-		_ = unix.Close(dup)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	f := os.NewFile(uintptr(dup), name)
-	ln, err := net.FileListener(f)
-	_ = f.Close()
-	if err != nil {
-		_ = unix.SetNonblock(fd, true) // which fd shares with its duplicates
-		return nil, outOfDescriptors(err)
-	}
-	_ = unix.Close(fd)
-	return ln, nil
-}
-
-// outOfDescriptors adds the remedy, if that is what err is about.
-func outOfDescriptors(err error) error {
-	if !noDescriptors(err) {
-		return err
-	}
-	return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
-}
-
 // startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of an earlier time
 // (or their TIME_WAIT), and lets others take a port that does not listen; so it is set as late as can be.
 func (p *port) startListening(fd, backlog int) error {
@@ -242,13 +177,67 @@ func (p *port) startListening(fd, backlog int) error {
 	return setReuseAddr(fd, 1) // what is accepted inherits it, and then does not bar us from listening again
 }
 
-// wake makes every Accept return from the kernel and look at the state again. The caller holds mu.
-func (p *port) wake() {
-	if p.ln != nil {
-		_ = p.ln.SetDeadline(time.Unix(1, 0))
+// Accept waits for the next connection; see [network.Port].
+func (p *port) Accept() (network.Conn, error) { return p.accept(p.awaitListening, p.adopt) }
+
+// awaitListening waits for a state in which there may be something to accept, and clears the deadlines with which
+// the last change of state woke us.
+func (p *port) awaitListening() (gen int, rescued network.Conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed && !p.headDue() && (len(p.rescued) > 0 || !p.acceptable()) {
+		p.changed.Wait()
 	}
-	p.queue.wake()
+	switch {
+	case p.closed:
+		return 0, nil, p.opError("accept", net.ErrClosed)
+	case len(p.rescued) > 0:
+		c := p.rescued[0].conn.(network.Conn)
+		p.rescued = p.rescued[1:]
+		p.met.Add(1)
+		if p.state.Backlog > 0 && !p.state.Cut {
+			err = p.answer(p.state) // there is room for one more
+		}
+		return p.gen, c, err
+	}
+	return p.gen, nil, p.ln.SetDeadline(time.Time{})
+}
+
+// headDue tells whether the first connection outside the kernel's queue may be accepted, and else sees to it that Accept
+// looks again when it may. The caller holds mu.
+func (p *port) headDue() bool {
+	if len(p.rescued) == 0 || p.state.Hold == network.Forever || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
+		return false
+	}
+	wait := p.state.Hold - time.Since(p.rescued[0].at)
+	if wait > 0 {
+		time.AfterFunc(wait, p.ring)
+	}
+	return wait <= 0
+}
+
+// ring wakes Accept, which may be about to wait: hence the lock.
+func (p *port) ring() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.changed.Broadcast()
+}
+
+// acceptable: a port that drops by IP_MINTTL still hands out what was queued before.
+func (p *port) acceptable() bool {
+	return p.ln != nil && (p.state.Answer == network.Listen || p.state.Answer == network.Drop && p.minTTL)
+}
+
+// adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL from a listener that just
+// then went black, and would be partitioned for ever.
+func (p *port) adopt(nc net.Conn) (network.Conn, error) {
+	c, err := p.conns.add(nc.(*net.TCPConn), func(c *net.TCPConn) error {
+		return control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
+	})
+	if err != nil {
+		return nil, err // not c: a nil *conn is no nil network.Conn
+	}
+	return c, nil
 }
 
 // Close gives the port back. Dialers that hang get RST with their next SYN.
@@ -266,18 +255,7 @@ func (p *port) Close() error {
 	p.wake()
 	p.mu.Unlock()
 	old.stop()
-	return p.release()
-}
-
-// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold mu.
-func (p *port) release() error {
-	var err error
-	if p.ln != nil {
-		err = p.ln.Close()
-	} else {
-		err = os.NewSyscallError("close", unix.Close(p.fd))
-	}
-	p.queue.close()
+	err := p.release()
 	p.unfill()
 	p.abortRescued()
 	return err
@@ -293,4 +271,77 @@ func (p *port) abortRescued() {
 
 func (p *port) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: p.addr, Err: err}
+}
+
+// Visits counts the connections that were made and the SYNs that were dropped. A connect that is
+// refused leaves no trace.
+func (p *port) Visits() network.Visits {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answers := p.state.Answer == network.Listen || p.state.Answer == network.Drop
+	c := network.Visits{Count: int(p.met.Load()) + p.dropped, Complete: answers}
+	if !p.closed && p.listening {
+		open, dropped, err := p.metByKernel()
+		c.Open, c.Count, c.Complete = open, c.Count+open+dropped, answers && err == nil
+	}
+	return c
+}
+
+// metByKernel returns how many connections wait in either queue, and how many SYNs were dropped that
+// p.dropped does not have. The caller holds mu.
+func (p *port) metByKernel() (open, dropped int, err error) {
+	err = p.control(func(fd int) (err error) {
+		if open, err = queued(fd); err == nil && p.counting {
+			dropped, err = p.total(fd)
+			dropped -= p.dropped
+		}
+		return err
+	})
+	if open += len(p.rescued); p.filler != nil {
+		open--
+	}
+	return open, dropped, err
+}
+
+// leaveQueues counts what waits in both queues before it is reset. The caller holds mu.
+func (p *port) leaveQueues(fd int) {
+	if n, err := queued(fd); err == nil && p.listening {
+		p.met.Add(int64(n))
+	}
+	p.met.Add(int64(len(p.rescued)))
+}
+
+// Mechanism names what makes the port answer as it does now, for reports about a platform.
+func (p *port) Mechanism() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.state
+	switch {
+	case s.Answer == network.Drop:
+		return p.dropMechanism()
+	case s.Answer != network.Listen:
+		return "bound, not listening"
+	case s.Handshake > 0 && p.shake != nil && p.shake.diag != nil:
+		return p.dropMechanism() + ", then simultaneous open"
+	case s.Handshake > 0:
+		return p.dropMechanism() + ", until a SYN is sent again"
+	}
+	text := "listening"
+	if s.Backlog > 0 {
+		text = fmt.Sprintf("listen(fd, %d)", s.Backlog-1)
+	}
+	if s.SmallWindow {
+		text += ", " + WindowMechanism
+	}
+	return text + held(s)
+}
+
+func (p *port) dropMechanism() string {
+	switch {
+	case !p.minTTL:
+		return "full accept queue"
+	case p.v6:
+		return "IPV6_MINHOPCOUNT"
+	}
+	return "IP_MINTTL"
 }

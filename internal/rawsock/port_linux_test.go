@@ -299,9 +299,9 @@ func TestPortFreesWhatWasBornPartitioned(t *testing.T) {
 		client, err := dial(t, p, 10*time.Second)
 		require.NoError(t, err)
 		defer client.Close()
-		born, err := p.ln.AcceptTCP()
+		born, err := p.ln.Accept()
 		require.NoError(t, err)
-		require.NoError(t, control(born, func(fd int) error { return setMinTTL(fd, p.v6, blackTTL) }))
+		require.NoError(t, control(born.(*net.TCPConn), func(fd int) error { return setMinTTL(fd, p.v6, blackTTL) }))
 		server, err := p.adopt(born)
 		require.NoError(t, err)
 		defer server.Close()
@@ -309,7 +309,7 @@ func TestPortFreesWhatWasBornPartitioned(t *testing.T) {
 		if p.v6 {
 			level, option = unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT
 		}
-		require.NoError(t, control(born, func(fd int) error {
+		require.NoError(t, control(born.(*net.TCPConn), func(fd int) error {
 			ttl, err := unix.GetsockoptInt(fd, level, option)
 			assert.Zero(t, ttl)
 			return err

@@ -304,3 +304,13 @@ func (p *portable) Close() error {
 func (p *portable) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: p.addr, Err: err}
 }
+
+// Mechanism names what makes the port answer as it does now, for reports about a platform.
+func (p *portable) Mechanism() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		return "the port was lost"
+	}
+	return p.now.way.mechanism(p.sys, p.state)
+}

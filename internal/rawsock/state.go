@@ -31,3 +31,14 @@ func checkTCP(s network.State) error {
 	}
 	return check(s)
 }
+
+// held adds what is done about the accept queue.
+func held(s network.State) string {
+	switch {
+	case s.Hold == network.Forever:
+		return ", accepting nothing"
+	case s.Hold > 0:
+		return ", accepting late"
+	}
+	return ""
+}

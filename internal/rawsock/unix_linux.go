@@ -1,15 +1,13 @@
 package rawsock
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,22 +27,11 @@ type unixPort struct {
 	here os.FileInfo // our file at the path; nil if there is none
 	live string      // where the socket's own file is while it is not at the path; empty while it is
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	taking  sync.RWMutex      // held for reading in accept(2)
-	fd      int               // the bound socket, until it is ln
-	ln      *net.UnixListener // the same socket, from when it first listened
-	queue   queue             // who waits in the accept queue; only for Hold
-	state   network.State
-	met     int // connections that are no longer in the accept queue
-	gen     int
-	closed  bool
+	acceptor
 }
 
 func bindUnix(path string) (network.Port, error) {
-	p := &unixPort{fd: -1}
-	p.changed = sync.NewCond(&p.mu)
-	p.queue = queue{mu: &p.mu, length: queuedUnix, listener: func() (*os.File, error) { return p.ln.File() }}
+	p := &unixPort{}
 	if path == "" {
 		dir, err := os.MkdirTemp("", "sockettest-")
 		if err != nil {
@@ -80,7 +67,7 @@ func (p *unixPort) bind(path string) error {
 		}
 		return fmt.Errorf("bind unix %s: %w", path, err)
 	}
-	p.fd = fd
+	p.init(fd, queuedUnix)
 	if p.here, err = os.Lstat(path); err != nil {
 		_ = unix.Close(fd)
 		return err
@@ -164,9 +151,10 @@ func (p *unixPort) listen(limit int) error {
 		return err
 	}
 	if p.ln == nil {
-		if err := p.poll(); err != nil {
+		if err := p.poll(p.addr.Name); err != nil {
 			return err
 		}
+		p.ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	}
 	if err := p.control(func(fd int) error { return listen(fd, ask) }); err != nil {
 		return err
@@ -178,150 +166,6 @@ func (p *unixPort) listen(limit int) error {
 		return err
 	}
 	p.live = ""
-	return nil
-}
-
-// poll hands the socket over to package net.
-func (p *unixPort) poll() error {
-	ln, err := handOver(p.fd, p.addr.Name)
-	if err != nil {
-		return err
-	}
-	p.fd, p.ln = -1, ln.(*net.UnixListener)
-	p.ln.SetUnlinkOnClose(false)
-	return nil
-}
-
-// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never listened is as good.
-func (p *unixPort) refuse() error {
-	if p.ln == nil && p.live == "" {
-		return nil
-	}
-	stale, err := p.staleFile()
-	if err != nil {
-		return err
-	}
-	err = p.stash()
-	if err == nil {
-		err = p.place(stale)
-	}
-	if err != nil {
-		_ = os.Remove(stale)
-		return err
-	}
-	p.abortQueued()
-	return nil
-}
-
-// place gives a file of ours the path, instead of the one of ours that is there now.
-func (p *unixPort) place(file string) error {
-	path := p.addr.Name
-	if p.here == nil {
-		err := os.Link(file, path) // which replaces nothing
-		if err == nil {
-			_ = os.Remove(file)
-			p.here, err = os.Lstat(path)
-			return err
-		}
-		if !isStale(path) {
-			return p.explainTaken(err)
-		}
-	} else if !isFile(path, p.here) {
-		return p.explainTaken(fs.ErrExist)
-	}
-	err := os.Rename(file, path)
-	if err == nil {
-		p.here, err = os.Lstat(path)
-	}
-	return err
-}
-
-// isStale reports whether at path there is a socket that nobody listens on. Servers that come up remove those.
-func isStale(path string) bool {
-	there, err := os.Lstat(path)
-	if err != nil || there.Mode().Type() != fs.ModeSocket {
-		return false
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
-}
-
-func (p *unixPort) explainTaken(err error) error {
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is somebody else's now; remove it first: %w", p.addr.Name, err)
-	}
-	return err
-}
-
-// isFile reports whether that very file is at path. Its time counts too, since the number of a file that is gone is used
-// again.
-func isFile(path string, file os.FileInfo) bool {
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(there, file) && there.ModTime().Equal(file.ModTime())
-}
-
-// staleFile makes one beside the path. It is bound by a short name of the directory, so that it fits whatever the path.
-func (p *unixPort) staleFile() (string, error) {
-	dir := filepath.Dir(p.addr.Name)
-	d, err := os.Open(dir)
-	if err != nil {
-		return "", err
-	}
-	defer d.Close()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", os.NewSyscallError("socket", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	stale := p.beside("stale")
-	short := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), filepath.Base(stale))
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err != nil {
-		return "", os.NewSyscallError("bind", err)
-	}
-	return stale, nil
-}
-
-// stash gives the socket's own file a second name, under which it comes back.
-func (p *unixPort) stash() error {
-	if p.live != "" {
-		return nil
-	}
-	if !isFile(p.addr.Name, p.here) {
-		return p.explainTaken(fs.ErrExist)
-	}
-	live := p.beside("live")
-	if err := os.Link(p.addr.Name, live); err != nil {
-		return err
-	}
-	p.live = live
-	return nil
-}
-
-// beside is a fresh name in the path's directory.
-func (p *unixPort) beside(what string) string {
-	return filepath.Join(filepath.Dir(p.addr.Name), fmt.Sprintf(".%s-%08x", what, rand.Uint32()))
-}
-
-// remove leaves no file at the path.
-func (p *unixPort) remove() error {
-	if p.here == nil {
-		return nil
-	}
-	if err := p.stash(); err != nil {
-		return err
-	}
-	if !isFile(p.addr.Name, p.here) {
-		return p.explainTaken(fs.ErrExist)
-	}
-	if err := os.Remove(p.addr.Name); err != nil {
-		return err
-	}
-	p.here = nil
-	p.abortQueued()
 	return nil
 }
 
@@ -337,24 +181,164 @@ func (p *unixPort) abortQueued() {
 				p.queue.arrivals = nil
 				return nil
 			}
-			p.met++
+			p.met.Add(1)
 			_ = unix.Close(nfd)
 		}
 	})
 }
 
-func (p *unixPort) control(f func(fd int) error) error {
-	if p.ln != nil {
-		return control(p.ln, f)
+// Accept waits for the next connection; see [network.Port].
+func (p *unixPort) Accept() (network.Conn, error) { return p.accept(p.awaitListening, wrapUnix) }
+
+func wrapUnix(c net.Conn) (network.Conn, error) { return &unixConn{c.(*net.UnixConn)}, nil }
+
+// awaitListening waits for a state in which there may be something to accept, and clears the deadline with which the last
+// change of state woke us.
+func (p *unixPort) awaitListening() (gen int, _ network.Conn, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed && (p.state.Answer != network.Listen || p.state.Hold == network.Forever) {
+		p.changed.Wait()
 	}
-	return f(p.fd)
+	if p.closed {
+		return 0, nil, p.ended("accept")
+	}
+	return p.gen, nil, p.ln.SetDeadline(time.Time{})
 }
 
-// wake makes every Accept look at the state again. The caller holds mu.
-func (p *unixPort) wake() {
-	if p.ln != nil {
-		_ = p.ln.SetDeadline(time.Unix(1, 0))
+// Close ends the socket and removes its files.
+func (p *unixPort) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
 	}
-	p.queue.wake()
-	p.changed.Broadcast()
+	p.met.Add(int64(p.waiting()))
+	p.closed = true
+	p.wake()
+	p.mu.Unlock()
+	return errors.Join(p.release(), p.removeFiles())
 }
+
+func (p *unixPort) ended(op string) error {
+	return &net.OpError{Op: op, Net: "unix", Addr: p.addr, Err: net.ErrClosed}
+}
+
+// Visits counts the connections that were made. A connect that fails leaves no trace: neither at a
+// path where nobody listens, nor at a full accept queue.
+func (p *unixPort) Visits() network.Visits {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, room := p.waiting(), p.state.Backlog
+	return network.Visits{Count: int(p.met.Load()) + n, Open: n, Complete: p.state.Answer == network.Listen && (room == 0 || n < room)}
+}
+
+// waiting is how many connections are in the accept queue, if the kernel shows it. The caller holds
+// mu.
+func (p *unixPort) waiting() int {
+	n := 0
+	if !p.closed && p.ln != nil {
+		_ = p.control(func(fd int) (err error) { n, err = queuedUnix(fd); return err })
+	}
+	return n
+}
+
+// Dropped is none: a connect that finds the queue full fails at once, with EAGAIN.
+func (p *unixPort) Dropped() (int, time.Time, error) {
+	return 0, time.Time{}, fmt.Errorf("linux: on a unix socket no connect is dropped: %w", errors.ErrUnsupported)
+}
+
+// AwaitDropped would wait forever.
+func (p *unixPort) AwaitDropped(context.Context, int) (int, error) {
+	n, _, err := p.Dropped()
+	return n, err
+}
+
+// Clients is not available: a client of a unix socket has no address.
+func (p *unixPort) Clients() ([]network.Client, error) {
+	return nil, fmt.Errorf("linux: the clients of a unix socket are not shown: %w", errors.ErrUnsupported)
+}
+
+// Mechanism names what makes the path answer as it does now, for reports about a platform.
+func (p *unixPort) Mechanism() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch s := p.state; {
+	case s.Answer == network.Absent:
+		return "no file"
+	case s.Answer != network.Listen:
+		return "a file that no socket listens at"
+	case s.Backlog > 0:
+		return fmt.Sprintf("listen(fd, %d)%s", s.Backlog-1, held(s))
+	default:
+		return "listening" + held(s)
+	}
+}
+
+func unixPeer(c *net.UnixConn) (network.PeerState, error) {
+	var state network.PeerState
+	err := control(c, func(fd int) (err error) {
+		state, err = polled(fd)
+		return err
+	})
+	return state, err
+}
+
+func awaitUnixPeerEnd(c *net.UnixConn) (network.PeerState, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return network.PeerUnknown, err
+	}
+	var state network.PeerState
+	err2 := raw.Read(func(fd uintptr) bool {
+		state, err = polled(int(fd))
+		return err != nil || state != network.PeerOpen
+	})
+	if err2 != nil {
+		return state, err2
+	}
+	return state, err
+}
+
+// polled asks poll(2), which looks at the other end's shutdown (net/unix/af_unix.c, unix_poll).
+func polled(fd int) (network.PeerState, error) {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	if _, err := unix.Poll(poll, 0); err != nil && err != unix.EINTR {
+		return network.PeerUnknown, os.NewSyscallError("poll", err)
+	}
+	switch {
+	case poll[0].Revents&unix.POLLERR != 0:
+		return network.PeerRST, nil // it closed with bytes of ours unread
+	case poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP) != 0:
+		return network.PeerFIN, nil
+	}
+	return network.PeerOpen, nil
+}
+
+func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
+	info := network.ConnInfo{Own: network.SocketInfo{State: unixState}}
+	var own unixSocket
+	var shown error
+	err := control(c, func(fd int) (err error) {
+		if info.Own.Unread, err = unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
+			info.Own.Unacked, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		}
+		own, shown = diagUnixFD(fd)
+		return os.NewSyscallError("ioctl", err)
+	})
+	switch {
+	case err != nil:
+		return network.ConnInfo{}, err
+	case shown != nil:
+		return info, unsupported("the other end of a unix connection is not shown", shown)
+	case own.peer == 0:
+		return info, nil
+	}
+	if other, err := diagUnix(own.peer); err == nil { // else it was closed just now
+		info.Other = &network.SocketInfo{State: unixState, Inode: own.peer, Unread: other.read, Unacked: other.wrote}
+	}
+	return info, nil
+}
+
+// unixState is what TCP calls the one state that an end of a unix connection has.
+const unixState = "ESTABLISHED"

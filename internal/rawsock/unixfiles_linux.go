@@ -1,0 +1,166 @@
+package rawsock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never listened is as good.
+func (p *unixPort) refuse() error {
+	if p.ln == nil && p.live == "" {
+		return nil
+	}
+	stale, err := p.staleFile()
+	if err != nil {
+		return err
+	}
+	err = p.stash()
+	if err == nil {
+		err = p.place(stale)
+	}
+	if err != nil {
+		_ = os.Remove(stale)
+		return err
+	}
+	p.abortQueued()
+	return nil
+}
+
+// remove leaves no file at the path.
+func (p *unixPort) remove() error {
+	if p.here == nil {
+		return nil
+	}
+	if err := p.stash(); err != nil {
+		return err
+	}
+	if !isFile(p.addr.Name, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
+	if err := os.Remove(p.addr.Name); err != nil {
+		return err
+	}
+	p.here = nil
+	p.abortQueued()
+	return nil
+}
+
+// place gives a file of ours the path, instead of the one of ours that is there now.
+func (p *unixPort) place(file string) error {
+	path := p.addr.Name
+	if p.here == nil {
+		err := os.Link(file, path) // which replaces nothing
+		if err == nil {
+			_ = os.Remove(file)
+			p.here, err = os.Lstat(path)
+			return err
+		}
+		if !isStale(path) {
+			return p.explainTaken(err)
+		}
+	} else if !isFile(path, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
+	err := os.Rename(file, path)
+	if err == nil {
+		p.here, err = os.Lstat(path)
+	}
+	return err
+}
+
+// stash gives the socket's own file a second name, under which it comes back.
+func (p *unixPort) stash() error {
+	if p.live != "" {
+		return nil
+	}
+	if !isFile(p.addr.Name, p.here) {
+		return p.explainTaken(fs.ErrExist)
+	}
+	live := p.beside("live")
+	if err := os.Link(p.addr.Name, live); err != nil {
+		return err
+	}
+	p.live = live
+	return nil
+}
+
+// staleFile makes one beside the path. It is bound by a short name of the directory, so that it fits whatever the path.
+func (p *unixPort) staleFile() (string, error) {
+	dir := filepath.Dir(p.addr.Name)
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	stale := p.beside("stale")
+	short := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), filepath.Base(stale))
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err != nil {
+		return "", os.NewSyscallError("bind", err)
+	}
+	return stale, nil
+}
+
+// beside is a fresh name in the path's directory.
+func (p *unixPort) beside(what string) string {
+	return filepath.Join(filepath.Dir(p.addr.Name), fmt.Sprintf(".%s-%08x", what, rand.Uint32()))
+}
+
+func (p *unixPort) explainTaken(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is somebody else's now; remove it first: %w", p.addr.Name, err)
+	}
+	return err
+}
+
+// isStale reports whether at path there is a socket that nobody listens on. Servers that come up remove those.
+func isStale(path string) bool {
+	there, err := os.Lstat(path)
+	if err != nil || there.Mode().Type() != fs.ModeSocket {
+		return false
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
+}
+
+// isFile reports whether that very file is at path. Its time counts too, since the number of a file that is gone is used
+// again.
+func isFile(path string, file os.FileInfo) bool {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(there, file) && there.ModTime().Equal(file.ModTime())
+}
+
+// removeFiles removes what is ours, and the directory if nothing else is in it.
+func (p *unixPort) removeFiles() error {
+	var err error
+	if p.here != nil && isFile(p.addr.Name, p.here) {
+		err = os.Remove(p.addr.Name)
+	}
+	if p.live != "" {
+		if rerr := os.Remove(p.live); !errors.Is(rerr, os.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	p.removeDir()
+	return err
+}
+
+func (p *unixPort) removeDir() {
+	if p.dir != "" {
+		_ = os.Remove(p.dir)
+	}
+}
