@@ -18,12 +18,14 @@ import (
 // bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in real time.
 const bubblePatience = 5 * time.Second
 
-// Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and sees to two things that bite there.
+// Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and works around two pitfalls.
 //
-// Package net's resolver is used once before, outside: were its first use in a bubble, the process would die at the next
-// one outside (go.dev/issue/80903). simnet.New does so too. And when the clock of the bubble stands still, since one of its goroutines waits for
-// something that is not of the bubble (a mutex, a real socket, a channel that was made outside), nobody would tell before
-// go test gives up after ten minutes: Bubble prints who waits where, to standard error, once that has lasted for 5 s.
+// First, package net's resolver is used once outside the bubble: if its first use were inside, the
+// process would die at the next use outside (go.dev/issue/80903). simnet.New does the same.
+//
+// Second, the clock of a bubble stands still while one of its goroutines waits for something outside
+// it: a mutex, a real socket, a channel made outside. go test says so only after ten minutes. Bubble
+// prints who waits where, to standard error, after 5 s.
 //
 // Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
 func Bubble(t *testing.T, f func(t *testing.T)) {

@@ -12,11 +12,12 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// ExpectEnd judges how and when the server under test ended the connections of an attack: [Closed] by FIN, [Reset] by RST,
-// [Disconnected] by either, or not at all for a time, [Blocked].For(d). All must meet it, each in a window that begins with its
-// own start, before it was dialled. If one does not it fails the test with a report and goes on. It may be called from any
-// goroutine, and returns what it measured: of the connection that fails worst or, if none does, that ended last. Its
-// Err is nil then, and Classes has one entry.
+// ExpectEnd fails the test with a report, without stopping it, if the server under test does not end
+// the connections of an attack as want says: [Closed] by FIN, [Reset] by RST, [Disconnected] by
+// either, or not at all for a time, [Blocked].For(d). Every connection must meet it, in a window that
+// begins just before that connection was dialled. ExpectEnd may be called from any goroutine. It
+// returns what it measured of the connection that fails worst or, if none fails, of the last to end.
+// Err is nil in that Result, and Classes has one entry.
 //
 // A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose window is not full yet, is
 // late only from when it could not ([fixtures.Conn.JudgedFrom]), and a connection is blocked for a time from then.
@@ -62,7 +63,7 @@ var errNeverAccepted = errors.New("the server has accepted none of the attack's 
 // neverAccepted reports whether no program takes any of the connections, as far as that is shown. A
 // server that has had no turn yet, on a busy machine, gets one.
 func neverAccepted(a *hostile.Attack) bool {
-	for limit := signPatience; allQueued(a); limit -= pauseForSigns(a.Watch()().Kernel) {
+	for limit := signPatience; allQueued(a); limit -= pauseForSigns(a.WatchContact()().Kernel) {
 		if limit <= 0 {
 			return true
 		}

@@ -65,8 +65,8 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("the operation panicked: %v\n%s", e.value, e.stack)
 }
 
-// Measure runs op to its end and says how it ended. It has no patience of its own: an operation that hangs hangs it.
-// [Window.Check] judges the result.
+// Measure runs op to its end and returns how it ended. It waits without limit. A [Want] judges the result: its Check returns nil, or
+// what differs.
 func Measure[F Operation](op F) Result {
 	run, err := operation(op)
 	if err != nil {

@@ -249,7 +249,7 @@ var uses sync.Map // Running to *atomic.Bool
 // noteUse logs, at the end of a test that did not fail, that it has neither used nor reached the
 // fixture.
 func noteUse(t testing.TB, ep Running) {
-	used, look := new(atomic.Bool), ep.Watch()
+	used, look := new(atomic.Bool), ep.WatchContact()
 	uses.Store(ep, used)
 	t.Cleanup(func() {
 		uses.Delete(ep)
@@ -270,5 +270,5 @@ func use(t testing.TB, ep Running) (look func() fixtures.Contact) {
 			used.(*atomic.Bool).Store(true)
 		}
 	}
-	return fakeDials.watch(t, ep.Watch())
+	return fakeDials.watch(t, ep.WatchContact())
 }

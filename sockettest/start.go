@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
@@ -19,11 +22,11 @@ type Option func(*fixtures.Place)
 // On puts the fixture on another network than the kernel's loopback. Nil means the kernel's loopback.
 func On(s network.Stack) Option { return func(w *fixtures.Place) { w.Stack = s } }
 
-// Network chooses the family: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
+// Family chooses the protocol and the IP version: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
 // address is the path of a socket. For datagrams it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
 func Family(name string) Option { return func(w *fixtures.Place) { w.Family = name } }
 
-// Address asks for one address, such as "127.0.0.1:1717", on loopback; on the network "unix", for a path. By default any free
+// Address asks for one address, such as "127.0.0.1:1717", on loopback; with Family("unix"), for a path. By default any free
 // port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Place) { w.Address = addr } }
 
@@ -42,6 +45,15 @@ type Starter[P any, E Running] interface {
 	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Place) (E, error)
 }
 
+// The plans that Start runs.
+var (
+	_ Starter[fixtures.Plan, *fixtures.Endpoint]         = fixtures.Plan{}
+	_ Starter[fixtures.DualPlan, *fixtures.DualEndpoint] = fixtures.DualPlan{}
+	_ Starter[udp.Plan, *udp.Endpoint]                   = udp.Plan{}
+	_ Starter[dnsfault.Plan, *dnsfault.Endpoint]         = dnsfault.Plan{}
+	_ Starter[hostile.Plan, *hostile.Attack]             = hostile.Plan{}
+)
+
 // Running is what [Start] returns and [Expect] takes: a [*fixtures.Endpoint],
 // [*fixtures.DualEndpoint], [*udp.Endpoint], [*dnsfault.Endpoint] or [*hostile.Attack]; or the
 // [*fixtures.Listener] of an AcceptError.
@@ -58,9 +70,9 @@ type Running interface {
 	// String returns the fixture as a Go literal, and its address.
 	String() string
 
-	// Watch begins to look for the code under test. The function that it returns says what has come
-	// since.
-	Watch() func() fixtures.Contact
+	// WatchContact begins to look for the code under test. The function that it returns says what has
+	// come since.
+	WatchContact() func() fixtures.Contact
 
 	// Close stops the fixture. A second call does nothing. Start has the test's cleanup call it.
 	Close() error
@@ -137,7 +149,7 @@ func where(t testing.TB, opts []Option) fixtures.Place {
 	for _, o := range opts {
 		if o == nil {
 			t.Helper()
-			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Network or Address")
+			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Family or Address")
 		}
 		o(&w)
 	}

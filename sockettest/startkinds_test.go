@@ -56,7 +56,7 @@ func TestStartWithoutATest(t *testing.T) {
 		assert.Empty(t, e.Events())
 		assert.Zero(t, e.Started())
 		assert.Contains(t, e.String(), "never started")
-		assert.Empty(t, e.Watch()().Addrs)
+		assert.Empty(t, e.WatchContact()().Addrs)
 		assert.NoError(t, e.Close())
 	}
 }

@@ -96,15 +96,17 @@ func (w *Watch) holdFinalizers() {
 //
 // It must be called by the goroutine that began the watch, which would otherwise count as left behind, or when that has
 // ended.
-func (w *Watch) Find(grace time.Duration, also ...connected) Leaks {
+func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	if w.sockets != nil {
 		return w.sockets.left(grace)
 	}
 	defer w.standAside()()
 	sights := w.stillRunning()
-	for _, f := range also {
-		if !isNil(f) {
-			sights = append(sights, &sight{f: f, stack: f.Stack()})
+	for _, e := range also {
+		for _, f := range partsOf(e) {
+			if !isNil(f) {
+				sights = append(sights, &sight{f: f, stack: f.Stack()})
+			}
 		}
 	}
 	var found []stuck

@@ -163,9 +163,6 @@ func (w Window) After(d time.Duration) Window {
 // Before requires the outcome no later than d plus [Window.Slack].
 func (w Window) Before(d time.Duration) Window {
 	w.refuseNegative("Before", d)
-	if d < w.min && w.bad == nil {
-		w.bad = fmt.Errorf("Before(%v) lies before After(%v); want the end of the window after its beginning", d, w.min)
-	}
 	w.max, w.bounded = d, true
 	return w
 }
@@ -173,8 +170,8 @@ func (w Window) Before(d time.Duration) Window {
 // AtOnce requires the outcome within [Window.Slack]: it is Before(0).
 func (w Window) AtOnce() Window { return w.Before(0) }
 
-// At wants it at d exactly, after which there is no slack. Only virtual time is exact, that of a testing/synctest bubble:
-// elsewhere it is a bad argument. The operation must run on a network that goes by the same clock, such as simnet's.
+// At requires the outcome at d exactly, without slack. Only the virtual time of a testing/synctest bubble is exact: elsewhere At
+// is a bad argument. The operation must run on a network that goes by the same clock, such as simnet's.
 func (w Window) At(d time.Duration) Window {
 	w.refuseNegative("At", d)
 	w.min, w.max, w.bounded, w.exact = d, d, true, true
@@ -191,7 +188,7 @@ func (w Window) Early(d time.Duration) Window {
 	return w
 }
 
-// In wants it to happen in that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or "close".
+// In requires that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or "close".
 func (w Window) In(phase string) Window {
 	if !validPhase(phase) && w.bad == nil {
 		w.bad = fmt.Errorf("In(%q): want one of %q", phase, phases)
@@ -227,15 +224,15 @@ func (w Window) excused(worst, all time.Duration) time.Duration {
 	return max(worst, min(all, maxExcuse))
 }
 
-// Unfired wants the fault not to have come by the end of the test, as for a client that avoids it: one that never uses a connection
-// twice never meets an httpfault.CloseOnReuse. Without it, a success against a fault that never came fails the test.
+// Unfired requires that the fault has not come by the end of the test. It is for a client that avoids the fault: one that never uses a
+// connection twice never meets an httpfault.CloseOnReuse. Otherwise a success against a fault that never came fails the test.
 func (w Window) Unfired() Window {
 	w.unfired = true
 	return w
 }
 
-// Unreached wants that nothing of the operation reaches the fixture: no connect, no byte, no query.
-// It is for a call that is to be answered without it, from a cache, or by a circuit breaker that is
+// Unreached requires that nothing of the operation reaches the fixture: no connect, no byte, no query.
+// It is for a call that should be answered without it, from a cache, or by a circuit breaker that is
 // open: ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether it was reached, as at
 // [fixtures.Refused], Expect says so and fails: use a fixture that listens, or simnet.
 func (w Window) Unreached() Window {
@@ -294,6 +291,9 @@ func (w Window) check() error {
 	}
 	if w.outcome == Blocked && w.min == 0 {
 		return errors.New("want is Blocked without a time; want Blocked.For(d) with d more than 0")
+	}
+	if w.bounded && w.max < w.min {
+		return fmt.Errorf("Before(%v) lies before After(%v); want the end of the window after its beginning", w.max, w.min)
 	}
 	if w.exact && !virtual() {
 		return fmt.Errorf("At(%v): real time is never exact; want After(%v), or a testing/synctest bubble", w.max, w.max)

@@ -212,6 +212,9 @@ func TestWants(t *testing.T) {
 	} {
 		assert.Equal(t, text, want.String())
 	}
+	for _, want := range []Want{Closed.After(d).Before(0), Closed.Before(0).After(d)} {
+		assert.ErrorContains(t, want.Check(Result{}), "Before(0s) lies before After(1s)")
+	}
 	late := Result{Outcome: Rejected, Elapsed: time.Hour, Classes: []Class{{Outcome: Rejected}}}
 	assert.NoError(t, Rejected.Check(late))
 	assert.ErrorContains(t, Rejected.AtOnce().Check(late), "too late")
