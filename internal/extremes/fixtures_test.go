@@ -28,11 +28,9 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
-	"example.com/go-sockettest/fixtures/httpfault"
-	"example.com/go-sockettest/fixtures/proxyfault"
-	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/probe"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
@@ -45,33 +43,17 @@ const (
 	years = 1000 * time.Hour
 )
 
-// bases are all fixtures, each with what its fields need at least. TestExtremesKnowsEveryFixture finds one that is missing.
-var bases = []any{
-	fixtures.AcceptError{Err: io.EOF}, fixtures.BlackHole{}, fixtures.BoundOnly{}, fixtures.Close{}, fixtures.Discard{}, fixtures.Drip{},
-	fixtures.Dual{}, fixtures.Echo{}, fixtures.Forward{To: target, Dial: refuse}, fixtures.FullBacklog{}, fixtures.HalfClose{},
-	fixtures.NeverAccept{}, fixtures.NeverRead{}, fixtures.NoSocket{}, fixtures.Refused{}, fixtures.Reset{},
-	fixtures.Scripted{Steps: script.Script{script.Echo()}}, fixtures.Sequence{fixtures.Echo{}}, fixtures.Silent{}, fixtures.SlowAccept{},
-	fixtures.SlowHandshake{}, fixtures.StandIn{Then: fixtures.Silent{}, Instead: fixtures.Echo{}}, fixtures.Truncate{},
-	dnsfault.Drop{Then: zone}, dnsfault.Garbage{Then: zone}, dnsfault.Late{Then: zone}, dnsfault.NXDomain{}, dnsfault.ServFail{},
-	dnsfault.Silent{}, dnsfault.Truncate{Then: zone}, dnsfault.WrongID{Then: zone}, zone,
-	hostile.Reset{Target: target}, hostile.ClosedWindow{Target: target}, hostile.ConnectOnly{Target: target}, hostile.Flood{Target: target},
-	hostile.HalfClose{Target: target}, hostile.NeverPong{Target: target}, hostile.NeverRead{Target: target}, hostile.Scripted{Target: target},
-	hostile.OverTLS{Then: hostile.ConnectOnly{Target: target}}, hostile.SlowBody{Target: target}, hostile.SlowHello{Target: target},
-	hostile.Slowloris{Target: target}, hostile.SplitEverywhere{Target: target}, hostile.StalledH2{Target: target}, hostile.StalledTLS{Target: target},
-	httpfault.CloseOnReuse{}, httpfault.CutChunk{}, httpfault.DripHeader{}, httpfault.EndlessHeader{}, httpfault.H2GoAway{},
-	httpfault.H2NeverAnswers{}, httpfault.H2NeverRead{}, httpfault.H2NoPing{}, httpfault.H2NoSettings{}, httpfault.H2NoWindow{},
-	httpfault.H2ResetStream{}, httpfault.NeverAnswers{}, httpfault.NoContinue{}, httpfault.OK{}, httpfault.RejectBody{},
-	httpfault.ResetBody{}, httpfault.ShortBody{}, httpfault.StallBody{},
-	proxyfault.Connect{Dial: refuse}, proxyfault.SOCKS5{Dial: refuse},
-	tlsfault.Close{}, tlsfault.OverTLS{}, tlsfault.Expired{}, tlsfault.PlainText{}, tlsfault.Reset{}, tlsfault.OverTLS{Then: fixtures.Scripted{}},
-	tlsfault.OverTLS{Then: fixtures.Echo{}}, tlsfault.Stall{}, tlsfault.Untrusted{}, tlsfault.WrongName{},
-	udp.Drop{Nth: 1}, udp.Duplicate{}, udp.Echo{}, udp.Late{}, udp.Refused{}, udp.Reorder{}, udp.Reply(func(b []byte) []byte { return b }),
-	udp.Silent{}, udp.Truncate{},
-}
-
-var zone = dnsfault.Zone{"a.test": {"127.0.0.1"}}
-
-func refuse(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
+// bases are one fixture of each type, with what its fields need at least.
+var bases = func() (list []any) {
+	known := map[reflect.Type]bool{}
+	for _, r := range probe.All() {
+		if typ := reflect.TypeOf(r.Any()); !known[typ] {
+			known[typ] = true
+			list = append(list, r.Any())
+		}
+	}
+	return append(list, fixtures.AcceptError{Err: io.EOF})
+}()
 
 // A variant is a fixture with one value that is extreme.
 type variant struct {
@@ -203,22 +185,12 @@ func extremes(typ reflect.Type) (list []reflect.Value) {
 // start runs a fixture of any kind.
 func start(ctx context.Context, f any, w fixtures.Place) (ep io.Closer, err error) {
 	switch f := f.(type) {
-	case fixtures.Fixture:
-		return fixtures.Start(ctx, f, w)
-	case udp.Fixture:
-		return udp.Start(ctx, f, w)
-	case dnsfault.Fixture:
-		return dnsfault.Start(ctx, f, w)
-	case hostile.Fixture:
-		return hostile.Start(ctx, f, w)
 	case fixtures.AcceptError:
 		return accepting(ctx, f, w.Stack)
-	case fixtures.Dual:
-		return fixtures.StartDual(ctx, f, w)
 	case *fixtures.Dual:
 		return fixtures.StartDual(ctx, f, w)
 	}
-	return nil, fmt.Errorf("%T is not taken by a Start; want the struct", f)
+	return probe.Start(ctx, f, w)
 }
 
 // accepting returns what is wrong with a listener's fixture.
@@ -398,25 +370,6 @@ func request(ctx context.Context, ep *fixtures.Endpoint, h2 bool) {
 		_, _ = io.CopyN(io.Discard, answer.Body, 1<<20)
 		_ = answer.Body.Close()
 	}
-}
-
-// A fixture is an exported type below fixtures with a method Plan, or a Dual.
-func TestExtremesKnowsEveryFixture(t *testing.T) {
-	t.Parallel()
-	known := map[string]bool{}
-	for _, base := range bases {
-		known[reflect.TypeOf(base).String()] = true
-	}
-	seen := 0
-	eachFunc(t, "../../fixtures", func(pkg string, f *ast.FuncDecl) {
-		if f.Recv != nil && f.Name.Name == "Plan" {
-			if of, ok := f.Recv.List[0].Type.(*ast.Ident); ok && of.IsExported() {
-				seen++
-				assert.True(t, known[pkg+"."+of.Name], "%s.%s is missing in bases", pkg, of.Name)
-			}
-		}
-	})
-	assert.Greater(t, seen, 70, "this test looks for the wrong thing")
 }
 
 // eachFunc finds the functions that are declared in dir and below, without tests.

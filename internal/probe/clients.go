@@ -64,7 +64,7 @@ var clients = []Row{
 		}},
 	{Client: func(s string) hostile.Fixture {
 		return hostile.Scripted{Target: s, Steps: script.Script{script.Match("220 "), script.Send("hello"), script.Discard()}}
-	}, Judge: on(converses), BadClient: map[string]of{
+	}, Armed: true, Judge: on(converses), BadClient: map[string]of{
 		`step 2 of 2, Send("late"): nothing can come after Stall()`: func(s string) hostile.Fixture {
 			return hostile.Scripted{Target: s, Steps: script.Script{script.Stall(), script.Send("late")}}
 		},

@@ -43,7 +43,7 @@ var datagrams = []Row{
 		"Truncate.AfterWritten is -1; want 0 (an empty datagram) or more": udp.Truncate{AfterWritten: -1},
 		"Truncate.Then is udp.Silent{}; want a fixture that answers":      udp.Truncate{Then: udp.Silent{}},
 	}},
-	{Fixture: udp.Reply(bytes.ToUpper), Judge: on(Datagrams("hello", "HELLO")), Bad: map[string]any{
+	{Fixture: udp.Reply(bytes.ToUpper), Armed: true, Judge: on(Datagrams("hello", "HELLO")), Bad: map[string]any{
 		"Reply is nil; want a function": udp.Reply(nil),
 	}},
 }

@@ -32,6 +32,7 @@ type Row struct {
 	By    string   // the mechanism, if the endpoint does not name it
 	Say   string   // what a client says before it ends; empty means "hello", or what TLS begins with
 	First bool     // the fixture is who ends a connection
+	Armed bool     // a disarmed run leaves it as it is: its Plan has no Instead
 
 	// Bad has fixtures of this type with a field that is wrong, by what the error must say; of a client, BadClient.
 	Bad       map[string]any

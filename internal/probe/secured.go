@@ -26,7 +26,7 @@ var secured = []Row{
 		"OverTLS.Then: Scripted.Steps: step 1 of 1, Wait(-1s): d is -1s; wa": tlsfault.OverTLS{Then: scripted(script.Wait(-time.Second))},
 		"OverTLS.Config has no certificate; want one that has":               tlsfault.OverTLS{Config: new(tls.Config)},
 	}},
-	{Fixture: tlsfault.OverTLS{Then: scripted(script.Read(5), script.Send("hello"), script.Discard())}, Special: "Scripted",
+	{Fixture: tlsfault.OverTLS{Then: scripted(script.Read(5), script.Send("hello"), script.Discard())}, Special: "Scripted", Armed: true,
 		Judge: on(echoesSecurely)},
 	{Fixture: tlsfault.Stall{}, Judge: on(stallsHandshake), Bad: map[string]any{
 		"tlsfault.Stall{At: Point(3)}: Stall.At is Point(3); want BeforeServerHello, AfterServerHello or MidRecord": tlsfault.Stall{At: 3},

@@ -65,7 +65,7 @@ var streams = []Row{
 		"Sequence[0] is NeverRead{}; want a fixture that accepts at once":           fixtures.Sequence{fixtures.NeverRead{}, fixtures.Echo{}},
 		"Sequence[0]: Forward{}: Forward.To is empty":                               fixtures.Sequence{fixtures.Forward{}},
 	}},
-	{Fixture: fixtures.Scripted{Steps: script.Script{script.Match("hello"), script.Send("hello"), script.Discard()}}, Judge: on(Echoes),
+	{Fixture: fixtures.Scripted{Steps: script.Script{script.Match("hello"), script.Send("hello"), script.Discard()}}, Armed: true, Judge: on(Echoes),
 		Bad: map[string]any{
 			"step 1 of 1, Wait(-1s): d is -1s; want 0 or more":                 fixtures.Scripted{Steps: script.Script{script.Wait(-time.Second)}},
 			"step 2 of 2, Send(\"x\"): nothing can come after Stall(), step 1": fixtures.Scripted{Steps: script.Script{script.Stall(), script.Send("x")}},
