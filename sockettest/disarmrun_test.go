@@ -3,11 +3,15 @@ package sockettest_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -316,3 +320,40 @@ func TestDisarmedSummary(t *testing.T) {
 func TestListedFixture(t *testing.T) { t.Parallel(); sockettest.Start(t, own{}) }
 
 func TestListedExemption(t *testing.T) { t.Parallel(); sockettest.Armed(t, "a reason") }
+
+// TestMainListsSkippedFixtures runs this binary's tests below, and reads what Main lists.
+func TestMainListsSkippedFixtures(t *testing.T) {
+	t.Parallel()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestSkipped(Fixture|Fault)$")
+	cmd.Env = append(os.Environ(), "SOCKETTEST_DISARM=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "\nskipped: sockettest_test.absent{}: plan9: not here: unsupported operation: "+
+		"TestSkippedFixture/0, TestSkippedFixture/1, TestSkippedFixture/2 and 1 more\n")
+	assert.Contains(t, string(out), ": unsupported operation: TestSkippedFault\n")
+	assert.Equal(t, 2, strings.Count(string(out), "skipped: "), "%s", out)
+}
+
+// absent is a fixture that no platform provides.
+type absent struct{}
+
+func (absent) Plan() (fixtures.Plan, error) {
+	return fixtures.Plan{}, fmt.Errorf("plan9: not here: %w", errors.ErrUnsupported)
+}
+
+func TestSkippedFixture(t *testing.T) {
+	t.Parallel()
+	for i := range 4 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) { sockettest.Start(t, absent{}) })
+	}
+}
+
+// TestSkippedFault asks for what unix sockets have not.
+func TestSkippedFault(t *testing.T) {
+	t.Parallel()
+	ep := sockettest.Start(t, fixtures.Echo{}, sockettest.Family("unix"))
+	defer ep.Partition()()
+	t.Skip("where unix sockets can be cut off")
+}

@@ -22,6 +22,10 @@ import (
 // What is to run before or after the tests goes into the Run method of a type of your own that has m in it. A socket that
 // the package keeps open on purpose is best opened before the call of Main. What is about to end has 2 s for it.
 //
+// At the end it prints which fixtures the run skipped, since this platform cannot provide them, with
+// the reason and the tests. go test shows that if a test fails, with -v, and for the package of the
+// working directory.
+//
 // In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were left
 // as they are and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
@@ -31,6 +35,7 @@ func Main(m goleak.TestingM, options ...goleak.Option) {
 	}
 	before, err := socketsNow()
 	code := m.Run()
+	fmt.Fprint(os.Stderr, skips.text())
 	if disarm.On() { // a test that was ended early may have left something behind
 		fmt.Fprint(os.Stderr, summary())
 		os.Exit(code)

@@ -166,6 +166,7 @@ func started(t testing.TB, err error) {
 		t.Fatalf("sockettest.Start: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", err)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
+		skips.add(t, err)
 		t.Skipf("sockettest.Start: %v", err)
 	}
 	t.Fatalf("bad argument: sockettest.Start: %v", err)
@@ -175,6 +176,7 @@ func started(t testing.TB, err error) {
 func fault(t testing.TB, err error) {
 	t.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
+		skips.add(t, err)
 		t.Skipf("sockettest: %v", err)
 	}
 	t.Errorf("sockettest: %v", err)
