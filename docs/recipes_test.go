@@ -292,7 +292,7 @@ func TestFailover(t *testing.T) {
 // My HTTP client gives up on a server that does not answer
 func TestHTTPTimeout(t *testing.T) {
 	sockettest.NoLeaks(t)
-	ep := sockettest.Start(t, httpfault.NeverAnswers{})
+	ep := sockettest.Start(t, httpfault.Stall{})
 	c := http.Client{Transport: &http.Transport{}, Timeout: limit}
 	defer c.CloseIdleConnections()
 

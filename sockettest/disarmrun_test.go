@@ -68,10 +68,10 @@ func TestFaultThatNeverFired(t *testing.T) {
 		{"over TLS", tlsfault.OverTLS{Then: fixtures.Reset{}}, func(c net.Conn) {
 			_ = tls.Client(c, tlsfault.ClientConfig()).Handshake()
 		}, func(c net.Conn) { hello(tls.Client(c, tlsfault.ClientConfig())) }},
-		{"request", httpfault.ShortBody{}, nil, request},
+		{"request", httpfault.Close{At: httpfault.MidBody}, nil, request},
 		{"second request", httpfault.CloseOnReuse{}, request, func(c net.Conn) { request(c); request(c); _, _ = io.Copy(io.Discard, c) }},
 		{"handshake", tlsfault.Reset{}, nil, func(c net.Conn) { _ = tls.Client(c, tlsfault.ClientConfig()).Handshake() }},
-		{"proxy", proxyfault.Connect{Refuse: proxyfault.Reply}, nil, func(c net.Conn) {
+		{"proxy", proxyfault.Refuse{At: proxyfault.Reply}, nil, func(c net.Conn) {
 			_, _ = io.WriteString(c, "CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: x\r\n\r\n")
 			_, _ = io.Copy(io.Discard, c)
 		}},

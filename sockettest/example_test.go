@@ -107,7 +107,7 @@ func ExampleExpect_failure() {
 // A call that returns a value too is an operation in one word.
 func ExampleValue() {
 	err := sockettest.Try(func(t testing.TB) {
-		ep := sockettest.Start(t, httpfault.NeverAnswers{})
+		ep := sockettest.Start(t, httpfault.Stall{})
 		client := ep.Client()
 		client.Timeout = 50 * time.Millisecond
 		get := func(ctx context.Context) (*http.Response, error) {

@@ -102,7 +102,7 @@ func kinds() []kind {
 		stream("SlowAccept", fixtures.SlowAccept{Delay: time.Hour}),
 		stream("SlowHandshake", fixtures.SlowHandshake{Delay: time.Hour}),
 		stream("Truncate", fixtures.Truncate{AfterWritten: 1}),
-		stream("httpfault.NeverAnswers", httpfault.NeverAnswers{}),
+		stream("httpfault.Stall", httpfault.Stall{}),
 		stream("tlsfault.Stall", tlsfault.Stall{}),
 		half("Dual, IPv4", func(e *fixtures.DualEndpoint) *fixtures.Endpoint { return e.IPv4 }),
 		half("Dual, IPv6", func(e *fixtures.DualEndpoint) *fixtures.Endpoint { return e.IPv6 }),

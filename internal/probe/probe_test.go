@@ -128,7 +128,7 @@ func TestJudgesFindWhatDoesNotBehave(t *testing.T) {
 		"a request was to wait, and returned no error": {Fixture: httpfault.OK{}, Judge: on(hangs(http1, 0))},
 		"EOF\nEOF":                     {Fixture: fixtures.Close{AfterRead: 5}, Judge: on(answersRequests(http1))},
 		"a header's beginning took 0s": {Fixture: httpfault.OK{}, Judge: on(dripsHeader)},
-		"unexpected EOF":               {Fixture: httpfault.ShortBody{After: 1}, Judge: on(sendsNoEndOfHeader)},
+		"unexpected EOF":               {Fixture: httpfault.Close{At: httpfault.MidBody, AfterWritten: 1}, Judge: on(sendsNoEndOfHeader)},
 		`read "HTTP/1.1 417 ", want "HTTP/1.1 200 "`:                   {Fixture: httpfault.RejectBody{}, Judge: on(rejects(200))},
 		`reading "...", got "ok"`:                                      {Fixture: httpfault.OK{}, Judge: on(answersInPart(conn.silent))},
 		"a chunk was to be cut short, and reading it":                  {Fixture: httpfault.RejectBody{}, Judge: on(cutsChunk)},

@@ -20,30 +20,38 @@ const (
 
 // proxies are the fixtures of package proxyfault.
 var proxies = []Row{
-	{Fixture: proxyfault.Connect{Dial: DialEcho}, Say: tunnel, Judge: on(connects), Bad: map[string]any{
-		`Connect.Stall is "greeting"; want one of ["request" "reply" "relay" "stream"]`: proxyfault.Connect{Stall: proxyfault.Greeting},
-		`Connect.Refuse is "relay"; want one of ["reply"]`:                              proxyfault.Connect{Refuse: proxyfault.Relay},
-		`Connect.Close is "soon"; want one of`:                                          proxyfault.Connect{Close: "soon"},
-		`Connect has more than one of Stall, Refuse, Close and Reset; want one of them`: proxyfault.Connect{Stall: proxyfault.Reply, Reset: proxyfault.Reply},
-		`Connect.After is -1; want 0 (default 1) or more`:                               proxyfault.Connect{Reset: proxyfault.Stream, After: -1},
-		`Connect.After is 3; want 0, or Stall, Close or Reset at Stream`:                proxyfault.Connect{Reset: proxyfault.Reply, After: 3},
+	{Fixture: proxyfault.Connect{Dial: DialEcho}, Say: tunnel, Judge: on(connects)},
+	{Fixture: proxyfault.Stall{At: proxyfault.Request}, Special: "at Request", Say: tunnel, Judge: on(answersNothing(tunnel))},
+	{Fixture: proxyfault.Stall{}, Say: tunnel, Judge: on(answersNothing(tunnel)), Bad: map[string]any{
+		`Stall.At is "greeting"; want one of ["request" "reply" "relay" "stream"] for proxyfault.Connect`: proxyfault.Stall{At: proxyfault.Greeting},
+		`Stall.At is "login"; want one of ["greeting" "request" "reply" "relay" "stream"] for proxyfault.SOCKS5`: proxyfault.Stall{
+			At: proxyfault.Login, Then: proxyfault.SOCKS5{}},
+		`Stall.Then is a nil *proxyfault.Connect; want a proxy, such as Connect{}`: proxyfault.Stall{Then: (*proxyfault.Connect)(nil)},
+		`SOCKS5.Password is set, and User is empty; want both, or neither`:         proxyfault.Stall{Then: proxyfault.SOCKS5{Password: "x"}},
 	}},
-	{Fixture: proxyfault.Connect{Stall: proxyfault.Request}, Special: "stalls at Request", Say: tunnel, Judge: on(answersNothing(tunnel))},
-	{Fixture: proxyfault.Connect{Stall: proxyfault.Reply}, Special: "stalls at Reply", Say: tunnel, Judge: on(answersNothing(tunnel))},
-	{Fixture: proxyfault.Connect{Close: proxyfault.Reply}, Special: "closes at Reply", Say: tunnel, Judge: on(Says(tunnel, ""))},
-	{Fixture: proxyfault.Connect{Refuse: proxyfault.Reply}, Special: "refuses", Say: tunnel, Judge: on(refusesTunnel)},
+	{Fixture: proxyfault.Close{}, Say: tunnel, Judge: on(Says(tunnel, "")), Bad: map[string]any{
+		`Close.At is "soon"; want one of`:                      proxyfault.Close{At: "soon"},
+		`Close.AfterWritten is -1; want 0 (default 1) or more`: proxyfault.Close{At: proxyfault.Stream, AfterWritten: -1},
+		`Close.AfterWritten is 3; want 0, or At Stream`:        proxyfault.Close{AfterWritten: 3},
+	}},
+	{Fixture: proxyfault.Reset{}, Say: tunnel, On: tcp, Judge: on(resetsTunnel), First: true, Bad: map[string]any{
+		`Reset.At is "soon"; want one of`: proxyfault.Reset{At: "soon"},
+	}},
+	{Fixture: proxyfault.Refuse{}, Say: tunnel, Judge: on(refusesTunnel), Bad: map[string]any{
+		`Refuse.At is "relay"; want one of ["reply"] for proxyfault.Connect`: proxyfault.Refuse{At: proxyfault.Relay},
+		`Refuse.At is "request"; want one of ["greeting" "reply"] for proxyfault.SOCKS5`: proxyfault.Refuse{
+			At: proxyfault.Request, Then: proxyfault.SOCKS5{}},
+	}},
 	{Fixture: proxyfault.SOCKS5{Dial: DialEcho}, Say: greeting + through, Judge: on(relays), Bad: map[string]any{
-		`SOCKS5.Stall is "login"; want one of ["greeting" "request" "reply"`: proxyfault.SOCKS5{Stall: proxyfault.Login},
-		`SOCKS5.Refuse is "request"; want one of ["greeting" "reply"]`:       proxyfault.SOCKS5{Refuse: proxyfault.Request},
 		`SOCKS5.Password is set, and User is empty; want both, or neither`:   proxyfault.SOCKS5{Password: "x"},
 		`SOCKS5.User has 256 B and SOCKS5.Password 0 B; want at most 255 ea`: proxyfault.SOCKS5{User: strings.Repeat("x", 256)},
 	}},
-	{Fixture: proxyfault.SOCKS5{Stall: proxyfault.Greeting}, Special: "stalls at Greeting", Say: greeting + through,
+	{Fixture: proxyfault.Stall{At: proxyfault.Greeting, Then: proxyfault.SOCKS5{}}, Special: "at Greeting of SOCKS5", Say: greeting + through,
 		Judge: on(answersNothing(greeting))},
-	{Fixture: proxyfault.SOCKS5{Stall: proxyfault.Reply}, Special: "stalls at Reply", Say: greeting + through, Judge: on(stallsReply)},
-	{Fixture: proxyfault.SOCKS5{Close: proxyfault.Reply}, Special: "closes at Reply", Say: greeting + through,
+	{Fixture: proxyfault.Stall{At: proxyfault.Reply, Then: proxyfault.SOCKS5{}}, Special: "at Reply of SOCKS5", Say: greeting + through, Judge: on(stallsReply)},
+	{Fixture: proxyfault.Close{At: proxyfault.Reply, Then: proxyfault.SOCKS5{}}, Special: "at Reply of SOCKS5", Say: greeting + through,
 		Judge: on(Says(greeting+through, greeted))},
-	{Fixture: proxyfault.SOCKS5{Refuse: proxyfault.Reply}, Special: "refuses", Say: greeting + through, Judge: on(refusesRelay)},
+	{Fixture: proxyfault.Refuse{At: proxyfault.Reply, Then: proxyfault.SOCKS5{}}, Special: "of SOCKS5", Say: greeting + through, Judge: on(refusesRelay)},
 }
 
 // Says reads to FIN what answers a text.
@@ -58,6 +66,10 @@ func connects(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return tell(ctx, ep, tunnel, func(c conn) (string, error) {
 		return "", errors.Join(c.expect(connected), c.head(), c.say("hello"), c.expect("hello"))
 	})
+}
+
+func resetsTunnel(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return tell(ctx, ep, tunnel, func(c conn) (string, error) { return "", c.isReset() })
 }
 
 func refusesTunnel(ctx context.Context, ep *fixtures.Endpoint) (string, error) {

@@ -29,7 +29,12 @@ const (
 var web = []Row{
 	{Fixture: httpfault.OK{}, Say: get, Judge: on(answersRequests(http1))},
 	{Fixture: httpfault.OK{}, Special: "HTTP/2", Say: getH2, Judge: on(answersRequests(http2))},
-	{Fixture: httpfault.NeverAnswers{}, Say: get, Judge: on(answersNothing(get))},
+	{Fixture: httpfault.Stall{}, Say: get, Judge: on(answersNothing(get)), Bad: map[string]any{
+		"Stall.AfterWritten is -1; want 0 (none of the body) or more": httpfault.Stall{At: httpfault.MidBody, AfterWritten: -1},
+		"Stall.AfterWritten is 3; want 0, or At MidBody or MidChunk":  httpfault.Stall{AfterWritten: 3},
+		"Stall.AfterWritten is 67108865; want at most 67108864":       httpfault.Stall{At: httpfault.MidBody, AfterWritten: 64<<20 + 1},
+		`Stall.At is "soon"; want BeforeHeader, MidBody or MidChunk`:  httpfault.Stall{At: "soon"},
+	}},
 	{Fixture: httpfault.DripHeader{Every: delay / 3}, Say: get, Judge: on(dripsHeader), Bad: map[string]any{
 		"DripHeader.Every is -1s; want 0 (default 10ms) or more": httpfault.DripHeader{Every: -time.Second},
 	}},
@@ -39,19 +44,18 @@ var web = []Row{
 		"RejectBody.Status is 100; want a final status, 200 to 599, or 0 (default 417)": httpfault.RejectBody{Status: 100},
 		"RejectBody.Status is -1; want a final status":                                  httpfault.RejectBody{Status: -1},
 	}},
-	{Fixture: httpfault.StallBody{After: 3}, Say: get, Judge: on(answersInPart(conn.silent)), Bad: map[string]any{
-		"StallBody.After is -1; want 0 (the header alone) or more": httpfault.StallBody{After: -1},
+	{Fixture: httpfault.Stall{At: httpfault.MidBody, AfterWritten: 3}, Special: "at MidBody", Say: get,
+		Judge: on(answersInPart(conn.silent))},
+	{Fixture: httpfault.Close{}, Say: get, Judge: on(Says(get, "")), Bad: map[string]any{
+		"Close.AfterWritten is -1; want 0 (none of the body) or more": httpfault.Close{At: httpfault.MidChunk, AfterWritten: -1},
 	}},
-	{Fixture: httpfault.ShortBody{After: 3}, Say: get, Judge: on(answersInPart(func(c conn) error { return c.ends("") })),
-		Bad: map[string]any{
-			"ShortBody.After is -1; want 0 (the header alone) or more": httpfault.ShortBody{After: -1},
-		}},
-	{Fixture: httpfault.CutChunk{}, Say: get, Judge: on(cutsChunk), Bad: map[string]any{
-		"CutChunk.After is -1; want 0 (the chunk's size alone) or more": httpfault.CutChunk{After: -1},
+	{Fixture: httpfault.Close{At: httpfault.MidBody, AfterWritten: 3}, Special: "at MidBody", Say: get,
+		Judge: on(answersInPart(func(c conn) error { return c.ends("") }))},
+	{Fixture: httpfault.Close{At: httpfault.MidChunk}, Special: "at MidChunk", Say: get, Judge: on(cutsChunk)},
+	{Fixture: httpfault.Reset{}, Say: get, Judge: on(resetsAnswer), First: true, Bad: map[string]any{
+		"Reset.AfterWritten is -1; want 0 (none of the body) or more": httpfault.Reset{At: httpfault.MidBody, AfterWritten: -1},
 	}},
-	{Fixture: httpfault.ResetBody{}, Say: get, Judge: on(resetsBody), First: true, Bad: map[string]any{
-		"ResetBody.After is -1; want 0 (the header alone) or more": httpfault.ResetBody{After: -1},
-	}},
+	{Fixture: httpfault.Reset{At: httpfault.MidBody}, Special: "at MidBody", Say: get, Judge: on(resetsAnswer), First: true},
 	{Fixture: httpfault.CloseOnReuse{}, Say: get, Judge: on(closesOnReuse)},
 	{Fixture: httpfault.H2NoSettings{}, Say: getH2, Judge: on(answersNothing(getH2))},
 	{Fixture: httpfault.H2NeverAnswers{}, Say: getH2, Judge: on(hangs(http2, 0))},
@@ -195,7 +199,7 @@ func answersInPart(then func(conn) error) func(context.Context, *fixtures.Endpoi
 	}
 }
 
-func resetsBody(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+func resetsAnswer(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return tell(ctx, ep, get, func(c conn) (string, error) { return "", c.isReset() })
 }
 

@@ -61,9 +61,9 @@ var families = []family{
 	{name: "reset, then echo", ends: reset, retried: success, accepts: true, fresh: true,
 		fixture: always(fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}})},
 	{name: "http", fixture: always(httpfault.OK{}), ends: success, http: true},
-	{name: "http, no answer", fixture: always(httpfault.NeverAnswers{}), ends: timeout, http: true},
-	{name: "http, short body", fixture: always(httpfault.ShortBody{}), ends: eof, http: true},
-	{name: "http, reset body", fixture: always(httpfault.ResetBody{}), ends: reset, http: true},
+	{name: "http, no answer", fixture: always(httpfault.Stall{}), ends: timeout, http: true},
+	{name: "http, short body", fixture: always(httpfault.Close{At: httpfault.MidBody}), ends: eof, http: true},
+	{name: "http, reset body", fixture: always(httpfault.Reset{At: httpfault.MidBody}), ends: reset, http: true},
 }
 
 // A bug is what a client does wrong, at most one thing.
