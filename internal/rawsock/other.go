@@ -124,8 +124,8 @@ func Queued(syscall.Conn) int { return 0 }
 // Visits knows nothing here.
 func (p *packetPort) Visits() network.Visits { return network.Visits{} }
 
-// Held knows nothing here.
-func Held() (map[uint16]bool, error) { return nil, errNoList }
+// Clients knows nothing here.
+func Clients(bool, int) (map[uint16]bool, error) { return nil, errNoList }
 
 // Capture is not implemented outside Linux.
 func Capture(func(Packet)) (stop func(), err error) {

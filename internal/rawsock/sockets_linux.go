@@ -13,16 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Held returns the own ports of all sockets that this process has open, those included whose
-// connection was reset.
-func Held() (map[uint16]bool, error) {
+// Clients returns the own ports of this process's sockets that may be connected to a TCP or UDP port: those that are, and
+// those that have no other end, such as a UDP socket that is not connected, or a TCP socket that was reset.
+func Clients(udp bool, port int) (map[uint16]bool, error) {
+	kind := unix.SOCK_STREAM
+	if udp {
+		kind = unix.SOCK_DGRAM
+	}
 	all := map[uint16]bool{}
 	err := eachSocket(func(fd int, _ uint64) {
-		if local, err := unix.Getsockname(fd); err == nil {
-			all[addrPort(local).Port()] = true
+		local, err := unix.Getsockname(fd)
+		own := addrPort(local)
+		if err != nil || own.Port() == 0 || !hasOption(fd, unix.SO_TYPE, kind) {
+			return
 		}
+		if remote, err := unix.Getpeername(fd); err == nil && int(addrPort(remote).Port()) != port {
+			return
+		} else if err != nil && hasOption(fd, unix.SO_ACCEPTCONN, 1) { // a listener
+			return
+		}
+		all[own.Port()] = true
 	})
 	return all, err
+}
+
+func hasOption(fd, option, value int) bool {
+	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+	return err == nil && got == value
 }
 
 // Sockets returns all sockets that this process has open, in no order. It is a look at a process that goes on: what is

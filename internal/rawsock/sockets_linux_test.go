@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -92,4 +93,45 @@ func TestSocketsShowsUnixAndUDP(t *testing.T) {
 		require.NoError(t, c.Close())
 		assert.Empty(t, socketsAt(t, local))
 	}
+}
+
+// A port alone does not make a client: another socket may have it, by now.
+func TestClientsAreNotWhoeverHasThePort(t *testing.T) {
+	t.Parallel()
+	p, err := Loopback{}.Bind(t.Context(), "tcp4", "")
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, p.Become(serve))
+	number := func(a net.Addr) uint16 { return netip.MustParseAddrPort(a.String()).Port() }
+	isClient := func(udp bool, own, port net.Addr) bool {
+		all, err := Clients(udp, int(number(port)))
+		require.NoError(t, err)
+		return all[number(own)]
+	}
+	client, server := pair(t, p)
+	at := client.LocalAddr()
+	assert.True(t, isClient(false, at, p.Addr()))
+	assert.False(t, isClient(false, at, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}), "it is connected elsewhere")
+	assert.False(t, isClient(true, at, p.Addr()), "it is of TCP")
+	require.NoError(t, server.Reset())
+	assert.True(t, isClient(false, at, p.Addr()))
+	_, err = client.Read(make([]byte, 1))
+	require.Error(t, err)
+	assert.True(t, isClient(false, at, p.Addr()), "it was reset")
+	require.NoError(t, client.Close())
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", at.String())
+	if err == nil { // else a neighbour has it
+		assert.False(t, isClient(false, at, p.Addr()), "it listens")
+		require.NoError(t, ln.Close())
+	}
+
+	u, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer u.Close()
+	assert.True(t, isClient(true, u.LocalAddr(), p.Addr()), "it may send anywhere")
+	c, err := new(net.Dialer).DialContext(t.Context(), "udp4", u.LocalAddr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	assert.True(t, isClient(true, c.LocalAddr(), u.LocalAddr()))
+	assert.False(t, isClient(true, c.LocalAddr(), p.Addr()), "it is connected elsewhere")
 }
