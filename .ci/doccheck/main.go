@@ -1,5 +1,5 @@
-// Doccheck lists, one line each, the exported names without a doc comment, the functions that are too long and the
-// files that are too long. It reads every Go file of the tree, whatever its build constraints, but for tests, the survey,
+// Doccheck lists, one line each, the exported names without a doc comment, the names in exported declarations that are not
+// exported or internal, the functions that are too long and the files that are too long. It reads every Go file of the tree, whatever its build constraints, but for tests, the survey,
 // testdata and directories whose name begins with a dot or an underscore.
 //
 // Names are types, functions, methods of exported types, constants and variables; for the last two a comment on their
@@ -70,6 +70,7 @@ func checkFile(path string) error {
 	if n := c.fset.File(f.Pos()).LineCount(); n > maxFile {
 		fmt.Printf("%s: %d lines; want at most %d\n", path, n, maxFile)
 	}
+	c.signatures(path, f)
 	for _, decl := range f.Decls {
 		switch decl := decl.(type) {
 		case *ast.FuncDecl:
