@@ -9,11 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-)
 
-var (
-	loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	loopback6 = netip.IPv6Loopback()
+	"example.com/go-sockettest/internal/dnsanswer"
 )
 
 // bindAddr is for Bind and BindPacket: a literal address or the host's name, and empty for any port. The caller holds mu.
@@ -61,18 +58,6 @@ func (h *Host) literal(protocol, nw, address string, own netip.Addr) (netip.Addr
 		return ap, fmt.Errorf("address is %q on network %q; want one of that family, such as %s", address, nw, example)
 	}
 	return ap, nil
-}
-
-func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
-	addr := net.Addr(net.TCPAddrFromAddrPort(a))
-	if protocol == "udp" {
-		addr = net.UDPAddrFromAddrPort(a)
-	}
-	err := error(&net.OpError{Op: "listen", Net: protocol, Addr: addr, Err: sys("bind", e)})
-	if e == syscall.EADDRINUSE && a.Port() != 0 {
-		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", a, err)
-	}
-	return fmt.Errorf("bind %s: %w", a, err)
 }
 
 // protocolOf splits the name of a network.
@@ -186,8 +171,29 @@ func (n *Network) byName(name string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// asked is an address as package net has it in the error of a dial or a listen: resolved, in 16 bytes. That of a socket has 4.
-func asked(a netip.AddrPort) *net.TCPAddr {
-	ip := a.Addr().As16()
-	return &net.TCPAddr{IP: ip[:], Port: int(a.Port())}
+// specified puts the family's loopback in the place of the unspecified address, as connect(2) does.
+func specified(a netip.AddrPort) netip.AddrPort {
+	switch {
+	case !a.Addr().IsUnspecified():
+		return a
+	case a.Addr().Is4():
+		return netip.AddrPortFrom(loopback4, a.Port())
+	}
+	return netip.AddrPortFrom(loopback6, a.Port())
+}
+
+// Resolver returns a resolver that knows the names of the network's hosts, and nothing else: other names do not exist
+// (NXDOMAIN). It takes no time and asks no server; package fixtures/dnsfault has servers that fail. Before it, [net.Resolver]
+// asks /etc/hosts, as it does everywhere.
+func (n *Network) Resolver() *net.Resolver {
+	return dnsanswer.Resolver(func(name string) dnsanswer.Reply {
+		if name == localhost {
+			return dnsanswer.Reply{Addrs: []netip.Addr{loopback4, loopback6}}
+		}
+		addrs := n.byName(name)
+		if len(addrs) == 0 {
+			return dnsanswer.NoSuchName
+		}
+		return dnsanswer.Reply{Addrs: addrs}
+	})
 }

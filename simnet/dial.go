@@ -1,9 +1,11 @@
 package simnet
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,26 +21,26 @@ var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Se
 
 // A dial is a socket in SYN-SENT. The network's lock guards it.
 type dial struct {
-	n       *Network
-	from    *Host
-	out     *way // to the other host
-	back    *way
-	to      *Host // nil if nobody has the address
-	net     string
-	la, ra  netip.AddrPort
-	small   bool
-	first   time.Time // of its SYNs
-	syns    int
-	last    time.Time // of the latest SYN
-	vain    *port     // that drops all of them until stir is called; nil if they may be answered
-	again   event     // the next SYN
-	due     event     // the answer to a SYN that has arrived
-	slow    *port     // that is about to answer
-	changed sync.Cond
-	over    bool
-	client  *Conn // the answer is on its way
-	conn    *Conn // it has come
-	errno   syscall.Errno
+	n         *Network
+	from      *Host
+	out       *way // to the other host
+	back      *way
+	to        *Host // nil if nobody has the address
+	net       string
+	la, ra    netip.AddrPort
+	small     bool
+	first     time.Time // of its SYNs
+	syns      int
+	last      time.Time // of the latest SYN
+	skips     *port     // that drops all of them until stir is called; nil if they may be answered
+	nextSYN   event     // the next SYN
+	answerDue event     // the answer to a SYN that has arrived
+	answering *port     // that is about to answer
+	changed   sync.Cond
+	done      bool
+	client    *Conn // the answer is on its way
+	conn      *Conn // it has come
+	errno     syscall.Errno
 }
 
 // dial connects to the first address that answers, as net.Dialer does.
@@ -52,10 +54,10 @@ func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn,
 	h.n.mu.Unlock()
 	first, second := byFamily(addrs)
 	if len(second) == 0 {
-		return h.serial(ctx, nw, first, small, who)
+		return h.dialInTurn(ctx, nw, first, small, who)
 	}
 	to := func(addrs []netip.AddrPort) eyeballs.Dial {
-		return func(ctx context.Context) (net.Conn, error) { return h.serial(ctx, nw, addrs, small, who) }
+		return func(ctx context.Context) (net.Conn, error) { return h.dialInTurn(ctx, nw, addrs, small, who) }
 	}
 	c, err := eyeballs.Race(ctx, to(first), to(second), eyeballs.Delay)
 	if err != nil {
@@ -77,14 +79,14 @@ func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
 }
 
 // serial connects to one address after the other.
-func (h *Host) serial(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
+func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
 		c, err := h.connect(ctx, nw, a, small, who)
 		if err == nil {
 			return c, nil
 		}
-		failed := &net.OpError{Op: "dial", Net: nw, Addr: asked(a), Err: err}
+		failed := &net.OpError{Op: "dial", Net: nw, Addr: resolvedTCP(a), Err: err}
 		if first == nil {
 			first = failed
 		}
@@ -100,16 +102,16 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h.aim(specified(a))
-	if err := endOf(ctx); err != nil {
+	h.countConnect(specified(a))
+	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
 	d, errno := h.newDial(nw, a, small, who)
 	if errno != 0 {
-		return nil, sys("connect", errno)
+		return nil, syscallError("connect", errno)
 	}
-	d.send()
-	if !d.over && ctx.Done() != nil {
+	d.sendSYN()
+	if !d.done && ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -117,26 +119,26 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 		})
 		defer stop()
 	}
-	for !d.over && ctx.Err() == nil {
+	for !d.done && ctx.Err() == nil {
 		d.changed.Wait()
 	}
 	switch {
-	case !d.over:
-		h.aim(d.ra)
+	case !d.done:
+		h.countConnect(d.ra)
 		d.finish(nil, syscall.EINTR) // which nobody sees
-		return nil, endOf(ctx)
+		return nil, contextError(ctx)
 	case d.errno != 0:
-		return nil, sys("connect", d.errno)
+		return nil, syscallError("connect", d.errno)
 	}
 	return d.conn, nil
 }
 
 // aim counts a connect that begins, or is given up, at the port that it is meant for, though its
 // SYN may never get there. The caller holds mu.
-func (h *Host) aim(a netip.AddrPort) {
+func (h *Host) countConnect(a netip.AddrPort) {
 	if to, _ := h.route(a.Addr()); to != nil {
 		if p := to.at(a); p != nil {
-			p.met++
+			p.visits++
 		}
 	}
 }
@@ -154,8 +156,8 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*di
 	}
 	d := &dial{n: n, from: h, to: to, net: nw, la: netip.AddrPortFrom(own, free), ra: a, small: small, first: time.Now()}
 	d.changed.L = &n.mu
-	d.again.do = d.send
-	d.due.do = func() { d.establish(d.slow) }
+	d.nextSYN.do = d.sendSYN
+	d.answerDue.do = func() { d.establish(d.answering) }
 	if to != nil {
 		who.addr = a
 		ways := &[2]way{{path: n.path(h, to), who: &who}, {path: n.path(to, h), who: &who}}
@@ -167,25 +169,25 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*di
 }
 
 // send sends a SYN, and sets the time for the next one.
-func (d *dial) send() {
+func (d *dial) sendSYN() {
 	if d.to == nil {
 		d.unreachable()
 		return
 	}
-	d.catchUp()
+	d.countSkipped()
 	if d.syns == len(synWaits) {
 		d.finish(nil, syscall.ETIMEDOUT)
 		return
 	}
 	d.syns++
 	d.last = now()
-	d.out.after(func() {
-		if !d.over && d.client == nil {
-			d.arrive(d.to.at(d.ra))
+	d.out.carryOrLose(func() {
+		if !d.done && d.client == nil {
+			d.landSYN(d.to.at(d.ra))
 		}
 	}, nil)
-	if !d.over && d.vain == nil {
-		d.sendLater()
+	if !d.done && d.skips == nil {
+		d.scheduleSYN()
 	}
 }
 
@@ -197,21 +199,21 @@ func (d *dial) unreachable() {
 		return
 	}
 	d.syns++
-	d.n.schedule(&d.again, time.Now().Add(3*time.Second))
+	d.n.agenda.schedule(&d.nextSYN, time.Now().Add(3*time.Second))
 }
 
 // arrive is what a SYN meets at a port.
-func (d *dial) arrive(p *port) {
+func (d *dial) landSYN(p *port) {
 	switch {
 	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
-		p.drop()
-		d.expectNothing(p)
+		p.dropSYN()
+		d.skipSYNs(p)
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
-		d.back.after(func() { d.fail(syscall.ECONNREFUSED) }, nil)
-	case d.slow != nil: // the answer is on its way
+		d.back.carryOrLose(func() { d.fail(syscall.ECONNREFUSED) }, nil)
+	case d.answering != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):
-		d.slow = p
-		d.n.schedule(&d.due, d.first.Add(p.state.Handshake))
+		d.answering = p
+		d.n.agenda.schedule(&d.answerDue, d.first.Add(p.state.Handshake))
 	default:
 		d.establish(p)
 	}
@@ -219,21 +221,21 @@ func (d *dial) arrive(p *port) {
 
 // establish completes the handshake, if the accept queue has room for it.
 func (d *dial) establish(p *port) {
-	d.slow = nil
+	d.answering = nil
 	if len(p.queue) >= p.room() {
-		p.drop()
+		p.dropSYN()
 		return
 	}
 	client, server := d.pair(p.net)
 	server.port = p
-	p.held++
+	p.open++
 	if d.small {
 		shrink(client, server)
 	}
 	if p.state.SmallWindow {
 		shrink(server, client)
 	}
-	if d.n.troubles == 0 {
+	if d.n.faults == 0 {
 		p.admit(server)
 		d.finish(client, 0)
 		return
@@ -241,48 +243,116 @@ func (d *dial) establish(p *port) {
 	d.client = client
 	forget := func() {
 		server.closed = true
-		server.end(0)
+		server.terminate(0)
 		client.abort()
 		d.client = nil
-		if !d.over {
+		if !d.done {
 			d.from.used[d.la]++ // with the next SYN it tries again
 		}
 	}
-	d.back.after(func() {
-		if d.over { // nobody is there any more
+	d.back.carryOrLose(func() {
+		if d.done { // nobody is there any more
 			forget()
 			return
 		}
 		admit := func() { p.admit(server) }
-		d.out.after(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
+		d.out.carryOrLose(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
 		d.finish(client, 0)
 	}, forget)
 }
 
-// fail ends it, unless something else has.
-func (d *dial) fail(e syscall.Errno) {
-	if !d.over {
-		d.finish(nil, e)
-	}
+// pair makes the two ends of a connection. The caller holds mu.
+func (d *dial) pair(serverNet string) (c, s *Conn) {
+	ours, theirs := net.TCPAddrFromAddrPort(d.la), net.TCPAddrFromAddrPort(d.ra)
+	c = d.from.newConn(d.net, ours, theirs)
+	s = d.to.newConn(serverNet, theirs, ours)
+	c.dialled = true
+	c.peer, s.peer = s, c
+	c.out, s.out = d.out, d.back
+	return c, s
 }
 
-// reconsider forgets an answer of p that has not been given: with its next SYN the dial meets what is there then.
-func (d *dial) reconsider(p *port) {
-	if d.slow == p {
-		d.slow = nil
-		d.n.drop(&d.due)
+// fail ends it, unless something else has.
+func (d *dial) fail(e syscall.Errno) {
+	if !d.done {
+		d.finish(nil, e)
 	}
 }
 
 // finish wakes who waits for it. The local address is the connection's then, if there is one.
 func (d *dial) finish(c *Conn, e syscall.Errno) {
-	d.catchUp()
-	d.over, d.conn, d.errno = true, c, e
-	d.n.drop(&d.again)
-	d.n.drop(&d.due)
+	d.countSkipped()
+	d.done, d.conn, d.errno = true, c, e
+	d.n.agenda.cancel(&d.nextSYN)
+	d.n.agenda.cancel(&d.answerDue)
 	delete(d.n.dials, d)
 	if c == nil && d.client == nil { // else it is the connection's
 		d.from.release(d.la)
 	}
 	d.changed.Broadcast()
+}
+
+// expectNothing notes that p will drop all further SYNs like the one that has just arrived. The caller of all of it holds mu.
+func (d *dial) skipSYNs(p *port) {
+	if d.n.faults == 0 && p.awaiting == 0 {
+		d.skips = p
+		d.scheduleSYN()
+	}
+}
+
+// sendLater sets the time for the next SYN that matters: if all are in vain, the one that is not sent any more.
+func (d *dial) scheduleSYN() {
+	at := d.last
+	for _, wait := range synWaits[d.syns-1:] {
+		if at = at.Add(wait); d.skips == nil {
+			break
+		}
+	}
+	d.n.agenda.schedule(&d.nextSYN, at)
+}
+
+// catchUp counts the SYNs that have been sent in vain up to now.
+func (d *dial) countSkipped() {
+	for d.skips != nil && d.syns < len(synWaits) {
+		at := d.last.Add(synWaits[d.syns-1])
+		if at.After(now()) {
+			return
+		}
+		d.syns++
+		d.last = at
+		d.skips.dropped++
+		if d.last.After(d.skips.lastDrop) {
+			d.skips.lastDrop = d.last
+		}
+	}
+}
+
+// catchUp is for those who count SYNs.
+func (n *Network) countSkippedSYNs() {
+	for d := range n.dials {
+		d.countSkipped()
+	}
+}
+
+// reconsider forgets an answer of p that has not been given: with its next SYN the dial meets what is there then.
+func (d *dial) forgetAnswer(p *port) {
+	if d.answering == p {
+		d.answering = nil
+		d.n.agenda.cancel(&d.answerDue)
+	}
+}
+
+// stir makes all connects send their SYNs again: something has changed.
+func (n *Network) retryDials() {
+	var vain []*dial
+	for d := range n.dials {
+		if d.countSkipped(); d.skips != nil {
+			vain = append(vain, d)
+		}
+	}
+	slices.SortFunc(vain, func(a, b *dial) int { return cmp.Compare(a.nextSYN.seq, b.nextSYN.seq) })
+	for _, d := range vain {
+		d.skips = nil
+		d.scheduleSYN()
+	}
 }

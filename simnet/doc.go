@@ -1,5 +1,5 @@
-// Package simnet is a network in memory that answers as Linux's TCP does: in virtual time inside a testing/synctest
-// bubble, where an hour takes microseconds, and in real time outside one.
+// Package simnet is a network in memory that answers as Linux's TCP does: in virtual time inside a
+// testing/synctest bubble, where an hour takes microseconds, and in real time outside one.
 //
 //	func TestReadTimeout(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -13,49 +13,92 @@
 //
 // # When to use which
 //
-// The kernel's loopback is the truth, and the default: use it for what is quick, and for code that takes no dialer. Use
-// a [Network] for what takes long (timeouts of seconds, backoff, keep-alive), for exact times, and inside a bubble, in
-// which real sockets make the clock stand still. The code under test must take a dial function or a listener.
+// The kernel's loopback is the truth, and the default: use it for what is quick, and for code that
+// takes no dialer. Use a [Network] for long limits (timeouts of seconds, backoff, keep-alive), for
+// exact times, and inside a bubble, whose clock stands still while real sockets are in use. The code
+// under test must take a dial function or a listener.
 //
 // # What is modelled
 //
-// Connect: refused, dropped with the kernel's retransmissions of the SYN (at 1, 2, 3, 4, 5, 7, 11,
-// 19, 35 and 67 s) and ETIMEDOUT at 131 s, handshakes that take their time, accept queues that are
-// full or held. Connections: finite buffers and the zero window, whole writes, FIN and RST with
-// what they leave of the data, half-close, linger, deadlines, partition and heal with
-// retransmission, keep-alive and TCP_USER_TIMEOUT; an end that is closed, and whose other end never
-// is, is gone after 60 s. UDP: datagrams, and ICMP port unreachable. Errors have package net's
-// types, operations and addresses, and Linux's errnos, on every platform.
+// Connects are refused; or dropped, with the kernel's retransmissions of the SYN (at 1, 2, 3, 4, 5,
+// 7, 11, 19, 35 and 67 s) and ETIMEDOUT at 131 s; or slow. Accept queues are full or held.
+// Connections have finite buffers and the zero window, whole writes, FIN and RST with what they
+// leave of the data, half-close, linger, deadlines, partition and heal with retransmission,
+// keep-alive and TCP_USER_TIMEOUT. If one end is closed and the other never is, the connection is
+// gone after 60 s. UDP has datagrams and ICMP port unreachable. Errors have package net's types,
+// operations and addresses, and Linux's errnos, on every platform.
 //
-// A network is one machine until it is asked for others: [Network.Host] makes one with a name,
-// addresses and a loopback of its own. Between each two of them, in each direction, and for the
-// whole network there are latency, jitter, bandwidth, loss, reordering of datagrams, hold and
-// partition ([Link]). Each can be changed while it is in use, and is undone by the function that it
-// returns. Where chance has a part, it is drawn from a seed, the same in each run ([Seed]). Each
-// connection and each UDP socket has draws of its own, in each direction and for each kind of
-// fault: they depend neither on other faults nor on the order in which goroutines run that do
-// something at one instant. Connections are told apart by the host that dials, the address that it
-// dials and how often it has dialled that before; UDP sockets by their own address. So, of several
-// goroutines that dial one address at one instant from one host, it is not certain which has the
-// first connection and which the second; each of these has the same draws in every run. Give each a
-// [Host] of its own where that matters. What connections share, a bandwidth, they share in the
-// order in which they come.
+// A network is one machine until you ask for others: [Network.Host] makes one with a name, addresses
+// and a loopback of its own. Between any two machines, in each direction, and for the whole network
+// you can set latency, jitter, bandwidth, loss, reordering of datagrams, hold and partition ([Link]).
+// Each can change while it is in use, and is undone by the function that it returns.
+//
+// Chance is drawn from a seed, so each run is the same ([Seed]). Each connection and each UDP socket
+// has draws of its own, in each direction and for each kind of fault. They depend neither on other
+// faults nor on the order in which goroutines run. Connections are told apart by the host that
+// dials, the address that it dials and how often it has dialled that before; UDP sockets by their own
+// address. If several goroutines of one host dial one address at one instant, it is not certain which
+// gets the first connection and which the second, but each connection has the same draws in every
+// run. Give each goroutine a [Host] of its own where that matters. Connections that share a bandwidth
+// share it in the order in which they send.
 //
 // # What is not
 //
-// There is no congestion control (what is lost is sent again, and the rest at full speed), no
-// Nagle, no urgent data, no queue that overflows but a UDP socket's own; TIME-WAIT holds no port.
-// An acknowledgement takes no time of its own and is lost only in a partition, so that a send
-// buffer has room again half a round trip early. Under [Network.Hold] no data is retransmitted. How
-// many bytes a write takes before it blocks is near the kernel's, and not the same. There are no
-// file descriptors, so no SyscallConn and no File; a connection is a [*Conn] and no *net.TCPConn.
-// There are no unix sockets, and no routers between machines.
+// There is no congestion control (what is lost is sent again, and the rest at full speed), no Nagle,
+// no urgent data, and no queue that overflows except a UDP socket's own; TIME-WAIT holds no port. An
+// acknowledgement takes no time of its own and is lost only in a partition, so a send buffer has room
+// again half a round trip early. Under [Network.Hold] no data is retransmitted. The number of bytes
+// that a write takes before it blocks is close to the kernel's, but not the same. There are no file
+// descriptors, so no SyscallConn and no File; a connection is a [*Conn], not a *net.TCPConn. There
+// are no unix sockets, and no routers between machines.
 //
 // # How it waits
 //
-// Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between: it has no goroutine of its own, but while
-// a name with two addresses is dialled.
-// A Network may be made outside a bubble and used inside, and outside again. While connections of one bubble are open, it
-// must be used neither in another nor outside: it goes by one clock at a time, and the runtime ends a process that has it go
-// by two.
+// Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between. The only
+// goroutines of its own race two addresses while a name with both is dialled. A Network may be made
+// outside a bubble and used inside, and outside again. While connections of one bubble are open, it
+// must be used neither in another bubble nor outside: it goes by one clock at a time, and the runtime
+// ends a process that has it go by two.
+//
+// # How it is built
+//
+// One lock, the network's, guards everything; unless a comment says otherwise, the caller of an
+// unexported function holds it. Read the files in this order. Each rests on those before it; a test
+// counts the references to a later file.
+//
+// What everything rests on:
+//
+//   - agenda.go: what happens when, in a fixed order, behind one timer; deadlines
+//   - buffer.go: a queue of bytes in chunks that are used again
+//   - errors.go: errors as package net makes them
+//   - random.go: the seed, and who has draws of their own
+//
+// The machines, and the paths between them (delivery):
+//
+//   - network.go: a Network, which is all hosts, paths and sockets
+//   - host.go: a Host, with its name, addresses and free ports
+//   - address.go: from a name or an address to those to dial or to bind
+//   - path.go: what latency, loss and the like do to what is sent from one host to another
+//
+// A connection (protocol); life.go has a table of its states:
+//
+//   - socket.go: what TCP and UDP sockets have in common
+//   - conn.go: all that one end of a connection knows
+//   - keepalive.go: when it asks whether the other end is there
+//   - resend.go: when it sends again, and when it gives up
+//   - flight.go: what it has sent and the path still carries
+//   - segment.go: what data, FIN and RST do when they arrive
+//   - life.go: how it closes, is reset, and ends
+//   - stream.go: Read and Write
+//   - options.go: the options of a *net.TCPConn
+//
+// How a connection begins, and what can be done to it:
+//
+//   - port.go: a bound address and its accept queue
+//   - dial.go: a connect, from its first SYN
+//   - faults.go: Link, and the partition of one connection
+//   - listen.go: a port as fixtures and as servers use it
+//   - packet.go: UDP
+//   - info.go: what reports and leak tests ask
+//   - stack.go: the methods of network.Stack
 package simnet

@@ -3,11 +3,15 @@ package simnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
 )
+
+var errDeadline = os.ErrDeadlineExceeded
 
 // errCanceled and errTimeout are package net's own errors for a dial whose context has ended. They have no names, but a
 // dial that is over before it begins returns them, and opens no socket.
@@ -31,7 +35,7 @@ func dialError(ctx context.Context) error {
 }
 
 // endOf is what a dial says of its context, nil while that goes on.
-func endOf(ctx context.Context) error {
+func contextError(ctx context.Context) error {
 	switch ctx.Err() {
 	case nil:
 		return nil
@@ -42,4 +46,27 @@ func endOf(ctx context.Context) error {
 }
 
 // sys wraps an errno as package os does.
-func sys(call string, e syscall.Errno) error { return os.NewSyscallError(call, e) }
+func syscallError(call string, e syscall.Errno) error { return os.NewSyscallError(call, e) }
+
+func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
+	addr := net.Addr(net.TCPAddrFromAddrPort(a))
+	if protocol == "udp" {
+		addr = net.UDPAddrFromAddrPort(a)
+	}
+	err := error(&net.OpError{Op: "listen", Net: protocol, Addr: addr, Err: syscallError("bind", e)})
+	if e == syscall.EADDRINUSE && a.Port() != 0 {
+		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", a, err)
+	}
+	return fmt.Errorf("bind %s: %w", a, err)
+}
+
+// asked is an address as package net has it in the error of a dial or a listen: resolved, in 16 bytes. That of a socket has 4.
+func resolvedTCP(a netip.AddrPort) *net.TCPAddr {
+	ip := a.Addr().As16()
+	return &net.TCPAddr{IP: ip[:], Port: int(a.Port())}
+}
+
+func resolvedUDP(a netip.AddrPort) *net.UDPAddr {
+	tcp := resolvedTCP(a)
+	return &net.UDPAddr{IP: tcp.IP, Port: tcp.Port}
+}

@@ -1,56 +1,9 @@
 package simnet
 
-import (
-	"slices"
-	"time"
-)
-
-// What is sent on a network with latency is in the air until it lands. Without, it never is.
-
-// A flight is what one end has sent that has not arrived, in order.
-type flight struct {
-	air      buffer // the data
-	segments []segment
-	event    event // the first one lands
-}
-
-// A segment is on its way to the other end.
-type segment struct {
-	kind segmentKind
-	n    int       // bytes of data
-	get  int       // how many of them get through, before what is lost
-	lost bool      // what has no data
-	at   time.Time // when it arrives; zero while it is held
-}
-
-type segmentKind int
-
-const (
-	dataSegment segmentKind = iota
-	finSegment
-	rstSegment
-	windowSegment // the window has opened
-)
-
-// slow tells whether what c sends takes its time.
-func (c *Conn) slow() bool { return c.out.slow() || c.flies() }
-
-// flies tells whether something is in the air.
-func (c *Conn) flies() bool { return c.flight != nil && len(c.flight.segments) > 0 }
-
-// gone tells whether RST is all that c has to say to what still comes. While one is in the air it has the word.
-func (c *Conn) gone() bool { return c.aborted && !c.flies() }
-
-// inAir is how many bytes of data have not landed.
-func (c *Conn) inAir() int {
-	if c.flight == nil {
-		return 0
-	}
-	return c.flight.air.len()
-}
+import "slices"
 
 // fly sends a segment, or, where bandwidth is short, as many as n bytes need. None overtakes another. The caller holds mu.
-func (c *Conn) fly(kind segmentKind, n int) {
+func (c *Conn) launch(kind segmentKind, n int) {
 	if c.flight == nil {
 		c.flight = &flight{event: event{do: c.land}}
 	}
@@ -62,14 +15,14 @@ func (c *Conn) fly(kind segmentKind, n int) {
 		most = min(n, mss)
 	}
 	for ; n > most; n -= most {
-		c.send(kind, most)
+		c.enqueue(kind, most)
 	}
-	c.send(kind, n)
-	c.takeOff()
+	c.enqueue(kind, n)
+	c.scheduleLanding()
 }
 
 // send puts a segment behind the others.
-func (c *Conn) send(kind segmentKind, n int) {
+func (c *Conn) enqueue(kind segmentKind, n int) {
 	f, s := c.flight, segment{kind: kind, n: n}
 	wobble := jitter
 	switch kind {
@@ -92,14 +45,14 @@ func (c *Conn) send(kind segmentKind, n int) {
 }
 
 // takeOff sets the time at which the first segment lands.
-func (c *Conn) takeOff() {
+func (c *Conn) scheduleLanding() {
 	f := c.flight
 	if len(f.segments) == 0 {
 		delete(c.n.flying, c)
 		return
 	}
 	if first := f.segments[0]; f.event.index == 0 && !first.at.IsZero() {
-		c.n.schedule(&f.event, first.at)
+		c.n.agenda.schedule(&f.event, first.at)
 	}
 }
 
@@ -117,15 +70,15 @@ func (c *Conn) land() {
 		case rstSegment:
 			c.landRST(s.lost)
 		case windowSegment:
-			if !c.peer.deaf() && !s.lost {
-				c.peer.windowOpened()
+			if !c.peer.partitioned() && !s.lost {
+				c.peer.onWindow()
 			} else if c.peer.snd.len() > 0 {
 				c.peer.resend.lost = true
-				c.peer.await()
+				c.peer.armResend()
 			}
 		}
 	}
-	c.takeOff()
+	c.scheduleLanding()
 }
 
 // landData lets n bytes arrive, as far as they get through.
@@ -134,7 +87,7 @@ func (c *Conn) landData(n, through int) {
 	for n > 0 {
 		b := f.air.next()
 		b = b[:min(n, len(b))]
-		k := c.arrive(b, min(through, len(b)))
+		k := c.landBytes(b, min(through, len(b)))
 		through -= k
 		f.air.skip(&c.n.spares, k)
 		if n -= k; k < len(b) {
@@ -153,7 +106,7 @@ func (c *Conn) takeBack() {
 		f.air.drop(&c.n.spares)
 		return
 	}
-	if c.out.lossy() && !c.deaf() && !c.peer.deaf() && !c.resend.gap {
+	if c.out.lossy() && !c.partitioned() && !c.peer.partitioned() && !c.resend.gap {
 		c.noteLoss(f.air.len() - mss)
 	}
 	again := f.air
@@ -162,9 +115,9 @@ func (c *Conn) takeBack() {
 		c.snd.skip(&c.n.spares, len(b))
 	}
 	c.snd, f.air = again, buffer{}
-	if c.finSent == finFlies {
-		c.finSent = finWaits
+	if c.finSent == finInAir {
+		c.finSent = finUnsent
 	}
 	c.resend.lost, c.resend.resent = true, false
-	c.await()
+	c.armResend()
 }

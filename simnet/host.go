@@ -1,12 +1,8 @@
 package simnet
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
-
-	"example.com/go-sockettest/network"
 )
 
 // A Host is a machine on a [Network]: it has a name, addresses of its own, and a loopback that nobody else reaches. It
@@ -24,10 +20,19 @@ type Host struct {
 	senders    map[sender]int // how many there were of each, whose n is 0
 }
 
-var _ network.Stack = (*Host)(nil)
-
 // localhost is the name by which each machine knows itself.
 const localhost = "localhost"
+
+// Linux's ephemeral ports (ip_local_port_range).
+const (
+	firstEphemeral = 32768
+	lastEphemeral  = 60999
+)
+
+var (
+	loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	loopback6 = netip.IPv6Loopback()
+)
 
 func (n *Network) newHost(name string) *Host {
 	return &Host{n: n, name: name, bound: map[uint16][]*port{}, used: map[netip.AddrPort]int{},
@@ -48,7 +53,7 @@ func (n *Network) Host(name string, addrs ...string) *Host {
 }
 
 func (n *Network) host(name string, addrs []string) (*Host, error) {
-	n.settle()
+	n.giveOwnAddresses()
 	if h := n.hosts[name]; h != nil {
 		if len(addrs) > 0 {
 			return nil, fmt.Errorf("simnet: Host(%q, %q): it is there already; want no addresses, or another name", name, addrs)
@@ -67,7 +72,7 @@ func (n *Network) host(name string, addrs []string) (*Host, error) {
 }
 
 // settle gives the network's own machine its addresses, once there is somebody to reach it.
-func (n *Network) settle() {
+func (n *Network) giveOwnAddresses() {
 	if !n.here.ip4.IsValid() {
 		n.here.ip4, n.here.ip6 = n.nextAddrs()
 		n.add(n.here)
@@ -156,38 +161,6 @@ func (h *Host) String() string {
 	return fmt.Sprintf("%s (%v, %v)", h.name, h.ip4, h.ip6)
 }
 
-// Dial is DialContext without a context.
-func (h *Host) Dial(nw, address string) (net.Conn, error) {
-	return h.DialContext(context.Background(), nw, address)
-}
-
-// DialContext connects from this host as [Network.DialContext] does from the network's own.
-func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
-	if protocol, _ := protocolOf(nw); protocol == "udp" {
-		return h.dialPacket(ctx, nw, address)
-	}
-	c, err := h.dial(ctx, nw, address, false)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.alive.set(c, defaultKeepAlive)
-	return c, nil
-}
-
-// Connect connects for a client that misbehaves; see [network.Stack].
-func (h *Host) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
-	if protocol, _ := protocolOf(nw); protocol == "udp" {
-		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6, which have connections: %w", nw, net.UnknownNetworkError(nw))
-	}
-	c, err := h.dial(ctx, nw, address, o.SmallWindow)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
 // own is the host's address of the family of ip, from which it sends to ip; the zero Addr if it has none.
 func (h *Host) own(ip netip.Addr) netip.Addr {
 	switch {
@@ -213,4 +186,32 @@ func (h *Host) route(ip netip.Addr) (to *Host, from netip.Addr) {
 		return h, from
 	}
 	return h.n.addrs[ip], from
+}
+
+// next counts those that are called alike. The caller holds mu.
+func (h *Host) next(s sender) sender {
+	h.senders[s]++
+	s.n = h.senders[s]
+	return s
+}
+
+// ephemeral returns a port that nobody has on ip, the next in turn, so that each run of a program sees the same; 0 if
+// there is none. The caller holds mu.
+func (h *Host) ephemeral(ip netip.Addr) uint16 {
+	for range lastEphemeral - firstEphemeral + 1 {
+		if h.last++; h.last > lastEphemeral {
+			h.last = firstEphemeral
+		}
+		if len(h.bound[h.last]) == 0 && h.used[netip.AddrPortFrom(ip, h.last)] == 0 {
+			return h.last
+		}
+	}
+	return 0
+}
+
+// release gives back the local address of a client. The caller holds mu.
+func (h *Host) release(a netip.AddrPort) {
+	if h.used[a]--; h.used[a] <= 0 {
+		delete(h.used, a)
+	}
 }

@@ -14,8 +14,8 @@ import (
 
 // Peer tells what is known of the other end; see [network.Conn].
 func (c *Conn) Peer() (network.PeerState, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return network.PeerUnknown, c.opError("peer", net.ErrClosed)
 	}
@@ -34,8 +34,8 @@ func (c *Conn) peerState() network.PeerState {
 
 // AwaitPeerEnd waits until the other end has sent FIN or RST; see [network.Conn].
 func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if !c.beginRead() {
 		return network.PeerUnknown, c.opError("read", net.ErrClosed)
 	}
@@ -49,7 +49,7 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 		case state != network.PeerOpen:
 			return state, nil
 		case c.dead: // it has ended without a word of the other end's
-			return state, c.opError("read", sys("read", cmp.Or(c.soErr, syscall.ETIMEDOUT)))
+			return state, c.opError("read", syscallError("read", cmp.Or(c.soErr, syscall.ETIMEDOUT)))
 		}
 		c.readable.Wait()
 	}
@@ -58,18 +58,18 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 // WatchPeer tells how the other end gets on with writing; see [network.Conn].
 func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 	defer context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		c.n.mu.Lock()
+		defer c.n.mu.Unlock()
 		c.readable.Broadcast()
 	})()
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	c.watchers++
 	defer func() { c.watchers-- }()
 	told := false
 	call := func(f func()) {
-		c.mu.Unlock()
-		defer c.mu.Lock()
+		c.n.mu.Unlock()
+		defer c.n.mu.Lock()
 		f()
 	}
 	for {
@@ -83,7 +83,7 @@ func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 		case c.peer.wrote:
 			c.peer.wrote, told = false, false
 			call(wrote)
-		case c.peer.waits && c.peer.inAir() == 0 && !told:
+		case c.peer.waitsForRoom && c.peer.inAir() == 0 && !told:
 			told = true
 			call(blocked)
 		default:
@@ -94,8 +94,8 @@ func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 
 // Info tells what is known of both ends; see [network.Conn].
 func (c *Conn) Info() (network.ConnInfo, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return network.ConnInfo{}, c.opError("info", net.ErrClosed)
 	}
@@ -115,8 +115,8 @@ func (c *Conn) isQueued() bool {
 
 // Arrived counts what has come from the other end; see [network.Conn].
 func (c *Conn) Arrived() (int64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return 0, c.opError("info", net.ErrClosed)
 	}
@@ -127,30 +127,6 @@ func (c *Conn) Arrived() (int64, error) {
 	return n, nil
 }
 
-// Visits counts what clients did here: connects that were tried or given up, whatever they met,
-// SYNs that were dropped, writes, and ends of connections.
-func (b *boundPort) Visits() network.Visits {
-	b.p.n.mu.Lock()
-	defer b.p.n.mu.Unlock()
-	b.p.n.catchUp()
-	return network.Visits{Count: b.p.met + b.p.dropped, Open: b.p.held, Complete: true, Exact: true}
-}
-
-// acts counts what a client does.
-func (c *Conn) acts() {
-	if p := c.peer.port; p != nil {
-		p.met++
-	}
-}
-
-// letGo marks the end as closed by its owner.
-func (c *Conn) letGo() {
-	if p := c.peer.port; p != nil && !c.closed {
-		p.held--
-	}
-	c.closed = true
-}
-
 // socketInfo is the state of one end.
 func (c *Conn) socketInfo() network.SocketInfo {
 	return network.SocketInfo{
@@ -159,54 +135,12 @@ func (c *Conn) socketInfo() network.SocketInfo {
 	}
 }
 
-// state is that of RFC 9293, section 3.3.2.
-func (c *Conn) state() string {
-	sent := c.finSent == finArrived && !c.resend.finUnacked
-	switch {
-	case c.dead:
-		return "CLOSED"
-	case c.finSent == finNone && !c.fin:
-		return "ESTABLISHED"
-	case c.finSent == finNone:
-		return "CLOSE-WAIT"
-	case c.fin:
-		return "LAST-ACK"
-	case sent:
-		return "FIN-WAIT-2"
-	}
-	return "FIN-WAIT-1"
-}
-
-// Clients returns the sockets that are connecting or connected to the port.
-func (b *boundPort) Clients() ([]network.Client, error) {
-	n := b.p.n
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.catchUp()
-	var clients []network.Client
-	for d := range n.dials {
-		if d.to != nil && d.to.at(d.ra) == b.p {
-			end := network.SocketInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
-			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), Socket: end})
-		}
-	}
-	for c := range n.conns {
-		if c.local.IsValid() && c.peer.host == b.p.host && c.ra.AddrPort() == b.p.addr && !c.dead {
-			clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
-		}
-	}
-	slices.SortFunc(clients, func(a, b network.Client) int {
-		return a.Addr.(*net.TCPAddr).AddrPort().Compare(b.Addr.(*net.TCPAddr).AddrPort())
-	})
-	return clients, nil
-}
-
 // Sockets lists what is on the network, as ss(8) would, for a report: one line for each port, each connect that waits and
 // each end of a connection. Where there are several machines, a line begins with the name of its own.
 func (n *Network) Sockets() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.catchUp()
+	n.countSkippedSYNs()
 	var lines []string
 	add := func(h *Host, format string, args ...any) {
 		line := fmt.Sprintf(format, args...)
@@ -232,8 +166,29 @@ func (n *Network) Sockets() []string {
 	return lines
 }
 
-// Connected returns the sockets that are connected to the network's own machine; see [Host.Connected].
-func (n *Network) Connected() ([]network.Socket, error) { return n.here.Connected() }
+// Clients returns the sockets that are connecting or connected to the port.
+func (b *boundPort) Clients() ([]network.Client, error) {
+	n := b.p.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.countSkippedSYNs()
+	var clients []network.Client
+	for d := range n.dials {
+		if d.to != nil && d.to.at(d.ra) == b.p {
+			end := network.SocketInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
+			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), Socket: end})
+		}
+	}
+	for c := range n.conns {
+		if c.dialled && c.peer.host == b.p.host && c.ra.AddrPort() == b.p.addr && !c.dead {
+			clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
+		}
+	}
+	slices.SortFunc(clients, func(a, b network.Client) int {
+		return a.Addr.(*net.TCPAddr).AddrPort().Compare(b.Addr.(*net.TCPAddr).AddrPort())
+	})
+	return clients, nil
+}
 
 // Connected returns the sockets of all machines whose other end is on this one, and which their owner has not closed,
 // whoever ended the connection. A number is never used again. The error is nil.

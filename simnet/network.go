@@ -1,9 +1,7 @@
 package simnet
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"reflect"
@@ -11,7 +9,6 @@ import (
 	"sync"
 
 	"example.com/go-sockettest/internal/warm"
-	"example.com/go-sockettest/network"
 )
 
 // A TB is what [New] needs of a [testing.TB].
@@ -39,16 +36,14 @@ type Network struct {
 
 	all      path // what the faults of the whole network are
 	paths    map[[2]*Host]*path
-	troubles int                // faults of any path that are not undone
+	faults   int                // faults of any path that are not undone
 	flying   map[*Conn]struct{} // ends with something in the air
 	spares   spares
 	conns    map[*Conn]struct{} // sockets that are not over
 	dials    map[*dial]struct{} // connects that wait
 	ids      uint64             // of sockets
-	drawn    bool               // chance had a part
+	usedSeed bool               // chance had a part
 }
-
-var _ network.Stack = (*Network)(nil)
 
 // An Option changes what [New] returns.
 type Option func(*Network)
@@ -70,6 +65,7 @@ func New(t TB, options ...Option) *Network {
 		t = nil
 	}
 	n.t = t
+	n.agenda.mu = &n.mu
 	n.here = n.newHost(localhost)
 	n.hosts[localhost] = n.here
 	n.all.n = n
@@ -95,7 +91,7 @@ func New(t TB, options ...Option) *Network {
 		if left := n.Sockets(); len(left) > 0 {
 			t.Logf("simnet: sockets at the end:\n%s", strings.Join(left, "\n"))
 		}
-		if n.drew() {
+		if n.seedUsed() {
 			t.Logf("simnet: the seed was %d; simnet.Seed(%[1]d) or %s=%[1]d draws the same again", n.seed, seedEnv)
 		}
 	})
@@ -111,39 +107,9 @@ func (n *Network) fatal(err error) {
 	n.t.Fatalf("%v", err)
 }
 
-// Bind takes an address and holds it; see [network.Stack]. Unix sockets are an error that wraps [errors.ErrUnsupported].
-func (n *Network) Bind(ctx context.Context, nw, address string) (network.Port, error) {
-	return n.here.Bind(ctx, nw, address)
-}
-
-// BindPacket takes a UDP address and holds it; see [network.Stack].
-func (n *Network) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
-	return n.here.BindPacket(ctx, nw, address)
-}
-
-// Listen listens as [net.ListenConfig.Listen] does: with the largest accept queue, for 4097 connections. What it returns is
-// a [*Listener]. Any address that is not this machine's is EADDRNOTAVAIL.
-func (n *Network) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
-	return n.here.Listen(ctx, nw, address)
-}
-
-// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does. What it returns is a [*PacketConn].
-func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
-	return n.here.ListenPacket(ctx, nw, address)
-}
-
-// Dial is DialContext without a context.
-func (n *Network) Dial(nw, address string) (net.Conn, error) {
-	return n.here.DialContext(context.Background(), nw, address)
-}
-
-// DialContext connects as [net.Dialer.DialContext] does: to an IP address, localhost or a [Host]'s name, and with keep-alive
-// every 15 s. What it returns is a [*Conn], or for UDP a [*PacketConn].
-func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
-	return n.here.DialContext(ctx, nw, address)
-}
-
-// Connect connects for a client that misbehaves; see [network.Stack].
-func (n *Network) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
-	return n.here.Connect(ctx, nw, address, o)
+// drew tells whether chance had a part in what happened.
+func (n *Network) seedUsed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.usedSeed
 }

@@ -8,8 +8,8 @@ import (
 
 // set changes an option, unless the connection is closed.
 func (c *Conn) set(change func()) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return c.opError("set", net.ErrClosed)
 	}
@@ -36,8 +36,8 @@ func (c *Conn) SetKeepAlivePeriod(d time.Duration) error {
 }
 
 func (c *Conn) keepsAlive() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	return c.alive.on
 }
 
@@ -52,7 +52,7 @@ const (
 // Durations are whole seconds, rounded up.
 func (c *Conn) SetKeepAliveConfig(to net.KeepAliveConfig) error {
 	if to.Idle > mostKeepAlive || to.Interval > mostKeepAlive || to.Count > mostKeepAlives {
-		return c.opError("set", sys("setsockopt", syscall.EINVAL))
+		return c.opError("set", syscallError("setsockopt", syscall.EINVAL))
 	}
 	return c.set(func() {
 		k := c.alive.keepAliveConfig
@@ -92,8 +92,8 @@ func choose[T int | time.Duration](v, def, old T) T {
 func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return c.set(func() {
 		c.resend.userTimeout = d
-		c.n.drop(&c.resend.event)
-		c.await()
+		c.n.agenda.cancel(&c.resend.event)
+		c.armResend()
 	})
 }
 
@@ -109,10 +109,10 @@ func (c *Conn) SetWriteBuffer(bytes int) error {
 }
 
 func (c *Conn) setBuffer(change func()) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
-		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
+		return c.setError(net.ErrClosed)
 	}
 	change()
 	c.openWindow()

@@ -8,9 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"syscall"
-	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -39,28 +37,20 @@ func memory(n int) int {
 // goroutine. What is sent arrives at once and in order, or, if nobody takes it, is answered with ICMP: then the next call
 // fails with ECONNREFUSED if the socket is connected.
 type PacketConn struct {
-	mu     *sync.Mutex // the network's
-	n      *Network
-	host   *Host
-	net    string
+	socket
 	local  netip.AddrPort
 	remote netip.AddrPort // zero unless it is connected
-	la     *net.UDPAddr
-	ra     net.Addr // nil unless it is connected
+	ra     net.Addr       // nil unless it is connected
 
 	sender sender
 	ways   map[*path]*way
 
-	queue         []datagram
-	queued        int // memory
-	refusing      bool
-	met           int // datagrams that were sent to it
-	senders       map[*PacketConn]bool
-	soErr         syscall.Errno
-	closed        bool
-	readable      sync.Cond
-	readDeadline  deadline
-	writeDeadline deadline
+	queue    []datagram // not read yet
+	queued   int        // the memory that they take
+	refusing bool
+	visits   int                  // datagrams that were sent to it
+	senders  map[*PacketConn]bool // sockets that sent them
+	soErr    syscall.Errno
 }
 
 var _ network.PacketPort = (*PacketConn)(nil)
@@ -82,11 +72,11 @@ func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, sys
 	if a.Port() == 0 || h.packets[a] != nil || h.packetAt(a) != nil {
 		return nil, syscall.EADDRINUSE
 	}
-	c := &PacketConn{mu: &h.n.mu, n: h.n, host: h, net: nw, local: a, remote: remote, la: net.UDPAddrFromAddrPort(a)}
+	c := &PacketConn{local: a, remote: remote}
+	c.open(h, nw, net.UDPAddrFromAddrPort(a))
 	if remote.IsValid() {
 		c.ra = net.UDPAddrFromAddrPort(remote)
 	}
-	c.readable.L = &h.n.mu
 	c.sender = h.next(sender{addr: a})
 	h.packets[a] = c
 	return c, 0
@@ -146,8 +136,8 @@ func (c *PacketConn) Read(b []byte) (int, error) {
 }
 
 func (c *PacketConn) receive(b []byte, call string) (int, netip.AddrPort, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	for {
 		switch {
 		case c.closed:
@@ -182,7 +172,7 @@ func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 // Write sends a datagram to the address that the socket is connected to.
 func (c *PacketConn) Write(b []byte) (int, error) {
 	if !c.remote.IsValid() {
-		return 0, c.opError("write", nil, sys("write", syscall.EDESTADDRREQ))
+		return 0, c.opError("write", nil, syscallError("write", syscall.EDESTADDRREQ))
 	}
 	return c.send(b, c.remote, c.ra, "write")
 }
@@ -191,8 +181,8 @@ func (c *PacketConn) Write(b []byte) (int, error) {
 const maxDatagram = 65507
 
 func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call string) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	var err error
 	switch {
 	case c.closed:
@@ -202,17 +192,17 @@ func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call strin
 	case c.soErr != 0:
 		err = os.NewSyscallError(call, c.takeError())
 	case len(b) > maxDatagram:
-		err = sys(call, syscall.EMSGSIZE)
+		err = syscallError(call, syscall.EMSGSIZE)
 	}
 	to = specified(to)
 	there, from := c.host.route(to.Addr())
 	if local := c.local.Addr(); !local.IsUnspecified() && from.IsValid() {
 		if from = local; local.IsLoopback() && !to.Addr().IsLoopback() {
-			err = cmp.Or(err, sys(call, syscall.EINVAL)) // it would never come back
+			err = cmp.Or(err, syscallError(call, syscall.EINVAL)) // it would never come back
 		}
 	}
 	if !from.IsValid() {
-		err = cmp.Or(err, sys(call, syscall.ENETUNREACH))
+		err = cmp.Or(err, syscallError(call, syscall.ENETUNREACH))
 	}
 	if err != nil {
 		return 0, c.opError("write", addr, err)
@@ -227,18 +217,18 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 		return
 	}
 	if p := there.packetAt(to); p != nil {
-		p.met++
+		p.visits++
 		if p.senders == nil {
 			p.senders = map[*PacketConn]bool{}
 		}
 		p.senders[c] = true
 	}
-	if n.troubles > 0 {
+	if n.faults > 0 {
 		b = slices.Clone(b)
 	}
-	c.way(c.host, there).send(len(b), func() {
+	c.way(c.host, there).sendDatagram(len(b), func() {
 		if !there.takePacket(from, to, b) && c.remote.IsValid() {
-			c.way(there, c.host).after(func() {
+			c.way(there, c.host).carryOrLose(func() {
 				c.soErr = syscall.ECONNREFUSED
 				c.readable.Broadcast()
 			}, nil)
@@ -277,64 +267,36 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 // Visits counts the datagrams that were sent to the socket, those included that were refused, or
 // lost on their way; see [network.PacketPort].
 func (c *PacketConn) Visits() network.Visits {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return network.Visits{Count: c.met, Open: c.held(), Complete: true, Exact: true}
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	return network.Visits{Count: c.visits, Open: c.openSenders(), Complete: true, Exact: true}
 }
 
 // Mechanism has nothing to tell; see [network.PacketPort].
 func (c *PacketConn) Mechanism() string { return "" }
 
 // held counts the sockets, of those that have sent something, that are still open.
-func (c *PacketConn) held() int {
+func (c *PacketConn) openSenders() int {
 	maps.DeleteFunc(c.senders, func(s *PacketConn, _ bool) bool { return s.closed })
 	return len(c.senders)
 }
 
 // Close frees the address. What was not read is lost.
 func (c *PacketConn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return c.opError("close", c.ra, net.ErrClosed)
 	}
 	c.closed, c.queue = true, nil
 	delete(c.host.packets, c.local)
-	c.n.drop(&c.readDeadline.event)
-	c.n.drop(&c.writeDeadline.event)
+	c.dropDeadlines()
 	c.readable.Broadcast()
 	return nil
 }
 
-// LocalAddr returns a [*net.UDPAddr].
-func (c *PacketConn) LocalAddr() net.Addr { return c.la }
-
 // RemoteAddr returns a [*net.UDPAddr], or nil if the socket is not connected.
 func (c *PacketConn) RemoteAddr() net.Addr { return c.ra }
-
-// SetDeadline is that of [net.PacketConn].
-func (c *PacketConn) SetDeadline(t time.Time) error { return c.setDeadlines(t, true, true) }
-
-// SetReadDeadline is that of [net.PacketConn].
-func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, true, false) }
-
-// SetWriteDeadline is that of [net.PacketConn]. No write waits, but one after the deadline fails.
-func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, false, true) }
-
-func (c *PacketConn) setDeadlines(t time.Time, read, write bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return &net.OpError{Op: "set", Net: c.net, Addr: c.la, Err: net.ErrClosed}
-	}
-	if read {
-		c.readDeadline.set(c.n, t, c.readable.Broadcast)
-	}
-	if write {
-		c.writeDeadline.set(c.n, t, func() {})
-	}
-	return nil
-}
 
 // Refuse answers what arrives with ICMP port unreachable; see [network.PacketPort].
 func (c *PacketConn) Refuse() error { return c.refuse(true) }
@@ -343,8 +305,8 @@ func (c *PacketConn) Refuse() error { return c.refuse(true) }
 func (c *PacketConn) Serve() error { return c.refuse(false) }
 
 func (c *PacketConn) refuse(yes bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
 	if c.closed {
 		return c.opError("refuse", nil, net.ErrClosed)
 	}

@@ -1,6 +1,12 @@
 package simnet
 
-import "time"
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
 
 // A path leads from one host to another, or to itself, in one direction. What the whole network has, its path all, comes on
 // top. The network's lock guards it.
@@ -8,11 +14,11 @@ type path struct {
 	n        *Network
 	from, to *Host
 
-	latency   setting[time.Duration]
-	jitter    setting[time.Duration]
-	bandwidth setting[int]     // bytes a second; 0 is no bound
-	loss      setting[float64] // of a segment
-	reorder   setting[float64] // of a datagram
+	latency   override[time.Duration]
+	jitter    override[time.Duration]
+	bandwidth override[int]     // bytes a second; 0 is no bound
+	loss      override[float64] // of a segment
+	reorder   override[float64] // of a datagram
 	holds     int
 	cuts      int
 
@@ -36,8 +42,8 @@ func (n *Network) path(from, to *Host) *path {
 }
 
 // slow tells whether what is sent takes its time.
-func (p *path) slow() bool {
-	return p.n.troubles > 0 && (p.isHeld() || p.delay() > 0 || p.wobble() > 0 || p.rate() > 0)
+func (p *path) takesTime() bool {
+	return p.n.faults > 0 && (p.isHeld() || p.delay() > 0 || p.maxJitter() > 0 || p.rate() > 0)
 }
 
 func (p *path) isHeld() bool { return p.holds+p.n.all.holds > 0 }
@@ -46,7 +52,7 @@ func (p *path) isCut() bool { return p.cuts+p.n.all.cuts > 0 }
 
 func (p *path) delay() time.Duration { return p.latency.value() + p.n.all.latency.value() }
 
-func (p *path) wobble() time.Duration { return p.jitter.value() + p.n.all.jitter.value() }
+func (p *path) maxJitter() time.Duration { return p.jitter.value() + p.n.all.jitter.value() }
 
 // rate is the bandwidth; 0 is no bound.
 func (p *path) rate() int {
@@ -57,18 +63,48 @@ func (p *path) rate() int {
 	return a
 }
 
+// lossy tells whether segments are lost at all.
+func (p *path) lossy() bool {
+	return p.n.faults > 0 && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
+}
+
+// rtt is how long a segment and its acknowledgement take, without jitter.
+func (p *path) rtt() time.Duration {
+	if p.n.faults == 0 {
+		return 0
+	}
+	return p.delay() + p.n.path(p.to, p.from).delay()
+}
+
+// A way is a path as one sender uses it: what is drawn on it is that sender's.
+type way struct {
+	*path
+	who      *sender
+	sources  *[kinds]*rand.Rand // those that were cast; nil if none was
+	setAside *event             // a datagram that lets the next one pass
+}
+
+// draw returns a number of [0, 1).
+func (w *way) random(kind chance) float64 {
+	if w.sources == nil {
+		w.sources = new([kinds]*rand.Rand)
+	}
+	if w.sources[kind] == nil {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%s\x00%s\x00%d\x00%v", w.from.name, w.to.name, kind, *w.who)
+		w.sources[kind] = rand.New(rand.NewPCG(w.n.seed, h.Sum64()))
+		w.n.usedSeed = true
+	}
+	return w.sources[kind].Float64()
+}
+
 // loses draws whether a segment is lost.
 func (w *way) loses(kind chance) bool {
-	if w.n.troubles == 0 {
+	if w.n.faults == 0 {
 		return false
 	}
 	passes := (1 - w.loss.value()) * (1 - w.n.all.loss.value())
-	return passes < 1 && w.draw(kind) >= passes
-}
-
-// lossy tells whether segments are lost at all.
-func (p *path) lossy() bool {
-	return p.n.troubles > 0 && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
+	return passes < 1 && w.random(kind) >= passes
 }
 
 // passes draws how many of n bytes of data get through before a segment is lost.
@@ -95,23 +131,15 @@ func (w *way) arrival(n int, kind chance) time.Time {
 		p.busy = t
 	}
 	t = t.Add(p.delay())
-	if most := p.wobble(); most > 0 {
-		t = t.Add(time.Duration(w.draw(kind) * float64(most)))
+	if most := p.maxJitter(); most > 0 {
+		t = t.Add(time.Duration(w.random(kind) * float64(most)))
 	}
 	return t
 }
 
-// rtt is how long a segment and its acknowledgement take, without jitter.
-func (p *path) rtt() time.Duration {
-	if p.n.troubles == 0 {
-		return 0
-	}
-	return p.delay() + p.n.path(p.to, p.from).delay()
-}
-
 // after lets something arrive that is no part of a connection's data: at once, if the path is not slow; or, if it is cut by
 // then, be lost.
-func (w *way) after(arrive, lost func()) {
+func (w *way) carryOrLose(arrive, lost func()) {
 	loses := w.loses(loss)
 	w.carry(0, func() {
 		if !w.isCut() && !loses {
@@ -125,12 +153,12 @@ func (w *way) after(arrive, lost func()) {
 // carry does something when n bytes that are sent now arrive.
 func (w *way) carry(n int, do func()) {
 	switch {
-	case !w.slow():
+	case !w.takesTime():
 		do()
 	case w.isHeld():
 		w.held = append(w.held, &event{do: do})
 	default:
-		w.n.schedule(&event{do: do}, w.arrival(n, jitter))
+		w.n.agenda.schedule(&event{do: do}, w.arrival(n, jitter))
 	}
 }
 
@@ -138,23 +166,23 @@ func (w *way) carry(n int, do func()) {
 const reorderWait = 10 * time.Millisecond
 
 // send carries a datagram of n bytes. One that is reordered arrives right behind the next, or 10 ms late if none comes.
-func (w *way) send(n int, arrive func()) {
+func (w *way) sendDatagram(n int, arrive func()) {
 	loses, swaps := w.loses(loss), w.swaps()
 	w.carry(n, func() {
 		if w.isCut() || loses {
 			return
 		}
-		overtaken := w.aside
+		overtaken := w.setAside
 		if overtaken == nil && swaps {
 			e := &event{}
-			e.do = func() { w.aside = nil; arrive() }
-			w.aside = e
-			w.n.schedule(e, now().Add(reorderWait))
+			e.do = func() { w.setAside = nil; arrive() }
+			w.setAside = e
+			w.n.agenda.schedule(e, now().Add(reorderWait))
 			return
 		}
 		arrive()
 		if overtaken != nil {
-			w.n.drop(overtaken)
+			w.n.agenda.cancel(overtaken)
 			overtaken.do()
 		}
 	})
@@ -162,9 +190,29 @@ func (w *way) send(n int, arrive func()) {
 
 // swaps draws whether a datagram is overtaken by the next.
 func (w *way) swaps() bool {
-	if w.n.troubles == 0 {
+	if w.n.faults == 0 {
 		return false
 	}
 	stays := (1 - w.reorder.value()) * (1 - w.n.all.reorder.value())
-	return stays < 1 && w.draw(reorder) >= stays
+	return stays < 1 && w.random(reorder) >= stays
+}
+
+// A setting is what those who have changed it, and not undone that, have made of it: the latest of them counts. The zero
+// setting is the zero value.
+type override[T any] struct{ layers []*T }
+
+func (s *override[T]) value() (v T) {
+	if last := len(s.layers) - 1; last >= 0 {
+		v = *s.layers[last]
+	}
+	return v
+}
+
+// set changes it until undo is called, which may be called in any order.
+func (s *override[T]) set(v T) (undo func()) {
+	change := &v
+	s.layers = append(s.layers, change)
+	return func() {
+		s.layers = slices.DeleteFunc(s.layers, func(c *T) bool { return c == change })
+	}
 }

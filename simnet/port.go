@@ -1,12 +1,11 @@
 package simnet
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/go-sockettest/network"
@@ -24,17 +23,17 @@ type port struct {
 	net  string       // as package net names it in errors
 	dual bool         // listens on ::, and for IPv4 as well
 
-	state    network.State
-	queue    []arrival // not accepted yet
-	arrived  sync.Cond
-	due      event // when the head of the queue may be accepted, under Hold
-	deadline deadline
-	dropped  int
-	lastDrop time.Time // when the latest was
-	met      int       // what clients did here, but for SYNs that were dropped
-	held     int       // connections that clients have open
-	awaiting int       // calls that wait for dropped SYNs
-	closed   bool
+	state     network.State
+	queue     []arrival // not accepted yet
+	arrived   sync.Cond
+	acceptDue event // when the head of the queue may be accepted, under Hold
+	deadline  deadline
+	dropped   int
+	lastDrop  time.Time // when the latest was
+	visits    int       // what clients did here, but for SYNs that were dropped
+	open      int       // connections that clients have open
+	awaiting  int       // calls that wait for dropped SYNs
+	closed    bool
 }
 
 // An arrival is a connection in an accept queue, and since when.
@@ -46,7 +45,7 @@ type arrival struct {
 func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
 	p := &port{n: h.n, host: h, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
 	p.arrived.L = &h.n.mu
-	p.due.do = p.arrived.Broadcast
+	p.acceptDue.do = p.arrived.Broadcast
 	return p
 }
 
@@ -68,21 +67,41 @@ func (p *port) overlaps(q *port) bool {
 	return a == b
 }
 
-// become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
-func (p *port) become(s network.State) {
-	if p.state.Cut != s.Cut {
-		p.n.recut(func() { p.state.Cut = s.Cut })
-		p.n.updateKeepAlive()
+func (p *port) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: p.net, Addr: p.tcp, Err: err}
+}
+
+// bind takes an address; port 0 is any free one. The caller holds mu.
+func (h *Host) bind(a netip.AddrPort, nw string, dual bool) (*port, syscall.Errno) {
+	switch ip := a.Addr(); {
+	case !h.has(ip) && !ip.IsUnspecified():
+		return nil, syscall.EADDRNOTAVAIL
+	case a.Port() == 0:
+		free := h.ephemeral(ip)
+		if free == 0 {
+			return nil, syscall.EADDRINUSE
+		}
+		a = netip.AddrPortFrom(ip, free)
 	}
-	p.state = s
-	if !p.takes() && !s.Cut {
-		p.resetQueue()
+	p := newPort(h, a, nw, dual)
+	for _, other := range h.bound[a.Port()] {
+		if other.overlaps(p) {
+			return nil, syscall.EADDRINUSE
+		}
 	}
-	p.arrived.Broadcast()
-	for d := range p.n.dials {
-		d.reconsider(p)
+	h.bound[a.Port()] = append(h.bound[a.Port()], p)
+	return p, 0
+}
+
+// at returns the port that answers for an address, nil if nobody does: the most particular. The caller holds mu.
+func (h *Host) at(a netip.AddrPort) *port {
+	var found *port
+	for _, p := range h.bound[a.Port()] {
+		if p.answers(a.Addr()) && (found == nil || found.addr.Addr().IsUnspecified()) {
+			found = p
+		}
 	}
-	p.n.stir()
+	return found
 }
 
 // takes tells whether connections that are made are queued for Accept.
@@ -90,12 +109,19 @@ func (p *port) takes() bool {
 	return p.state.Answer == network.Listen || p.state.Answer == network.Drop
 }
 
-// resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
-func (p *port) resetQueue() {
-	for _, a := range p.queue {
-		a.c.abort()
+// room is how many connections the accept queue takes.
+func (p *port) room() int {
+	if p.state.Backlog > 0 {
+		return p.state.Backlog
 	}
-	p.queue = nil
+	return somaxconn + 1
+}
+
+// drop leaves a SYN unanswered. The caller holds mu.
+func (p *port) dropSYN() {
+	p.dropped++
+	p.lastDrop = now()
+	p.arrived.Broadcast()
 }
 
 // admit puts a connection into the accept queue.
@@ -108,31 +134,6 @@ func (p *port) admit(c *Conn) {
 	p.arrived.Broadcast()
 }
 
-// room is how many connections the accept queue takes.
-func (p *port) room() int {
-	if p.state.Backlog > 0 {
-		return p.state.Backlog
-	}
-	return somaxconn + 1
-}
-
-// accept waits for the next connection.
-func (p *port) accept() (*Conn, error) {
-	p.n.mu.Lock()
-	defer p.n.mu.Unlock()
-	for {
-		switch c := p.next(); {
-		case p.closed:
-			return nil, p.opError("accept", net.ErrClosed)
-		case p.deadline.expired:
-			return nil, p.opError("accept", errDeadline)
-		case c != nil:
-			return c, nil
-		}
-		p.arrived.Wait()
-	}
-}
-
 // next takes the head of the queue, if it may be accepted by now. The caller holds mu.
 func (p *port) next() *Conn {
 	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever || !p.takes() {
@@ -140,133 +141,17 @@ func (p *port) next() *Conn {
 	}
 	head := p.queue[0]
 	if due := head.at.Add(p.state.Hold); due.After(time.Now()) {
-		p.n.schedule(&p.due, due)
+		p.n.agenda.schedule(&p.acceptDue, due)
 		return nil
 	}
 	p.queue = slices.Delete(p.queue, 0, 1)
 	return head.c
 }
 
-// close gives the address back, and tells whether this was the first time.
-func (p *port) close() bool {
-	p.n.mu.Lock()
-	defer p.n.mu.Unlock()
-	if p.closed {
-		return false
+// resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
+func (p *port) resetQueue() {
+	for _, a := range p.queue {
+		a.c.abort()
 	}
-	p.closed = true
-	same := p.host.bound[p.addr.Port()]
-	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
-		delete(p.host.bound, p.addr.Port())
-	} else {
-		p.host.bound[p.addr.Port()] = same
-	}
-	p.resetQueue()
-	p.n.drop(&p.due)
-	p.n.drop(&p.deadline.event)
-	p.arrived.Broadcast()
-	for d := range p.n.dials {
-		d.reconsider(p)
-	}
-	p.n.stir()
-	return true
-}
-
-func (p *port) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: p.net, Addr: p.tcp, Err: err}
-}
-
-// A boundPort is a port as fixtures see it.
-type boundPort struct{ p *port }
-
-// Addr returns the bound address.
-func (b *boundPort) Addr() net.Addr { return b.p.tcp }
-
-// Become changes how the port answers a connect; see [network.Port]. All states can be had, Handshake with any other.
-func (b *boundPort) Become(s network.State) error {
-	if err := checkState(s); err != nil {
-		return err
-	}
-	b.p.n.mu.Lock()
-	defer b.p.n.mu.Unlock()
-	if b.p.closed {
-		return b.p.opError("become", net.ErrClosed)
-	}
-	b.p.become(s)
-	return nil
-}
-
-// Accept waits for the next connection; see [network.Port].
-func (b *boundPort) Accept() (network.Conn, error) {
-	c, err := b.p.accept()
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// Dropped counts SYNs that were dropped; see [network.Port].
-func (b *boundPort) Dropped() (n int, last time.Time, err error) {
-	b.p.n.mu.Lock()
-	defer b.p.n.mu.Unlock()
-	b.p.n.catchUp()
-	return b.p.dropped, b.p.lastDrop, nil
-}
-
-// AwaitDropped waits until n SYNs were dropped in all; see [network.Port].
-func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
-	p := b.p
-	p.n.mu.Lock()
-	defer p.n.mu.Unlock()
-	p.n.stir()
-	p.awaiting++
-	defer func() { p.awaiting-- }()
-	if p.dropped < n {
-		stop := context.AfterFunc(ctx, func() {
-			p.n.mu.Lock()
-			defer p.n.mu.Unlock()
-			p.arrived.Broadcast()
-		})
-		defer stop()
-	}
-	for p.dropped < n && ctx.Err() == nil {
-		p.arrived.Wait()
-	}
-	if p.dropped < n {
-		return p.dropped, context.Cause(ctx)
-	}
-	return p.dropped, nil
-}
-
-// drop leaves a SYN unanswered. The caller holds mu.
-func (p *port) drop() {
-	p.dropped++
-	p.lastDrop = now()
-	p.arrived.Broadcast()
-}
-
-// Mechanism has nothing to tell: simnet answers as it is told.
-func (b *boundPort) Mechanism() string { return "" }
-
-// Close gives the address back.
-func (b *boundPort) Close() error {
-	b.p.close()
-	return nil
-}
-
-// checkState finds the states that no network could give.
-func checkState(s network.State) error {
-	switch {
-	case s.Answer < network.Own || s.Answer > network.Absent:
-		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
-	case s.Answer == network.Absent:
-		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
-	case s.Backlog < 0:
-		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
-	case s.Backlog > 0 && s.Answer != network.Listen:
-		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
-	case s.SmallWindow && s.Answer != network.Listen:
-		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
-	}
-	return nil
+	p.queue = nil
 }

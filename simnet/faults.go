@@ -2,12 +2,14 @@ package simnet
 
 import (
 	"cmp"
-	"example.com/go-sockettest/internal/disarm"
 	"fmt"
 	"math"
+	"net"
 	"slices"
 	"sync"
 	"time"
+
+	"example.com/go-sockettest/internal/disarm"
 )
 
 // A Link is what connects two hosts, in both directions or in one: its methods change how it treats what is sent from now on,
@@ -51,7 +53,7 @@ func (l *Link) Latency(d time.Duration) (undo func()) {
 	if d < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Latency: d is %v; want 0 or more", d))
 	}
-	return change(l, func(p *path) *setting[time.Duration] { return &p.latency }, d)
+	return change(l, func(p *path) *override[time.Duration] { return &p.latency }, d)
 }
 
 // Jitter makes everything arrive up to d later, by chance: drawn anew for each segment. On one connection nothing overtakes
@@ -60,7 +62,7 @@ func (l *Link) Jitter(d time.Duration) (undo func()) {
 	if d < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Jitter: d is %v; want 0 or more", d))
 	}
-	return change(l, func(p *path) *setting[time.Duration] { return &p.jitter }, d)
+	return change(l, func(p *path) *override[time.Duration] { return &p.jitter }, d)
 }
 
 // Bandwidth lets so many bytes of data through a second, in each direction, for all connections together: what is sent
@@ -69,7 +71,7 @@ func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 	if bytesPerSecond < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Bandwidth: bytesPerSecond is %d; want 1 or more, or 0 for no bound", bytesPerSecond))
 	}
-	return change(l, func(p *path) *setting[int] { return &p.bandwidth }, bytesPerSecond)
+	return change(l, func(p *path) *override[int] { return &p.bandwidth }, bytesPerSecond)
 }
 
 // Loss loses this share of what is sent, from 0 to 1, by chance: drawn anew for each segment of up to 1448 bytes and each
@@ -78,7 +80,7 @@ func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 // again after a second. Acknowledgements are not lost.
 func (l *Link) Loss(share float64) (undo func()) {
 	checkShare(l, "Loss", share)
-	return change(l, func(p *path) *setting[float64] { return &p.loss }, share)
+	return change(l, func(p *path) *override[float64] { return &p.loss }, share)
 }
 
 // Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one of the
@@ -86,7 +88,7 @@ func (l *Link) Loss(share float64) (undo func()) {
 // reordering is jitter.
 func (l *Link) Reorder(share float64) (undo func()) {
 	checkShare(l, "Reorder", share)
-	return change(l, func(p *path) *setting[float64] { return &p.reorder }, share)
+	return change(l, func(p *path) *override[float64] { return &p.reorder }, share)
 }
 
 func checkShare(l *Link, method string, share float64) {
@@ -96,14 +98,14 @@ func checkShare(l *Link, method string, share float64) {
 }
 
 // change sets one kind of fault in each direction.
-func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
+func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 	if disarm.On() {
 		return func() {}
 	}
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
-	l.n.troubles++
-	l.n.stir()
+	l.n.faults++
+	l.n.retryDials()
 	var undos []func()
 	for _, p := range l.paths {
 		undos = append(undos, kind(p).set(v))
@@ -114,7 +116,7 @@ func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
 		for _, u := range undos {
 			u()
 		}
-		l.n.troubles--
+		l.n.faults--
 	})
 }
 
@@ -123,7 +125,7 @@ func change[T any](l *Link, kind func(*path) *setting[T], v T) (undo func()) {
 func (l *Link) Hold() (release func()) {
 	return l.count(func(p *path, by int) {
 		if p.holds += by; p.holds == 0 {
-			l.n.letGo()
+			l.n.releaseHeld()
 		}
 	})
 }
@@ -133,21 +135,7 @@ func (l *Link) Hold() (release func()) {
 // is sent the other way arrives, and its acknowledgement does not. Unlike with [Conn.Partition] closing does not heal it.
 // Several may cut at once.
 func (l *Link) Partition() (heal func()) {
-	return l.count(func(p *path, by int) { l.n.recut(func() { p.cuts += by }) })
-}
-
-// recut changes which ends hear what is sent to them. The caller holds mu.
-func (n *Network) recut(change func()) {
-	heard := map[*Conn]bool{}
-	for c := range n.conns {
-		heard[c] = !c.deaf()
-	}
-	change()
-	for _, c := range byNumber(n.conns) {
-		if c.deaf() && heard[c] || c.peer.deaf() && heard[c.peer] {
-			c.cutOff()
-		}
-	}
+	return l.count(func(p *path, by int) { l.n.changeCuts(func() { p.cuts += by }) })
 }
 
 // count counts a fault that can be had several times over, in each direction.
@@ -158,30 +146,56 @@ func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	by := func(n int) {
 		l.n.mu.Lock()
 		defer l.n.mu.Unlock()
-		l.n.troubles += n
-		l.n.stir()
+		l.n.faults += n
+		l.n.retryDials()
 		for _, p := range l.paths {
 			add(p, n)
 		}
-		l.n.updateKeepAlive()
+		l.n.updateKeepAlives()
 	}
 	by(1)
 	return sync.OnceFunc(func() { by(-1) })
 }
 
+// everywhere is the link of the whole network.
+func (n *Network) wholeNetwork() *Link { return &Link{n, []*path{&n.all}} }
+
+// Latency is [Link.Latency] of every link and every loopback.
+func (n *Network) Latency(d time.Duration) (undo func()) { return n.wholeNetwork().Latency(d) }
+
+// Jitter is [Link.Jitter] of every link and every loopback.
+func (n *Network) Jitter(d time.Duration) (undo func()) { return n.wholeNetwork().Jitter(d) }
+
+// Bandwidth is [Link.Bandwidth] of every link and every loopback, each by itself.
+func (n *Network) Bandwidth(bytesPerSecond int) (undo func()) {
+	return n.wholeNetwork().Bandwidth(bytesPerSecond)
+}
+
+// Loss is [Link.Loss] of every link and every loopback.
+func (n *Network) Loss(share float64) (undo func()) { return n.wholeNetwork().Loss(share) }
+
+// Reorder is [Link.Reorder] of every link and every loopback.
+func (n *Network) Reorder(share float64) (undo func()) { return n.wholeNetwork().Reorder(share) }
+
+// Hold is [Link.Hold] of every link and every loopback.
+func (n *Network) Hold() (release func()) { return n.wholeNetwork().Hold() }
+
+// Partition is [Link.Partition] of every link and every loopback: nobody hears anybody, not even themselves.
+func (n *Network) Partition() (heal func()) { return n.wholeNetwork().Partition() }
+
 // letGo lets arrive what was held and is not any more, at once. The caller holds mu.
-func (n *Network) letGo() {
-	for _, p := range n.inOrder() {
+func (n *Network) releaseHeld() {
+	for _, p := range n.sortedPaths() {
 		if p.isHeld() {
 			continue
 		}
 		held := p.held
 		p.held = nil
 		for _, e := range held {
-			n.schedule(e, now())
+			n.agenda.schedule(e, now())
 		}
 	}
-	for _, c := range byNumber(n.flying) {
+	for _, c := range sorted(n.flying) {
 		if c.out.isHeld() {
 			continue
 		}
@@ -190,12 +204,71 @@ func (n *Network) letGo() {
 				c.flight.segments[i].at = now()
 			}
 		}
-		c.takeOff()
+		c.scheduleLanding()
+	}
+}
+
+// recut changes which ends hear what is sent to them. The caller holds mu.
+func (n *Network) changeCuts(change func()) {
+	heard := map[*Conn]bool{}
+	for c := range n.conns {
+		heard[c] = !c.partitioned()
+	}
+	change()
+	for _, c := range sorted(n.conns) {
+		if c.partitioned() && heard[c] || c.peer.partitioned() && heard[c.peer] {
+			c.cutOff()
+		}
+	}
+}
+
+// Partition makes what the other end sends vanish; see [network.Conn].
+func (c *Conn) Partition() error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return c.explain("partition", net.ErrClosed)
+	}
+	if c.resend.cut {
+		return nil
+	}
+	c.resend.cut = true
+	c.cutOff()
+	c.peer.cutOff()
+	return nil
+}
+
+// cutOff: one of the ends cannot hear the other from now on, or none.
+func (c *Conn) cutOff() {
+	c.resend.window = c.peer.rcvMax - c.peer.rcv.len()
+	c.resend.lost = c.resend.lost || c.snd.len() > 0 // a window's opening would not be seen
+	c.armResend()
+	c.alive.update(c)
+}
+
+// Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
+func (c *Conn) Heal() error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return c.explain("heal", net.ErrClosed)
+	}
+	c.heal()
+	return nil
+}
+
+func (c *Conn) explain(what string, err error) error {
+	return fmt.Errorf("%s %s -> %s: %w", what, c.la, c.ra, err)
+}
+
+func (n *Network) updateKeepAlives() {
+	for _, c := range sorted(n.conns) {
+		c.alive.update(c)
 	}
 }
 
 // inOrder returns the paths, always in the same order.
-func (n *Network) inOrder() []*path {
+func (n *Network) sortedPaths() []*path {
 	list := make([]*path, 0, len(n.paths))
 	for _, p := range n.paths {
 		list = append(list, p)
@@ -206,14 +279,8 @@ func (n *Network) inOrder() []*path {
 	return list
 }
 
-func (n *Network) updateKeepAlive() {
-	for _, c := range byNumber(n.conns) {
-		c.alive.update(c)
-	}
-}
-
 // byNumber puts sockets in the order in which they were made, so that each run of a program goes the same way.
-func byNumber(set map[*Conn]struct{}) []*Conn {
+func sorted(set map[*Conn]struct{}) []*Conn {
 	list := make([]*Conn, 0, len(set))
 	for c := range set {
 		list = append(list, c)

@@ -2,8 +2,6 @@ package simnet
 
 import (
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"net/netip"
 	"strconv"
 )
@@ -31,21 +29,6 @@ type sender struct {
 	n       int // from 1
 }
 
-// next counts those that are called alike. The caller holds mu.
-func (h *Host) next(s sender) sender {
-	h.senders[s]++
-	s.n = h.senders[s]
-	return s
-}
-
-// A way is a path as one sender uses it: what is drawn on it is that sender's.
-type way struct {
-	*path
-	who   *sender
-	dice  *[kinds]*rand.Rand // those that were cast; nil if none was
-	aside *event             // a datagram that lets the next one pass
-}
-
 // A chance is a kind of draw. Each has its own sequence, so that to add a fault of one kind does
 // not change what is drawn for another: it is drawn when something is sent.
 type chance int
@@ -58,24 +41,3 @@ const (
 	reorder
 	kinds
 )
-
-// draw returns a number of [0, 1).
-func (w *way) draw(kind chance) float64 {
-	if w.dice == nil {
-		w.dice = new([kinds]*rand.Rand)
-	}
-	if w.dice[kind] == nil {
-		h := fnv.New64a()
-		fmt.Fprintf(h, "%s\x00%s\x00%d\x00%v", w.from.name, w.to.name, kind, *w.who)
-		w.dice[kind] = rand.New(rand.NewPCG(w.n.seed, h.Sum64()))
-		w.n.drawn = true
-	}
-	return w.dice[kind].Float64()
-}
-
-// drew tells whether chance had a part in what happened.
-func (n *Network) drew() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.drawn
-}

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"container/heap"
+	"sync"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type event struct {
 
 // An agenda holds the events to come, behind one timer: timers of one instant fire in random order, events do not.
 type agenda struct {
+	mu      *sync.Mutex // the network's
 	events  queue
 	seq     uint64
 	timer   *time.Timer // nil if there is nothing to wait for
@@ -26,33 +28,33 @@ type agenda struct {
 }
 
 // schedule puts e at t, wherever it was before. The caller holds mu.
-func (n *Network) schedule(e *event, t time.Time) {
-	n.agenda.seq++
-	e.at, e.seq = t, n.agenda.seq
+func (a *agenda) schedule(e *event, t time.Time) {
+	a.seq++
+	e.at, e.seq = t, a.seq
 	if e.index > 0 {
-		heap.Fix(&n.agenda.events, e.index-1)
+		heap.Fix(&a.events, e.index-1)
 	} else {
-		heap.Push(&n.agenda.events, e)
+		heap.Push(&a.events, e)
 	}
-	n.wind()
+	a.setTimer()
 }
 
 // drop takes e out, if it is in. The caller holds mu.
-func (n *Network) drop(e *event) {
+func (a *agenda) cancel(e *event) {
 	if e.index > 0 {
-		heap.Remove(&n.agenda.events, e.index-1)
-		n.wind()
+		heap.Remove(&a.events, e.index-1)
+		a.setTimer()
 	}
 }
 
 // wind sets the timer for the first event. One that is set for an earlier time is left alone: it costs less to let it
 // fire in vain than to move it with every deadline. A timer of a bubble may not be touched outside it, nor one of the
 // outside within; it is then left to fire, or to vanish with its bubble.
-func (n *Network) wind() {
-	if n.agenda.ticking {
+func (a *agenda) setTimer() {
+	if a.ticking {
 		return
 	}
-	a, now := &n.agenda, time.Now()
+	now := time.Now()
 	mine := a.timer != nil && a.virtual == isVirtual(now)
 	if len(a.events) == 0 {
 		if mine {
@@ -72,23 +74,23 @@ func (n *Network) wind() {
 	}
 	a.number++
 	number := a.number
-	a.timer = time.AfterFunc(first.Sub(now), func() { n.tick(number) })
+	a.timer = time.AfterFunc(first.Sub(now), func() { a.tick(number) })
 }
 
 // tick lets happen what is due.
-func (n *Network) tick(number int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.agenda.number != number {
+func (a *agenda) tick(number int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.number != number {
 		return // another has taken its place, perhaps by another clock
 	}
-	n.agenda.ticking = true
-	for now := time.Now(); len(n.agenda.events) > 0 && !n.agenda.events[0].at.After(now); {
-		e := heap.Pop(&n.agenda.events).(*event)
+	a.ticking = true
+	for now := time.Now(); len(a.events) > 0 && !a.events[0].at.After(now); {
+		e := heap.Pop(&a.events).(*event)
 		e.do()
 	}
-	n.agenda.ticking = false
-	n.wind()
+	a.ticking = false
+	a.setTimer()
 }
 
 // isVirtual tells whether now was read in a bubble: there it has no monotonic clock reading.
@@ -126,4 +128,30 @@ func (q *queue) Pop() any {
 	*q = (*q)[:last]
 	e.index = 0
 	return e
+}
+
+// now is the time by which the network goes.
+func now() time.Time { return time.Now() }
+
+// A deadline is that of one direction of a connection, or of a listener.
+type deadline struct {
+	expired bool
+	event   event
+}
+
+// set moves the deadline; zero is none. wake ends the waits. The caller holds mu.
+func (d *deadline) set(a *agenda, t time.Time, wake func()) {
+	if d.event.do == nil && !t.IsZero() {
+		d.event.do = func() { d.expired = true; wake() }
+	}
+	d.expired = !t.IsZero() && !t.After(time.Now())
+	switch {
+	case d.expired:
+		a.cancel(&d.event)
+		wake()
+	case t.IsZero():
+		a.cancel(&d.event)
+	default:
+		a.schedule(&d.event, t)
+	}
 }

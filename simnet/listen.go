@@ -1,0 +1,205 @@
+package simnet
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"example.com/go-sockettest/network"
+)
+
+// A boundPort is a port as fixtures see it.
+type boundPort struct{ p *port }
+
+// Addr returns the bound address.
+func (b *boundPort) Addr() net.Addr { return b.p.tcp }
+
+// Become changes how the port answers a connect; see [network.Port]. All states can be had, Handshake with any other.
+func (b *boundPort) Become(s network.State) error {
+	if err := checkState(s); err != nil {
+		return err
+	}
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	if b.p.closed {
+		return b.p.opError("become", net.ErrClosed)
+	}
+	b.p.become(s)
+	return nil
+}
+
+// checkState finds the states that no network could give.
+func checkState(s network.State) error {
+	switch {
+	case s.Answer < network.Own || s.Answer > network.Absent:
+		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
+	case s.Answer == network.Absent:
+		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
+	case s.Backlog < 0:
+		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
+	case s.Backlog > 0 && s.Answer != network.Listen:
+		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
+	case s.SmallWindow && s.Answer != network.Listen:
+		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
+	}
+	return nil
+}
+
+// become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
+func (p *port) become(s network.State) {
+	if p.state.Cut != s.Cut {
+		p.n.changeCuts(func() { p.state.Cut = s.Cut })
+		p.n.updateKeepAlives()
+	}
+	p.state = s
+	if !p.takes() && !s.Cut {
+		p.resetQueue()
+	}
+	p.arrived.Broadcast()
+	for d := range p.n.dials {
+		d.forgetAnswer(p)
+	}
+	p.n.retryDials()
+}
+
+// Accept waits for the next connection; see [network.Port].
+func (b *boundPort) Accept() (network.Conn, error) {
+	c, err := b.p.accept()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// accept waits for the next connection.
+func (p *port) accept() (*Conn, error) {
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	for {
+		switch c := p.next(); {
+		case p.closed:
+			return nil, p.opError("accept", net.ErrClosed)
+		case p.deadline.expired:
+			return nil, p.opError("accept", errDeadline)
+		case c != nil:
+			return c, nil
+		}
+		p.arrived.Wait()
+	}
+}
+
+// Dropped counts SYNs that were dropped; see [network.Port].
+func (b *boundPort) Dropped() (n int, last time.Time, err error) {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	b.p.n.countSkippedSYNs()
+	return b.p.dropped, b.p.lastDrop, nil
+}
+
+// AwaitDropped waits until n SYNs were dropped in all; see [network.Port].
+func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
+	p := b.p
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	p.n.retryDials()
+	p.awaiting++
+	defer func() { p.awaiting-- }()
+	if p.dropped < n {
+		stop := context.AfterFunc(ctx, func() {
+			p.n.mu.Lock()
+			defer p.n.mu.Unlock()
+			p.arrived.Broadcast()
+		})
+		defer stop()
+	}
+	for p.dropped < n && ctx.Err() == nil {
+		p.arrived.Wait()
+	}
+	if p.dropped < n {
+		return p.dropped, context.Cause(ctx)
+	}
+	return p.dropped, nil
+}
+
+// Visits counts what clients did here: connects that were tried or given up, whatever they met,
+// SYNs that were dropped, writes, and ends of connections.
+func (b *boundPort) Visits() network.Visits {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	b.p.n.countSkippedSYNs()
+	return network.Visits{Count: b.p.visits + b.p.dropped, Open: b.p.open, Complete: true, Exact: true}
+}
+
+// Mechanism has nothing to tell: simnet answers as it is told.
+func (b *boundPort) Mechanism() string { return "" }
+
+// Close gives the address back.
+func (b *boundPort) Close() error {
+	b.p.close()
+	return nil
+}
+
+// close gives the address back, and tells whether this was the first time.
+func (p *port) close() bool {
+	p.n.mu.Lock()
+	defer p.n.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.closed = true
+	same := p.host.bound[p.addr.Port()]
+	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
+		delete(p.host.bound, p.addr.Port())
+	} else {
+		p.host.bound[p.addr.Port()] = same
+	}
+	p.resetQueue()
+	p.n.agenda.cancel(&p.acceptDue)
+	p.n.agenda.cancel(&p.deadline.event)
+	p.arrived.Broadcast()
+	for d := range p.n.dials {
+		d.forgetAnswer(p)
+	}
+	p.n.retryDials()
+	return true
+}
+
+// A Listener is what [Network.Listen] returns: a [net.Listener] with what [*net.TCPListener] has beyond that.
+type Listener struct{ p *port }
+
+// Accept waits for the next connection, which is a [*Conn] with keep-alive every 15 s. It fails with [net.ErrClosed] or
+// [os.ErrDeadlineExceeded] only.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.p.accept()
+	if err != nil {
+		return nil, err
+	}
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	c.alive.set(c, defaultKeepAlive)
+	return c, nil
+}
+
+// Close stops listening, and resets what nobody has accepted.
+func (l *Listener) Close() error {
+	if !l.p.close() {
+		return l.p.opError("close", net.ErrClosed)
+	}
+	return nil
+}
+
+// Addr returns the bound address.
+func (l *Listener) Addr() net.Addr { return l.p.tcp }
+
+// SetDeadline ends calls of Accept at t, those that wait included; the zero time is no deadline.
+func (l *Listener) SetDeadline(t time.Time) error {
+	l.p.n.mu.Lock()
+	defer l.p.n.mu.Unlock()
+	if l.p.closed {
+		return net.ErrClosed
+	}
+	l.p.deadline.set(&l.p.n.agenda, t, l.p.arrived.Broadcast)
+	return nil
+}

@@ -1,0 +1,210 @@
+package simnet
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"example.com/go-sockettest/network"
+)
+
+var _ network.Stack = (*Network)(nil)
+
+// Bind takes an address and holds it; see [network.Stack]. Unix sockets are an error that wraps [errors.ErrUnsupported].
+func (n *Network) Bind(ctx context.Context, nw, address string) (network.Port, error) {
+	return n.here.Bind(ctx, nw, address)
+}
+
+// BindPacket takes a UDP address and holds it; see [network.Stack].
+func (n *Network) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+	return n.here.BindPacket(ctx, nw, address)
+}
+
+// Listen listens as [net.ListenConfig.Listen] does: with the largest accept queue, for 4097 connections. What it returns is
+// a [*Listener]. Any address that is not this machine's is EADDRNOTAVAIL.
+func (n *Network) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
+	return n.here.Listen(ctx, nw, address)
+}
+
+// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does. What it returns is a [*PacketConn].
+func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
+	return n.here.ListenPacket(ctx, nw, address)
+}
+
+// Dial is DialContext without a context.
+func (n *Network) Dial(nw, address string) (net.Conn, error) {
+	return n.here.DialContext(context.Background(), nw, address)
+}
+
+// DialContext connects as [net.Dialer.DialContext] does: to an IP address, localhost or a [Host]'s name, and with keep-alive
+// every 15 s. What it returns is a [*Conn], or for UDP a [*PacketConn].
+func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	return n.here.DialContext(ctx, nw, address)
+}
+
+// Connect connects for a client that misbehaves; see [network.Stack].
+func (n *Network) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
+	return n.here.Connect(ctx, nw, address, o)
+}
+
+// Connected returns the sockets that are connected to the network's own machine; see [Host.Connected].
+func (n *Network) Connected() ([]network.Socket, error) { return n.here.Connected() }
+
+var _ network.Stack = (*Host)(nil)
+
+// Bind takes an address of the host and holds it; see [network.Stack]. Without an address it is one that others can
+// reach, unless the host is the network's own, which is as careful as a real machine in a test: then it is on loopback.
+func (h *Host) Bind(ctx context.Context, nw, address string) (network.Port, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	addr, err := h.bindAddr("tcp", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	p, errno := h.bind(addr, "tcp", false)
+	if errno != 0 {
+		return nil, bindError("tcp", addr, errno)
+	}
+	return &boundPort{p}, nil
+}
+
+// BindPacket takes a UDP address of the host and holds it; see [network.Stack] and [Host.Bind].
+func (h *Host) BindPacket(ctx context.Context, nw, address string) (network.PacketPort, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	a, err := h.bindAddr("udp", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	family := "udp4" // as the kernel's names itself in errors
+	if a.Addr().Is6() {
+		family = "udp6"
+	}
+	c, errno := h.bindPacket(family, a, netip.AddrPort{})
+	if errno != 0 {
+		return nil, bindError("udp", a, errno)
+	}
+	return c, nil
+}
+
+// Listen listens on this host as [Network.Listen] does on the network's own.
+func (h *Host) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
+	l, err := h.listen(ctx, nw, address)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (h *Host) listen(ctx context.Context, nw, address string) (*Listener, error) {
+	addrs, err := h.resolve("listen", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	if protocol, _ := protocolOf(nw); protocol != "tcp" {
+		return nil, &net.OpError{Op: "listen", Net: nw, Err: &net.AddrError{Err: "unexpected address type", Addr: address}}
+	}
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedTCP(addrs[0])}
+	if failed.Err = contextError(ctx); failed.Err != nil {
+		return nil, failed
+	}
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	p, errno := h.bind(addrs[0], nw, nw == "tcp")
+	if errno != 0 {
+		failed.Err = syscallError("bind", errno)
+		return nil, failed
+	}
+	p.become(network.State{Answer: network.Listen})
+	return &Listener{p}, nil
+}
+
+// ListenPacket makes a UDP socket on this host as [Network.ListenPacket] does on the network's own.
+func (h *Host) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
+	addrs, err := h.resolve("listen", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedUDP(addrs[0])}
+	if protocol, _ := protocolOf(nw); protocol != "udp" {
+		failed.Addr, failed.Err = nil, &net.AddrError{Err: "unexpected address type", Addr: address}
+		return nil, failed
+	}
+	if failed.Err = contextError(ctx); failed.Err != nil {
+		return nil, failed
+	}
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	c, errno := h.bindPacket(nw, addrs[0], netip.AddrPort{})
+	if errno != 0 {
+		failed.Err = syscallError("bind", errno)
+		return nil, failed
+	}
+	return c, nil
+}
+
+// Dial is DialContext without a context.
+func (h *Host) Dial(nw, address string) (net.Conn, error) {
+	return h.DialContext(context.Background(), nw, address)
+}
+
+// DialContext connects from this host as [Network.DialContext] does from the network's own.
+func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return h.dialPacket(ctx, nw, address)
+	}
+	c, err := h.dial(ctx, nw, address, false)
+	if err != nil {
+		return nil, err
+	}
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	c.alive.set(c, defaultKeepAlive)
+	return c, nil
+}
+
+// dialPacket connects a UDP socket: nothing is sent, so that it succeeds though nobody is there.
+func (h *Host) dialPacket(ctx context.Context, nw, address string) (net.Conn, error) {
+	addrs, err := h.resolve("dial", nw, address)
+	if err != nil {
+		return nil, err
+	}
+	to := addrs[0]
+	failed := &net.OpError{Op: "dial", Net: nw, Addr: resolvedUDP(to)}
+	if failed.Err = contextError(ctx); failed.Err != nil {
+		return nil, failed
+	}
+	to = specified(to)
+	errno := syscall.ENETUNREACH
+	var c *PacketConn
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if _, own := h.route(to.Addr()); own.IsValid() {
+		c, errno = h.bindPacket(nw, netip.AddrPortFrom(own, 0), to)
+	}
+	if errno != 0 {
+		failed.Err = syscallError("connect", errno)
+		return nil, failed
+	}
+	return c, nil
+}
+
+// Connect connects for a client that misbehaves; see [network.Stack].
+func (h *Host) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
+	if protocol, _ := protocolOf(nw); protocol == "udp" {
+		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6, which have connections: %w", nw, net.UnknownNetworkError(nw))
+	}
+	c, err := h.dial(ctx, nw, address, o.SmallWindow)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,172 @@
+package simnet
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"time"
+
+	"example.com/go-sockettest/internal/patience"
+)
+
+// Read reads what has arrived, and waits for something if there is nothing.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if !c.beginRead() {
+		return 0, c.opError("read", net.ErrClosed)
+	}
+	defer c.endRead()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.inRead = true
+	for {
+		n, err := c.take(b)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		c.readable.Wait()
+	}
+}
+
+// take is one attempt to read. What has arrived comes before everything but a deadline, FIN before an error.
+func (c *Conn) take(b []byte) (int, error) {
+	switch {
+	case c.closed:
+		return 0, c.opError("read", net.ErrClosed)
+	case c.readDeadline.expired:
+		return 0, c.opError("read", errDeadline)
+	case c.rcv.len() > 0:
+		n := c.rcv.read(&c.n.spares, b)
+		c.openWindow()
+		return n, nil
+	case c.fin:
+		return 0, io.EOF
+	case c.soErr != 0:
+		return 0, c.takeError("read")
+	case c.rshut || c.dead:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+// beginRead waits for its turn: reads do not overlap. It fails once the connection is closed.
+func (c *Conn) beginRead() bool {
+	for c.reading && !c.closed {
+		c.readable.Wait()
+	}
+	if c.closed {
+		return false
+	}
+	c.reading = true
+	return true
+}
+
+func (c *Conn) endRead() {
+	c.reading, c.inRead = false, false
+	c.readable.Broadcast()
+	c.peer.writable.Broadcast() // see endWrite
+}
+
+// Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
+func (c *Conn) Write(b []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for c.writing && !c.closed {
+		c.writable.Wait()
+	}
+	if c.closed {
+		return 0, c.opError("write", net.ErrClosed)
+	}
+	c.writing = true
+	c.countVisit()
+	defer c.endWrite()
+	for n := 0; ; {
+		if err := c.mayWrite(); err != nil {
+			return n, err
+		}
+		k := c.put(b[n:])
+		if n += k; n == len(b) {
+			return n, nil
+		}
+		if k == 0 {
+			c.awaitRoom()
+		}
+	}
+}
+
+func (c *Conn) mayWrite() error {
+	switch {
+	case c.closed:
+		return c.opError("write", net.ErrClosed)
+	case c.writeDeadline.expired:
+		return c.opError("write", errDeadline)
+	case c.soErr != 0:
+		return c.takeError("write")
+	case c.dead || c.wshut:
+		return c.opError("write", syscallError("write", syscall.EPIPE))
+	}
+	return nil
+}
+
+// put sends what it can and keeps the rest, as far as there is room. It returns how many bytes it took.
+func (c *Conn) put(b []byte) int {
+	n := 0
+	if c.snd.len() == 0 {
+		c.lending = true
+		n = c.deliver(b)
+		c.lending = false
+	}
+	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
+		k := min(room, len(b)-n)
+		c.snd.put(&c.n.spares, b[n:n+k])
+		n += k
+	}
+	if n > 0 {
+		c.wrote = true
+		c.tellWatchers()
+	}
+	c.armResend()
+	return n
+}
+
+// awaitRoom lets a call of Write wait.
+func (c *Conn) awaitRoom() {
+	c.waitsForRoom = true
+	c.tellWatchers()
+	c.writable.Wait()
+	c.waitsForRoom = false
+}
+
+// tellWatchers lets the other end's WatchPeer look again.
+func (c *Conn) tellWatchers() {
+	if c.peer.watchers > 0 {
+		c.peer.readable.Broadcast()
+	}
+}
+
+// endWrite copies what the other end has not read by now. Before that, whoever is in Read takes what he wants, which does not
+// block him, and who is about to read may do so: then most of what is written is copied once, from the one caller to the other.
+func (c *Conn) endWrite() {
+	p := c.peer
+	for len(p.rcv.lent) > 0 && p.inRead {
+		c.writable.Wait()
+	}
+	if len(p.rcv.lent) > 0 {
+		c.n.mu.Unlock()
+		runtime.Gosched()
+		c.n.mu.Lock()
+		p.rcv.keep(&c.n.spares)
+	}
+	c.writing = false
+	c.writable.Broadcast()
+}
+
+// RemoteAddr returns a [*net.TCPAddr].
+func (c *Conn) RemoteAddr() net.Addr { return c.ra }
+
+// SleepUntil waits; see [network.Conn].
+func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error { return patience.SleepUntil(ctx, t) }
