@@ -144,7 +144,7 @@ func TestScenario1NoTimeout(t *testing.T) {
 	})
 }
 
-// TestScenario1StillWaiting: a call that heeds no context is let go by the fixture, with the next SYN.
+// TestScenario1StillWaiting: a call that ignores every context is let go by the fixture, with the next SYN.
 func TestScenario1StillWaiting(t *testing.T) {
 	t.Parallel()
 	onBoth(t, "BlackHole", func(t *testing.T, w world) {

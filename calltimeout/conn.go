@@ -72,15 +72,15 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// SetDeadline is that of [net.Conn]: a moment, beside the limit of each call.
+// SetDeadline implements [net.Conn]: a moment, beside the limit of each call.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.read.setDeadline(t), c.write.setDeadline(t))
 }
 
-// SetReadDeadline is that of [net.Conn].
+// SetReadDeadline implements [net.Conn].
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.read.setDeadline(t) }
 
-// SetWriteDeadline is that of [net.Conn].
+// SetWriteDeadline implements [net.Conn].
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.write.setDeadline(t) }
 
 // CloseWrite sends FIN and leaves the other direction open, if the connection below can.

@@ -40,7 +40,7 @@ func SetDefaultTimeout(t testing.TB, d time.Duration) {
 	t.Cleanup(func() { defaultTimeout.Store(old) })
 }
 
-// exclusive tells whether the test has the process to itself, and keeps it so: only t.Setenv knows.
+// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv knows.
 func exclusive(t testing.TB, d time.Duration) (ok bool) {
 	defer func() {
 		if recover() != nil {

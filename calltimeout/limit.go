@@ -30,7 +30,7 @@ func (l *limit) begin(d time.Duration) error {
 	return l.set(l.earlier())
 }
 
-// setDeadline is for the user's own, which a call that is under way heeds as well.
+// setDeadline is for the user's own, which a call that is under way obeys as well.
 func (l *limit) setDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -48,7 +48,7 @@ func (a *agenda) cancel(e *event) {
 }
 
 // wind sets the timer for the first event. One that is set for an earlier time is left alone: it costs less to let it
-// fire in vain than to move it with every deadline. A timer of a bubble may not be touched outside it, nor one of the
+// fire for nothing than to move it with every deadline. A timer of a bubble may not be touched outside it, nor one of the
 // outside within; it is then left to fire, or to vanish with its bubble.
 func (a *agenda) setTimer() {
 	if a.ticking {
@@ -93,7 +93,7 @@ func (a *agenda) tick(number int) {
 	a.setTimer()
 }
 
-// isVirtual tells whether now was read in a bubble: there it has no monotonic clock reading.
+// isVirtual reports whether now was read in a bubble: there it has no monotonic clock reading.
 func isVirtual(now time.Time) bool { return now == now.Round(0) }
 
 // A queue is a heap of events by time and sequence.

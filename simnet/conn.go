@@ -80,7 +80,7 @@ type resend struct {
 	event       event
 }
 
-// outstanding tells whether there is something to retransmit.
+// outstanding reports whether there is something to retransmit.
 func (r *resend) outstanding() bool { return r.lost || r.unacked > 0 || r.finUnacked }
 
 // A flight is what one end has sent that has not arrived, in order.
@@ -116,7 +116,7 @@ type keepAliveConfig struct {
 }
 
 // A keepAlive probes an idle connection. Probes that are answered change nothing, so none is sent unless something is
-// in the way of them: timers that come again and again would keep a bubble's clock going for ever.
+// in the way of them: timers that come again and again would keep a bubble's clock going forever.
 type keepAlive struct {
 	keepAliveConfig
 	last   time.Time // when something was last heard of the other end
@@ -144,13 +144,13 @@ func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {
 // shrink makes c's window small, and with it what the other end keeps.
 func shrink(c, other *Conn) { c.rcvMax, other.sndMax = smallReceive, smallSend }
 
-// slow tells whether what c sends takes its time.
+// slow reports whether what c sends takes its time.
 func (c *Conn) takesTime() bool { return c.out.takesTime() || c.hasInAir() }
 
-// flies tells whether something is in the air.
+// flies reports whether something is in the air.
 func (c *Conn) hasInAir() bool { return c.flight != nil && len(c.flight.segments) > 0 }
 
-// gone tells whether RST is all that c has to say to what still comes. While one is in the air it has the word.
+// gone reports whether RST is all that c has to say to what still comes. While one is in the air it has the word.
 func (c *Conn) onlyResets() bool { return c.aborted && !c.hasInAir() }
 
 // inAir is how many bytes of data have not landed.
@@ -161,13 +161,13 @@ func (c *Conn) inAir() int {
 	return c.flight.air.len()
 }
 
-// deaf tells whether segments to this end vanish.
+// deaf reports whether segments to this end vanish.
 func (c *Conn) partitioned() bool { return c.isCut() || c.peer.out.isCut() }
 
-// isCut tells whether that is by a partition of this end, or of its port.
+// isCut reports whether that is by a partition of this end, or of its port.
 func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && !c.leftPort && c.port.state.Cut }
 
-// refuses tells whether data that arrives now is answered with RST: nobody can read it any more (RFC 9293, section
+// refuses reports whether data that arrives now is answered with RST: nobody can read it any more (RFC 9293, section
 // 3.6.1). One that has only called CloseRead takes it still, as on Linux.
 func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rshut }
 

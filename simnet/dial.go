@@ -300,7 +300,7 @@ func (d *dial) skipSYNs(p *port) {
 	}
 }
 
-// sendLater sets the time for the next SYN that matters: if all are in vain, the one that is not sent any more.
+// sendLater sets the time for the next SYN that matters: if none succeeds, the one that is not sent any more.
 func (d *dial) scheduleSYN() {
 	at := d.last
 	for _, wait := range synWaits[d.syns-1:] {
@@ -311,7 +311,7 @@ func (d *dial) scheduleSYN() {
 	d.n.agenda.schedule(&d.nextSYN, at)
 }
 
-// catchUp counts the SYNs that have been sent in vain up to now.
+// catchUp counts the SYNs that have been sent without success up to now.
 func (d *dial) countSkipped() {
 	for d.skips != nil && d.syns < len(synWaits) {
 		at := d.last.Add(synWaits[d.syns-1])

@@ -56,7 +56,7 @@ func (l *Link) Latency(d time.Duration) (undo func()) {
 	return change(l, func(p *path) *override[time.Duration] { return &p.latency }, d)
 }
 
-// Jitter makes everything arrive up to d later, by chance: drawn anew for each segment. On one connection nothing overtakes
+// Jitter makes everything arrive up to d later, by chance: drawn again for each segment. On one connection nothing overtakes
 // what was sent before; datagrams do.
 func (l *Link) Jitter(d time.Duration) (undo func()) {
 	if d < 0 {
@@ -65,7 +65,7 @@ func (l *Link) Jitter(d time.Duration) (undo func()) {
 	return change(l, func(p *path) *override[time.Duration] { return &p.jitter }, d)
 }
 
-// Bandwidth lets so many bytes of data through a second, in each direction, for all connections together: what is sent
+// Bandwidth lets this many bytes of data through a second, in each direction, for all connections together: what is sent
 // waits for its turn. Headers do not count. 0 is no bound.
 func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 	if bytesPerSecond < 0 {
@@ -74,7 +74,7 @@ func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 	return change(l, func(p *path) *override[int] { return &p.bandwidth }, bytesPerSecond)
 }
 
-// Loss loses this share of what is sent, from 0 to 1, by chance: drawn anew for each segment of up to 1448 bytes and each
+// Loss loses this share of what is sent, from 0 to 1, by chance: drawn again for each segment of up to 1448 bytes and each
 // datagram. What a connection loses is sent again, and never missing: after one round trip if three more segments show
 // the gap (RFC 5681), else by the retransmission timer, a round trip and 200 ms, doubled each time (RFC 6298). SYNs are sent
 // again after a second. Acknowledgements are not lost.
@@ -138,7 +138,7 @@ func (l *Link) Partition() (heal func()) {
 	return l.count(func(p *path, by int) { l.n.changeCuts(func() { p.cuts += by }) })
 }
 
-// count counts a fault that can be had several times over, in each direction.
+// count counts a fault that can be in force several times over, in each direction.
 func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	if disarm.On() {
 		return func() {}

@@ -174,7 +174,7 @@ func (h *Host) own(ip netip.Addr) netip.Addr {
 	return h.ip6
 }
 
-// has tells whether ip is one of the host's addresses.
+// has reports whether ip is one of the host's addresses.
 func (h *Host) has(ip netip.Addr) bool { return ip.IsLoopback() || ip == h.ip4 || ip == h.ip6 }
 
 // route finds the machine with an address, and the address to connect to it from. The caller holds mu.

@@ -16,7 +16,7 @@ type boundPort struct{ p *port }
 // Addr returns the bound address.
 func (b *boundPort) Addr() net.Addr { return b.p.tcp }
 
-// Become changes how the port answers a connect; see [network.Port]. All states can be had, Handshake with any other.
+// Become changes how the port answers a connect; see [network.Port]. All states are available, Handshake with any other.
 func (b *boundPort) Become(s network.State) error {
 	if err := checkState(s); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (b *boundPort) Close() error {
 	return nil
 }
 
-// close gives the address back, and tells whether this was the first time.
+// close gives the address back, and reports whether this was the first time.
 func (p *port) close() bool {
 	p.n.mu.Lock()
 	defer p.n.mu.Unlock()

@@ -107,7 +107,7 @@ func (n *Network) fatal(err error) {
 	n.t.Fatalf("%v", err)
 }
 
-// drew tells whether chance had a part in what happened.
+// drew reports whether chance had a part in what happened.
 func (n *Network) seedUsed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -87,7 +87,7 @@ func choose[T int | time.Duration](v, def, old T) T {
 }
 
 // SetUserTimeout sets TCP_USER_TIMEOUT: how long what was written may stay unacknowledged, or unsent because the other
-// end's window is closed, before the connection fails with ETIMEDOUT. 0 is the default: 924.6 s for the first, for ever for
+// end's window is closed, before the connection fails with ETIMEDOUT. 0 is the default: 924.6 s for the first, forever for
 // the second. A [*net.TCPConn] has no such method, but the option.
 func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return c.set(func() {

@@ -41,7 +41,7 @@ func (n *Network) path(from, to *Host) *path {
 	return p
 }
 
-// slow tells whether what is sent takes its time.
+// slow reports whether what is sent takes its time.
 func (p *path) takesTime() bool {
 	return p.n.faults > 0 && (p.isHeld() || p.delay() > 0 || p.maxJitter() > 0 || p.rate() > 0)
 }
@@ -63,7 +63,7 @@ func (p *path) rate() int {
 	return a
 }
 
-// lossy tells whether segments are lost at all.
+// lossy reports whether segments are lost at all.
 func (p *path) lossy() bool {
 	return p.n.faults > 0 && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
 }

@@ -49,13 +49,13 @@ func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
 	return p
 }
 
-// answers tells whether connects to an address meet this port.
+// answers reports whether connects to an address meet this port.
 func (p *port) answers(ip netip.Addr) bool {
 	own := p.addr.Addr()
 	return own == ip || own.IsUnspecified() && (own.Is4() == ip.Is4() || p.dual)
 }
 
-// overlaps tells whether both cannot be bound at once.
+// overlaps reports whether both cannot be bound at once.
 func (p *port) overlaps(q *port) bool {
 	a, b := p.addr.Addr(), q.addr.Addr()
 	switch {
@@ -104,7 +104,7 @@ func (h *Host) at(a netip.AddrPort) *port {
 	return found
 }
 
-// takes tells whether connections that are made are queued for Accept.
+// takes reports whether connections that are made are queued for Accept.
 func (p *port) takes() bool {
 	return p.state.Answer == network.Listen || p.state.Answer == network.Drop
 }

@@ -70,7 +70,7 @@ func (c *Conn) armResend() {
 	c.n.agenda.schedule(&r.event, next)
 }
 
-// progress: something was acknowledged, so that patience begins anew.
+// progress: something was acknowledged, so that patience begins again.
 func (c *Conn) resetPatience() {
 	c.resend.since, c.resend.tries = time.Time{}, 0
 	c.n.agenda.cancel(&c.resend.event)

@@ -21,7 +21,7 @@ func (c *Conn) deliver(b []byte) int {
 // lendable is the size from which on it costs less to let the other end read than to copy.
 const lendable = 8 << 10
 
-// arrive is what data meets at the other end, of which so many bytes get through. It returns how many of them were taken.
+// arrive is what data meets at the other end, of which n bytes get through. It returns how many of them were taken.
 func (c *Conn) landBytes(b []byte, through int) int {
 	p := c.peer
 	switch {

@@ -48,7 +48,7 @@ func Classify(err error) []Class {
 	return told
 }
 
-// A walk goes through an error's tree, and ends after so many errors.
+// A walk goes through an error's tree, and ends after this many errors.
 type walk struct{ left int }
 
 // classify classifies err and what it wraps; phase is what the errors above have told. It also reports whether one of these

@@ -19,7 +19,7 @@ import (
 const (
 	// reportReserve is left before the test's own deadline, to print the report before go test kills the binary.
 	reportReserve = time.Second
-	// contextGrace is how long an operation has to heed its context before its fixture is closed as well.
+	// contextGrace is how long an operation has to obey its context before its fixture is closed as well.
 	contextGrace = 250 * time.Millisecond
 )
 
@@ -254,7 +254,7 @@ func (w Window) patience(start, end time.Time) time.Duration {
 	return max(p, 0)
 }
 
-// release makes the operation return: by its context, then by closing the fixture. A dialer that heeds no context is
+// release makes the operation return: by its context, then by closing the fixture. A dialer that ignores every context is
 // refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting. Past end, which
 // is the time for the report, it takes little of what is left.
 func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {

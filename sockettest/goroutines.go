@@ -31,19 +31,19 @@ func (s stuck) short() []string {
 	return f
 }
 
-// numbers says how many there are, if that is more than one, and how many of them are blocked for ever.
+// numbers says how many there are, if that is more than one, and how many of them are blocked forever.
 func (s stuck) numbers() string {
 	switch {
 	case s.count == 1 && s.forever == 1:
-		return "blocked for ever"
+		return "blocked forever"
 	case s.count == 1:
 		return ""
 	case s.forever == 0:
 		return fmt.Sprintf("%d of them", s.count)
 	case s.forever == s.count:
-		return fmt.Sprintf("%d of them, blocked for ever", s.count)
+		return fmt.Sprintf("%d of them, blocked forever", s.count)
 	}
-	return fmt.Sprintf("%d of them, %d blocked for ever", s.count, s.forever)
+	return fmt.Sprintf("%d of them, %d blocked forever", s.count, s.forever)
 }
 
 // labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
@@ -130,7 +130,7 @@ func frame(line string) string {
 	return f + "  " + at[strings.LastIndexByte(at, '/')+1:]
 }
 
-// matches tells whether one of the functions is on the stack.
+// matches reports whether one of the functions is on the stack.
 func (s stuck) matches(functions []string) bool {
 	return slices.ContainsFunc(s.frames, func(f string) bool {
 		name, _, _ := strings.Cut(f, "  ")

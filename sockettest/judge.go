@@ -150,7 +150,7 @@ func (w Window) met(r Result) string {
 	return r.ending()
 }
 
-// choose puts the class that is wanted in front, and tells whether there is one.
+// choose puts the class that is wanted in front, and reports whether there is one.
 func (w Window) choose(r Result) (Result, bool) {
 	if w.target != nil {
 		return r, r.Outcome != Blocked && matches(r.Err, w.target)

@@ -71,7 +71,7 @@ func WatchSockets() (*Watch, error) {
 	return w, nil
 }
 
-// exclusive tells whether the test has the process to itself, and keeps it so: only t.Setenv knows.
+// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv knows.
 func exclusive(t testing.TB) (ok bool) {
 	defer func() {
 		if recover() != nil {

@@ -175,8 +175,8 @@ func TestStuckNumbers(t *testing.T) {
 	for _, tt := range []struct {
 		count, forever int
 		want           string
-	}{{1, 0, ""}, {1, 1, "blocked for ever"}, {3, 0, "3 of them"}, {3, 3, "3 of them, blocked for ever"},
-		{3, 2, "3 of them, 2 blocked for ever"}} {
+	}{{1, 0, ""}, {1, 1, "blocked forever"}, {3, 0, "3 of them"}, {3, 3, "3 of them, blocked forever"},
+		{3, 2, "3 of them, 2 blocked forever"}} {
 		assert.Equal(t, tt.want, stuck{count: tt.count, forever: tt.forever}.numbers())
 	}
 }

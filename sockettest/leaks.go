@@ -30,7 +30,7 @@ const settle = 2 * time.Second
 // to the spec from its first Start or Expect on.
 //
 // ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27 on the report says of a
-// goroutine that it is blocked for ever, if nothing is left that could wake it. NoLeaks stands aside if the test has
+// goroutine that it is blocked forever, if nothing is left that could wake it. NoLeaks stands aside if the test has
 // failed already.
 //
 // Once a fixture on the kernel's network is started, and until the test is over, the process's finalizers wait: the

@@ -169,7 +169,7 @@ func TestNoLeaksFindsANamesake(t *testing.T) {
 	assert.NoError(t, leaked.Close())
 }
 
-// A specTB is made anew for each call.
+// A specTB is made again for each call.
 type specTB struct{ *faketb.TB }
 
 func (s *specTB) Name() string { return s.TB.Name() + " spec" }

@@ -308,7 +308,7 @@ func (w Window) check() error {
 // earliest is when the window begins.
 func (w Window) earliest() time.Duration { return max(0, w.min-w.early) }
 
-// virtual tells whether the caller is in a testing/synctest bubble: the clock there has no monotonic reading.
+// virtual reports whether the caller is in a testing/synctest bubble: the clock there has no monotonic reading.
 func virtual() bool {
 	now := time.Now()
 	return now == now.Round(0)

@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 func TestDoctorFindsWhatDoesNotBehave(t *testing.T) {
 	t.Parallel()
 	for note, row := range map[string]probe.Row{
-		"a connect was to be refused, and returned no error": as(fixtures.Echo{}, fixtures.Refused{}),
+		"a connect should have been refused, and returned no error": as(fixtures.Echo{}, fixtures.Refused{}),
 		"a connect failed":                             as(fixtures.Refused{}, fixtures.Echo{}),
 		"SlowAccept.Delay is -1ns":                     as(fixtures.SlowAccept{Delay: -1}, fixtures.Echo{}),
 		"hold of #1: use of closed network connection": {Fixture: fixtures.Echo{}, Judge: faulty},

@@ -54,7 +54,7 @@ func (e *end) reset() {
 	e.rst = true
 }
 
-// partitioned tells whether any connection was.
+// partitioned reports whether any connection was.
 func (r *run) partitioned() bool {
 	return slices.ContainsFunc(r.ends[:], func(e *end) bool { return e != nil && e.everCut })
 }

@@ -140,7 +140,7 @@ func weighted() (table []Op) {
 	return table
 }
 
-// Bytes are what [Decode] makes a random program of; the same seed gives the same ones for ever.
+// Bytes are what [Decode] makes a random program of; the same seed gives the same ones forever.
 func Bytes(seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 0x5eed))
 	b := make([]byte, 3*(4+r.IntN(maxSteps-4)))

@@ -77,7 +77,7 @@ func each(t *testing.T, rows []probe.Row, f func(t *testing.T, r probe.Row, w fi
 	}
 }
 
-// start runs a row's fixture until the test ends, and skips the test where it cannot be had.
+// start runs a row's fixture until the test ends, and skips the test where it is not available.
 func start(t *testing.T, r probe.Row, w fixtures.Place) probe.Running {
 	t.Helper()
 	e, err := r.Start(t.Context(), w)

@@ -1,4 +1,4 @@
-// Package disarm tells whether this is a disarmed run, in which fixtures that behave stand in for
+// Package disarm reports whether this is a disarmed run, in which fixtures that behave stand in for
 // those that do not, and finds what stands in.
 package disarm
 

@@ -138,14 +138,14 @@ func (tb *TB) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// Failed tells whether a failure was recorded.
+// Failed reports whether a failure was recorded.
 func (tb *TB) Failed() bool {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	return len(tb.errors) > 0 || tb.fatal
 }
 
-// Skipped tells whether Skipf was called.
+// Skipped reports whether Skipf was called.
 func (tb *TB) Skipped() bool { return tb.Reason() != "" }
 
 // Reason returns what Skipf was given.
@@ -155,7 +155,7 @@ func (tb *TB) Reason() string {
 	return tb.skipped
 }
 
-// Died tells whether FailNow or Fatalf was called.
+// Died reports whether FailNow or Fatalf was called.
 func (tb *TB) Died() bool {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()

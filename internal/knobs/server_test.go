@@ -40,7 +40,7 @@ func httpServerKnobs() []knob {
 		{name: "ResponseController.SetWriteDeadline", trip: hostile.NeverRead{}, with: gone, without: waits,
 			run: hosted(neverRead, inHandler((*http.ResponseController).SetWriteDeadline))},
 		{name: "TimeoutHandler", trip: "a handler that waits for its request's context", with: sockettest.TimedOut.At(knobLimit), without: waits,
-			note: "the client gets 503, and a handler that does not heed its context goes on", run: timeoutHandler},
+			note: "the client gets 503, and a handler that ignores its context goes on", run: timeoutHandler},
 		{name: "ctx of Server.Shutdown", trip: hostile.SlowBody{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "it waits for each request that has begun", run: shutdown},
 		{name: "HTTP2Config.SendPingTimeout", trip: hostile.StalledH2{}, with: sockettest.Disconnected.At(knobLimit + 15*time.Second), without: waits,
@@ -54,7 +54,7 @@ func httpServerKnobs() []knob {
 		{name: "Server.WriteTimeout", trip: hostile.ClosedWindow{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
 			note: "the handler's write fails and its stream ends; the connection stays until IdleTimeout", run: closedWindow},
 		{name: "HTTP2Config.WriteByteTimeout", trip: hostile.NeverRead{}, with: sockettest.Canceled.At(2 * knobLimit), without: waits,
-			note: "the context of the request ends; if bytes were written meanwhile, the limit begins anew when it has passed", run: writeByteTimeout},
+			note: "the context of the request ends; if bytes were written meanwhile, the limit begins again when it has passed", run: writeByteTimeout},
 	}
 }
 

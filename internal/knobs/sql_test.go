@@ -21,9 +21,9 @@ func sqlKnobs() []knob {
 	timedOut, idleOver := sockettest.TimedOut.At(knobLimit), sockettest.Closed.At(knobLimit+time.Second)
 	return []knob{
 		{name: "ctx of DB.PingContext", trip: fixtures.BlackHole{}, with: timedOut.In("connect"),
-			without: sockettest.TimedOut.At(131 * time.Second).In("connect"), note: "Linux gives up; the driver must heed its context",
+			without: sockettest.TimedOut.At(131 * time.Second).In("connect"), note: "Linux gives up; the driver must obey its context",
 			run: against(fixtures.BlackHole{}, pinging)},
-		{name: "ctx of DB.PingContext", trip: fixtures.Silent{}, with: timedOut, without: waits, note: "the driver must heed its context",
+		{name: "ctx of DB.PingContext", trip: fixtures.Silent{}, with: timedOut, without: waits, note: "the driver must obey its context",
 			run: against(fixtures.Silent{}, pinging)},
 		{name: "ctx of DB.Conn", trip: fixtures.Echo{}, with: timedOut, without: waits, note: "all SetMaxOpenConns are in use",
 			run: against(fixtures.Echo{}, pooled)},

@@ -35,7 +35,7 @@ func Context(ctx context.Context, limit time.Duration) (context.Context, context
 // A limited context says that it was its limit that ended it, where it was.
 type limited struct{ context.Context }
 
-// Err is that of [context.Context].
+// Err implements [context.Context].
 func (c limited) Err() error {
 	if c.Context.Err() != nil && context.Cause(c.Context) == context.DeadlineExceeded {
 		return context.DeadlineExceeded

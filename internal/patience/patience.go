@@ -11,7 +11,7 @@ import (
 // ticks are the parts in which a limit is waited for.
 const ticks = 20
 
-// Wait waits for wg up to limit, and tells whether it is done. It waits in ticks, for each of which
+// Wait waits for wg up to limit, and reports whether it is done. It waits in ticks, for each of which
 // the scheduler must find time as it must for the goroutines that are waited for, and lets all that
 // is ready run: on a machine that stalls both take longer, and nobody is blamed for it. Where one
 // of these goroutines waits, it does so for none: see [Inside].

@@ -130,7 +130,7 @@ func besiege(ctx context.Context, client of, w fixtures.Place) (Running, error) 
 	return &Siege{a, ln}, nil
 }
 
-// accepted accepts so many connections and goes on with each.
+// accepted accepts n connections and goes on with each.
 func (s *Siege) accepted(ctx context.Context, n int, f func(c conn) error) error {
 	defer context.AfterFunc(ctx, func() { _ = s.ln.Close() })()
 	for i := range n {
@@ -147,7 +147,7 @@ func (s *Siege) accepted(ctx context.Context, n int, f func(c conn) error) error
 	return nil
 }
 
-// hears: so many connections on which the client says that and, if it is the only one, nothing more.
+// hears: n connections on which the client says that and, if it is the only one, nothing more.
 func hears(n int, want string) func(context.Context, *Siege) (string, error) {
 	return func(ctx context.Context, s *Siege) (note string, err error) {
 		if n > 1 {

@@ -82,7 +82,7 @@ func (c conn) silent() error {
 	_ = c.SetReadDeadline(time.Now().Add(c.quiet))
 	n, err := c.Read(make([]byte, 1))
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("a read was to wait, and returned %d, %w", n, orNil(err))
+		return fmt.Errorf("a read should have waited, and returned %d, %w", n, orNil(err))
 	}
 	c.restore()
 	return nil
@@ -112,7 +112,7 @@ func (c conn) ends(want string) error {
 // isReset reads to the end, which must be RST: what was written before may still come first.
 func (c conn) isReset() error {
 	if _, err := io.ReadAll(c); faultOf(err) != rawsock.ResetByPeer {
-		return fmt.Errorf("a read was to be reset, and returned %w", orNil(err))
+		return fmt.Errorf("a read should have been reset, and returned %w", orNil(err))
 	}
 	return nil
 }

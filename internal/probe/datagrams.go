@@ -90,7 +90,7 @@ func Datagrams(send, want string) func(context.Context, *udp.Endpoint) (string, 
 		}
 		_ = c.SetReadDeadline(time.Now().Add(c.quiet))
 		if got, err := c.answer(); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return "", fmt.Errorf("after %q a read was to wait, and returned %q, %w", want, got, orNil(err))
+			return "", fmt.Errorf("after %q a read should have waited, and returned %q, %w", want, got, orNil(err))
 		}
 		return "", nil
 	}
@@ -117,7 +117,7 @@ func RefusesDatagrams(ctx context.Context, ep *udp.Endpoint) (string, error) {
 		got, err := c.answer() // on Windows it is WSAECONNRESET
 		_ = c.Close()
 		if f := faultOf(err); f != rawsock.Refused && f != rawsock.ResetByPeer {
-			return "", fmt.Errorf("a read was to be refused, and returned %q, %w", got, orNil(err))
+			return "", fmt.Errorf("a read should have been refused, and returned %q, %w", got, orNil(err))
 		}
 	}
 	if n := len(ep.Packets()) - before; n > 0 {

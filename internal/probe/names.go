@@ -146,7 +146,7 @@ func (s stub) message() (m dnsmessage.Message, err error) {
 func (s stub) silent() error {
 	_ = s.SetReadDeadline(time.Now().Add(s.quiet))
 	if b, err := s.receive(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("an answer was not to come, and it was %q, %w", b, orNil(err))
+		return fmt.Errorf("no answer should have come, and it was %q, %w", b, orNil(err))
 	}
 	s.restore()
 	return nil

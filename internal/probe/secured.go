@@ -99,7 +99,7 @@ func stallsHandshake(ctx context.Context, ep *fixtures.Endpoint) (string, error)
 	return handshake(ctx, ep, func(c conn, secure *tls.Conn) (string, error) {
 		_ = c.SetReadDeadline(time.Now().Add(c.quiet))
 		if err := secure.HandshakeContext(ctx); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return "", fmt.Errorf("a handshake was to wait, and returned %w", orNil(err))
+			return "", fmt.Errorf("a handshake should have waited, and returned %w", orNil(err))
 		}
 		return "", nil
 	})

@@ -87,7 +87,7 @@ var Faults = []Row{
 	{Fixture: fixtures.Echo{}, Special: "partitioned and healed", Judge: on(healsWithoutLoss), By: rawsock.PartitionMechanism, On: tcp},
 }
 
-// dialFor dials for so long, and tells whether that ended in a timeout or how else.
+// dialFor dials for so long, and reports whether that ended in a timeout or how else.
 func dialFor(ctx context.Context, ep *fixtures.Endpoint, d time.Duration) (hung bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -110,7 +110,7 @@ func Refuses(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 			bounded(ctx, c, ep.Stack()).abort()
 		}
 		if faultOf(err) != rawsock.Refused {
-			return "", fmt.Errorf("a connect was to be refused, and returned %w", orNil(err))
+			return "", fmt.Errorf("a connect should have been refused, and returned %w", orNil(err))
 		}
 	}
 	return fmt.Sprintf("after %v", (time.Since(begin) / 5).Round(10*time.Microsecond)), nil
@@ -188,7 +188,7 @@ func ConnectsAfter(d time.Duration) func(context.Context, *fixtures.Endpoint) (s
 	}
 }
 
-// Admits: so many connects at most succeed, then one hangs; on a unix socket it fails at once.
+// Admits: at most n connects succeed, then one hangs; on a unix socket it fails at once.
 func Admits(room int) func(context.Context, *fixtures.Endpoint) (string, error) {
 	return func(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		limit, unix := moment, ep.NetAddr().Network() == "unix"

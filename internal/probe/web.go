@@ -131,7 +131,7 @@ func hangs(client maker, n int) func(context.Context, *fixtures.Endpoint) (strin
 			return "", nil
 		case err := <-over:
 			over <- nil
-			return "", fmt.Errorf("a request was to wait, and returned %w", orNil(err))
+			return "", fmt.Errorf("a request should have waited, and returned %w", orNil(err))
 		}
 	}
 }
@@ -211,7 +211,7 @@ func cutsChunk(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		}
 		defer resp.Body.Close()
 		if _, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
-			return "", fmt.Errorf("a chunk was to be cut short, and reading it returned %w", orNil(err))
+			return "", fmt.Errorf("a chunk should have been cut short, and reading it returned %w", orNil(err))
 		}
 		return strings.Join(resp.TransferEncoding, ","), nil
 	})
@@ -230,7 +230,7 @@ func losesConnection(ctx context.Context, ep *fixtures.Endpoint) (string, error)
 	defer tr.CloseIdleConnections()
 	tr.HTTP2.SendPingTimeout, tr.HTTP2.PingTimeout = moment, moment
 	if err := request(ctx, tr, 0); err == nil || !strings.Contains(err.Error(), "http2: client connection lost") {
-		return "", fmt.Errorf("a connection was to be lost, and a request returned %w", orNil(err))
+		return "", fmt.Errorf("a connection should have been lost, and a request returned %w", orNil(err))
 	}
 	return "", nil
 }
@@ -250,7 +250,7 @@ func resetsStream(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	tr := http2(ep)
 	defer tr.CloseIdleConnections()
 	if err := request(ctx, tr, 0); err == nil || !strings.Contains(err.Error(), "INTERNAL_ERROR; received from peer") {
-		return "", fmt.Errorf("a stream was to be reset, and a request returned %w", orNil(err))
+		return "", fmt.Errorf("a stream should have been reset, and a request returned %w", orNil(err))
 	}
 	return "", nil
 }

@@ -131,7 +131,7 @@ func TestQueueCountsUnderTheLock(t *testing.T) {
 	assert.True(t, fresh)
 }
 
-// What cannot be counted ends Accept, which would ask in vain for ever.
+// What cannot be counted ends Accept, which would ask forever.
 func TestQueueThatCannotBeCounted(t *testing.T) {
 	t.Parallel()
 	p := bindFresh(t).(*unixPort)
@@ -198,7 +198,7 @@ func TestHoldKeepsThePlaceOfWhoHasGone(t *testing.T) {
 	})
 }
 
-// A Close finds whoever waits, also in the midst of a count.
+// A Close finds whoever waits, also in the middle of a count.
 func TestHoldEndsWithClose(t *testing.T) {
 	t.Parallel()
 	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {

@@ -215,7 +215,7 @@ func (p *probe) ask(try func() (bool, error)) bool {
 	return p.works
 }
 
-// canDrop tells whether IP_MINTTL really drops here: a successful setsockopt proves nothing (gVisor takes the option
+// canDrop reports whether IP_MINTTL really drops here: a successful setsockopt proves nothing (gVisor takes the option
 // and ignores it; a default TTL of 255 passes it), so each family is tried once per process, on a socket of its own.
 func canDrop(v6 bool) bool {
 	if v6 {

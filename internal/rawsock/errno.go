@@ -28,7 +28,7 @@ const (
 	UnknownFault               // none of these, or more than one
 )
 
-// AddressInUse tells whether a bind failed because somebody else has the address, whatever the platform calls it.
+// AddressInUse reports whether a bind failed because somebody else has the address, whatever the platform calls it.
 func AddressInUse(err error) bool { return addressInUse(err) }
 
 // NoDescriptors reports whether a call failed because the process or the system has no descriptors left.

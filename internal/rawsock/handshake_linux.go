@@ -344,7 +344,7 @@ func setReusePort(fd, on int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on))
 }
 
-// canOpen tells whether sock_diag and simultaneous open work here (gVisor has neither); each family is tried once per
+// canOpen reports whether sock_diag and simultaneous open work here (gVisor has neither); each family is tried once per
 // process.
 func canOpen(v6 bool) bool {
 	if v6 {

@@ -73,7 +73,7 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 	return w, nil
 }
 
-// cannot says what of a Listen is not to be had here.
+// cannot says what of a Listen is not available here.
 func (sys platform) cannot(s network.State) error {
 	var what string
 	switch {

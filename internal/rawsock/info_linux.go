@@ -54,7 +54,7 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	return info, nil
 }
 
-// diagAnswers tells whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question. It
+// diagAnswers reports whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question. It
 // is asked once per process: the answer goes through all sockets of the machine.
 var diagAnswers = sync.OnceValue(func() error {
 	r := newDiagRequest(false)

@@ -15,7 +15,7 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// connInfo could be had from TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and SIO_TCP_INFO (Windows); nobody has
+// connInfo could be read from TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and SIO_TCP_INFO (Windows); nobody has
 // tried them here yet. That the connection is closed is told everywhere.
 func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	raw, err := c.SyscallConn()
@@ -112,7 +112,7 @@ var errNoList = fmt.Errorf("%s: the process's sockets are not listed here: %w", 
 // Sockets needs a list of the process's descriptors.
 func Sockets() ([]Socket, error) { return nil, errNoList }
 
-// heard could be had from TCP_CONNECTION_INFO (macOS) and TCP_INFO (FreeBSD); nobody has tried them
+// heard could be read from TCP_CONNECTION_INFO (macOS) and TCP_INFO (FreeBSD); nobody has tried them
 // here yet.
 func heard(int, bool) (int64, error) {
 	return 0, fmt.Errorf("%s: the bytes that came are read from Linux's TCP_INFO only: %w", runtime.GOOS, errors.ErrUnsupported)

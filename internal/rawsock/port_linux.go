@@ -203,7 +203,7 @@ func (p *port) awaitListening() (gen int, rescued network.Conn, err error) {
 	return p.gen, nil, p.ln.SetDeadline(time.Time{})
 }
 
-// headDue tells whether the first connection outside the kernel's queue may be accepted, and else sees to it that Accept
+// headDue reports whether the first connection outside the kernel's queue may be accepted, and else sees to it that Accept
 // looks again when it may. The caller holds mu.
 func (p *port) headDue() bool {
 	if len(p.rescued) == 0 || p.state.Hold == network.Forever || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
@@ -229,7 +229,7 @@ func (p *port) acceptable() bool {
 }
 
 // adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL from a listener that just
-// then went black, and would be partitioned for ever.
+// then went black, and would be partitioned forever.
 func (p *port) adopt(nc net.Conn) (network.Conn, error) {
 	c, err := p.conns.add(nc.(*net.TCPConn), func(c *net.TCPConn) error {
 		return control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })

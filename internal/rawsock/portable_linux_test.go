@@ -195,7 +195,7 @@ func TestPortableCloseEndsEverything(t *testing.T) {
 }
 
 // The tables of these tests do on Linux's kernel what other systems' tables do on theirs. Where the other kernel's answer
-// cannot be had (macOS leaves SYNs for a bound socket unanswered, Linux refuses them) the way next to it stands in.
+// is not available (macOS leaves SYNs for a bound socket unanswered, Linux refuses them) the way next to it stands in.
 func asFreeBSD(bool) platform {
 	sys := bsd("linux") // the number of IP_MINTTL differs, nothing else
 	sys.goos = "freebsd"

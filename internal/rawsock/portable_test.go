@@ -59,7 +59,7 @@ func bindFake(t *testing.T, sys platform) *portable {
 	p, err := bindPortable(t.Context(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1717}, sys)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, p.Close()) })
-	p.(*portable).alarm.Stop() // in a bubble where all wait for ever, it would ring in 292 years, and wake them
+	p.(*portable).alarm.Stop() // in a bubble where all wait forever, it would ring in 292 years, and wake them
 	return p.(*portable)
 }
 

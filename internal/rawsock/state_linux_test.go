@@ -20,7 +20,7 @@ func full(n int) network.State {
 	return network.State{Answer: network.Listen, Backlog: n, Hold: network.Forever}
 }
 
-// fill connects n times, one after the other, and then once more in vain.
+// fill connects n times, one after the other, and then once more, without success.
 func fill(t *testing.T, p network.Port, n int) (clients []net.Conn) {
 	t.Helper()
 	for i := range n {

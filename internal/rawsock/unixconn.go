@@ -16,10 +16,10 @@ type unixConn struct{ *net.UnixConn }
 
 var _ network.Conn = (*unixConn)(nil)
 
-// Reset cannot be had: the other side reads ECONNRESET only if bytes of its own were unread when we closed.
+// Reset is not available: the other side reads ECONNRESET only if bytes of its own were unread when we closed.
 func (c *unixConn) Reset() error { return c.cannot("reset") }
 
-// Partition cannot be had.
+// Partition is not available.
 func (c *unixConn) Partition() error { return c.cannot("partition") }
 
 // Heal has nothing to do.
@@ -47,7 +47,7 @@ func (c *unixConn) Peer() (network.PeerState, error) { return unixPeer(c.UnixCon
 // AwaitPeerEnd waits until the other end has closed or half-closed.
 func (c *unixConn) AwaitPeerEnd() (network.PeerState, error) { return awaitUnixPeerEnd(c.UnixConn) }
 
-// WatchPeer cannot be had: how much a unix socket takes is not shown.
+// WatchPeer is not available: how much a unix socket takes is not shown.
 func (c *unixConn) WatchPeer(_ context.Context, _, _ func()) error {
 	if err := c.open(); err != nil {
 		return err

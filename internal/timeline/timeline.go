@@ -41,7 +41,7 @@ func As[E ~struct {
 	return all
 }
 
-// ErrEnded tells apart a fixture that was closed from one that is waited on in vain.
+// ErrEnded tells apart a fixture that was closed from one that is waited on without success.
 var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 
 // A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a fixture that was never

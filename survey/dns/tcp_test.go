@@ -124,7 +124,7 @@ func exchangeAgain(t testing.TB, p exam.Place) func(context.Context) error {
 	}
 }
 
-// Timeout is said to be "a cumulative timeout for dial, write and read". It bounds the dial, and then write and read anew.
+// Timeout is said to be "a cumulative timeout for dial, write and read". It bounds the dial, and then write and read again.
 func TestTimeoutIsNotCumulative(t *testing.T) {
 	t.Parallel()
 	const slow, limit = 500 * time.Millisecond, 3 * time.Second // far from each other: a busy machine makes slow slower

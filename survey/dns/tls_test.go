@@ -47,7 +47,7 @@ func exchangeTLS(d *net.Dialer) func(testing.TB, exam.Place) func(context.Contex
 	}
 }
 
-// cancelledTLS gives up in the midst of TLS, which heeds the context, as what comes after it does not.
+// cancelledTLS gives up in the middle of TLS, which obeys the context, as what comes after it does not.
 func cancelledTLS(t testing.TB, p exam.Place) func(context.Context) error {
 	return whenReceived(p, exchangeTLS(nil)(t, p))
 }

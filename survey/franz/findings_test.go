@@ -42,7 +42,7 @@ func TestDefaultsTake40s(t *testing.T) {
 	}
 }
 
-// A record waits for ever, unless kgo.RecordDeliveryTimeout or its context bounds it.
+// A record waits forever, unless kgo.RecordDeliveryTimeout or its context bounds it.
 func TestRecordWaitsForEver(t *testing.T) {
 	t.Parallel()
 	sockettest.Bubble(t, func(t *testing.T) {

@@ -74,7 +74,7 @@ func (s server) Plan() (fixtures.Plan, error) {
 			defer context.AfterFunc(ctx, srv.Stop)()
 			return srv.Serve(ln)
 		},
-		Rule: "an HTTP/2 connection has no idle timeout of its own: PING tells whether the other side is there (RFC 9113, section 6.7)",
+		Rule: "an HTTP/2 connection has no idle timeout of its own: PING reports whether the other side is there (RFC 9113, section 6.7)",
 	}, nil
 }
 

@@ -43,7 +43,7 @@ func TestMongoOverTLS(t *testing.T) {
 }
 
 // FINDINGS.md, mongo 3: a certificate that is not trusted is tried again twice a second while somebody waits, and every 10 s when
-// nobody does, for ever. That it is the certificate only the text of the error tells.
+// nobody does, forever. That it is the certificate only the text of the error tells.
 func TestUntrustedCertificateIsTriedForEver(t *testing.T) {
 	t.Parallel()
 	sockettest.Bubble(t, func(t *testing.T) {

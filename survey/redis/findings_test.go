@@ -48,7 +48,7 @@ func TestDefaultsAndNoAnswer(t *testing.T) {
 	})
 }
 
-// FINDINGS.md, redis 3: a dial goes on, and begins anew, when its caller has given up and the client is closed.
+// FINDINGS.md, redis 3: a dial goes on, and begins again, when its caller has given up and the client is closed.
 func TestDialOutlivesCloseAndCaller(t *testing.T) {
 	t.Parallel()
 	sockettest.Bubble(t, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestDialOutlivesCloseAndCaller(t *testing.T) {
 			return c.Ping(ctx).Err()
 		})
 		require.NoError(t, c.Close())
-		time.Sleep(23 * time.Second) // rules:allow virtual time; 24 s after the first dial, in the midst of the fifth
+		time.Sleep(23 * time.Second) // rules:allow virtual time; 24 s after the first dial, in the middle of the fifth
 		require.NoError(t, p.Become(fixtures.Discard{}))
 		require.NoError(t, p.Await(t.Context(), fixtures.ConnAccepted, 1), "a connection to a closed client")
 		time.Sleep(time.Minute) // rules:allow virtual time

@@ -147,8 +147,8 @@ func resp2(o *redis.Options, d time.Duration) {
 	o.Protocol = 2
 }
 
-// heeding makes the client heed the context once it is connected.
-func heeding(o *redis.Options, d time.Duration) {
+// obeying makes the client obey the context once it is connected.
+func obeying(o *redis.Options, d time.Duration) {
 	none(o, d)
 	o.ContextTimeoutEnabled = true
 }
@@ -169,10 +169,10 @@ func TestRedis(t *testing.T) {
 		{Name: exam.WentSilent, Fixture: silent, Knob: read, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(readTimeout)},
 		{Name: exam.BlackHoled + ", context", Fixture: fixtures.BlackHole{}, Knob: "the context", Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(none),
 			KernelOnly: "the dial outlives the call, which a bubble does not allow: see TestDialOutlivesCloseAndCaller"},
-		{Name: exam.Unanswered + ", context", Fixture: fixtures.Silent{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(heeding)},
-		{Name: exam.WentSilent + ", context", Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(heeding)},
-		{Name: exam.Unanswered + ", context not heeded", Fixture: fixtures.Silent{}, Knob: vain, Want: exam.Never(), Op: pingCancelled},
-		{Name: exam.WentSilent + ", context not heeded", Fixture: silent, Knob: vain, Want: exam.Never().Times(3), Op: pingWithin(none),
+		{Name: exam.Unanswered + ", context", Fixture: fixtures.Silent{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(obeying)},
+		{Name: exam.WentSilent + ", context", Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(obeying)},
+		{Name: exam.Unanswered + ", context not obeyed", Fixture: fixtures.Silent{}, Knob: vain, Want: exam.Never(), Op: pingCancelled},
+		{Name: exam.WentSilent + ", context not obeyed", Fixture: silent, Knob: vain, Want: exam.Never().Times(3), Op: pingWithin(none),
 			SimnetOnly: "on the kernel, a machine that stalls could let the context end before the client is connected"},
 	})
 }

@@ -118,7 +118,7 @@ func fetchURL(ctx context.Context, c *retryablehttp.Client, url string) error {
 	return err
 }
 
-// counted wants so many connections in all when the client is done: each is one attempt. Not on the kernel, where a machine
+// counted wants n connections in all when the client is done: each is one attempt. Not on the kernel, where a machine
 // that stalls may end an attempt before it has connected.
 func counted(n int, do op) op {
 	return func(t testing.TB, p exam.Place) func(context.Context) error {

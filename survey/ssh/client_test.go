@@ -124,7 +124,7 @@ func connected(t testing.TB, p exam.Place) (client *ssh.Client, setDeadline func
 	return client, conn.SetDeadline
 }
 
-// keepAlive asks as OpenSSH's ServerAliveInterval does, with a deadline of so many limits; 0 means none.
+// keepAlive asks as OpenSSH's ServerAliveInterval does, with a deadline of n limits; 0 means none.
 func keepAlive(limits int) func(testing.TB, exam.Place) func(context.Context) error {
 	return func(t testing.TB, p exam.Place) func(context.Context) error {
 		client, setDeadline := connected(t, p)

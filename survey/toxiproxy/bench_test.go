@@ -9,7 +9,7 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
-// BenchmarkForward sends so many bytes through a relay and back.
+// BenchmarkForward sends n bytes through a relay and back.
 func BenchmarkForward(b *testing.B) {
 	server := sockettest.Start(b, fixtures.Echo{})
 	for name, n := range map[string]int{"1 B": 1, "64 KiB": 64 << 10} {

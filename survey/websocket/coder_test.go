@@ -166,7 +166,7 @@ func coderHandshake(t testing.TB, ln net.Listener, p exam.Place) {
 	serveHTTP(t, ln, &http.Server{Handler: coderHandler(t, p.Limit), ReadHeaderTimeout: p.Limit})
 }
 
-// coderServe reads one message from each client, within so many limits; 0 means none.
+// coderServe reads one message from each client, within n limits; 0 means none.
 func coderServe(limits int) func(testing.TB, net.Listener, exam.Place) {
 	return func(t testing.TB, ln net.Listener, p exam.Place) {
 		t.Helper()

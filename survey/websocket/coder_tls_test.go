@@ -75,7 +75,7 @@ func coderReadOnTLS(t testing.TB, p exam.Place) func(context.Context) error {
 	}
 }
 
-// FINDINGS.md, coder 3: net/http goes on with a handshake whose caller has given up, within TLSHandshakeTimeout, or for ever
+// FINDINGS.md, coder 3: net/http goes on with a handshake whose caller has given up, within TLSHandshakeTimeout, or forever
 // without one, until somebody calls CloseIdleConnections.
 func TestCoderDialLeavesItsHandshake(t *testing.T) {
 	t.Parallel()

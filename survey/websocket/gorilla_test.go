@@ -67,7 +67,7 @@ func gorillaNetDial(t testing.TB, p exam.Place) func(context.Context) error {
 	}
 }
 
-// gorillaCancelled gives up in the midst of the handshake, which looks at the context's deadline only.
+// gorillaCancelled gives up in the middle of the handshake, which looks at the context's deadline only.
 func gorillaCancelled(t testing.TB, p exam.Place) func(context.Context) error {
 	return whenReceived(p, gorillaDial(t, p))
 }
@@ -94,7 +94,7 @@ func gorillaConn(t testing.TB, p exam.Place) *websocket.Conn {
 	return c
 }
 
-// gorillaRead waits for a message, with a deadline of so many limits; 0 means none.
+// gorillaRead waits for a message, with a deadline of n limits; 0 means none.
 func gorillaRead(limits int) func(testing.TB, exam.Place) func(context.Context) error {
 	return gorillaReadFrom(gorillaConn, limits)
 }
@@ -149,7 +149,7 @@ func gorillaHandshake(t testing.TB, ln net.Listener, p exam.Place) {
 	serveHTTP(t, ln, &http.Server{Handler: gorillaHandler(t, websocket.Upgrader{HandshakeTimeout: p.Limit / 10}, 0)})
 }
 
-// gorillaServe reads one message from each client, with a deadline of so many limits; 0 means none.
+// gorillaServe reads one message from each client, with a deadline of n limits; 0 means none.
 func gorillaServe(limits int) func(testing.TB, net.Listener, exam.Place) {
 	return func(t testing.TB, ln net.Listener, p exam.Place) {
 		t.Helper()

@@ -51,7 +51,7 @@ func gorillaDialTLS(set func(*websocket.Dialer, time.Duration)) func(testing.TB,
 	}
 }
 
-// gorillaCancelledTLS gives up in the midst of TLS, which heeds the context, as what comes after it does not.
+// gorillaCancelledTLS gives up in the middle of TLS, which obeys the context, as what comes after it does not.
 func gorillaCancelledTLS(t testing.TB, p exam.Place) func(context.Context) error {
 	return whenReceived(p, gorillaDialTLS(noTimeout)(t, p))
 }

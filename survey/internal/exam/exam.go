@@ -161,7 +161,7 @@ func (p Place) open() []string {
 	return open
 }
 
-// closed tells whether the client has closed its end, though its FIN did not arrive, as when the connection was cut.
+// closed reports whether the client has closed its end, though its FIN did not arrive, as when the connection was cut.
 func closed(other *network.SocketInfo) bool {
 	return other != nil && other.State != "ESTABLISHED" && other.State != "CLOSE-WAIT"
 }

@@ -34,10 +34,10 @@ func AtOnce(end Ending) Want { return Want{end: end} }
 func AtLimit(end Ending) Want { return Want{end: end, limits: 1} }
 
 // Never wants the client still waiting when the limit is over twice, or several times: no knob of it is in force, or the
-// knob is not heeded. Once would not do: at the limit a knob that is heeded might be about to end it.
+// knob is not obeyed. Once would not do: at the limit a knob that is obeyed might be about to end it.
 func Never() Want { return Want{never: true} }
 
-// Times wants it after so many limits, as after so many attempts.
+// Times wants it after this many limits, as after this many attempts.
 func (w Want) Times(n int) Want {
 	w.limits = n
 	return w
@@ -90,7 +90,7 @@ func (w Want) String() string {
 	case w.never && w.limits > 1:
 		return fmt.Sprintf("still waiting after %d limits", w.limits)
 	case w.never:
-		return "waits for ever"
+		return "waits forever"
 	}
 	what, _ := strings.CutSuffix(w.end.AtOnce().String(), " at once")
 	if w.phase != "" {

@@ -18,7 +18,7 @@ func TestWantsReadAsInTheTable(t *testing.T) {
 		"timed out after the limit":               exam.AtLimit(sockettest.TimedOut),
 		"timed out in read after 3 limits and 1s": exam.AtLimit(sockettest.TimedOut).In("read").Times(3).Plus(time.Second),
 		"error \"EOF\" after 2s":                  exam.AtOnce(sockettest.ErrorIs(io.EOF)).Plus(2 * time.Second),
-		"waits for ever":                          exam.Never(),
+		"waits forever":                           exam.Never(),
 		"still waiting after 3 limits":            exam.Never().Times(3),
 	} {
 		assert.Equal(t, text, w.String())
