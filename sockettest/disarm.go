@@ -93,7 +93,7 @@ func checkFired(t testing.TB, ep Running) {
 		t.Errorf("the fault fired, and the want was that it does not: %s\n  fixture  %v", want, ep)
 	case !want.unfired && !fired:
 		t.Helper()
-		t.Errorf("the fault never fired: %s is no proof\n  fixture  %v\n  remedy   a client that gets as far as the fault, or Want.Unfired", want, ep)
+		t.Errorf("the fault never fired: %s is no proof\n  fixture  %v\n  remedy   a client that gets as far as the fault, or Window.Unfired", want, ep)
 	}
 }
 
