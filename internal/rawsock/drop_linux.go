@@ -70,11 +70,12 @@ func (p *port) Dropped() (n int, last time.Time, err error) {
 	if !p.counting || p.closed {
 		return p.dropped, time.Time{}, nil
 	}
+	var total int // not n, which would be on the heap although nobody counts
 	err = p.control(func(fd int) (err error) {
-		n, err = p.total(fd)
+		total, err = p.total(fd)
 		return err
 	})
-	return n, time.Time{}, err
+	return total, time.Time{}, err
 }
 
 // AwaitDropped waits until n segments were dropped in all; see [network.Port]. The kernel counts what
