@@ -149,6 +149,8 @@ func TestNoLimitKeepsTheDeadlineBelow(t *testing.T) {
 	soon := time.Now().Add(limit)
 	require.NoError(t, nc.SetDeadline(soon))
 	require.NoError(t, below.(*net.TCPListener).SetDeadline(soon))
+	hang := time.AfterFunc(10*time.Second, func() { _, _ = nc.Close(), below.Close() }) // without its deadline
+	defer hang.Stop()
 	timesOut(t, 0, func() error { _, err := c.Read(make([]byte, 1)); return err })
 	timesOut(t, 0, func() error { _, err := c.Write(make([]byte, 64<<20)); return err })
 	timesOut(t, 0, func() error { _, err := ln.Accept(); return err })
