@@ -49,13 +49,13 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	if isNil(t) {
 		return refuse(errNilTB("Expect"))
 	}
-	t.Helper()
 	do, err := operation(op)
 	var w Window
 	if err == nil {
 		w, err = expectable(t, ep, want)
 	}
 	if err != nil {
+		t.Helper()
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
@@ -65,10 +65,14 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	res := r.await(w, ep, look, testDeadline(t))
 	res, _ = w.choose(res)
 	err = w.Check(res)
-	if !disarm.On() {
+	disarmed := disarm.On()
+	if !disarmed {
 		if rerr := w.judgeReach(&res, look); err == nil {
 			err = rerr
 		}
+	}
+	if err != nil || disarmed { // else there is nothing to report, and Helper is not free
+		t.Helper()
 	}
 	if proved(t, ep, w, err) {
 		return res
@@ -100,14 +104,15 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 		return Window{}, errors.New("want is nil; want an outcome such as TimedOut.After(limit)")
 	}
 	w := want.window()
+	if slack, err := w.allowed(); err == nil { // else check returns the error
+		w.slack, w.slackOK = slack, true
+	}
 	if err := w.check(); err != nil {
 		return w, err
 	}
 	if _, attack := ep.(*hostile.Attack); attack && w.missed {
 		return w, fmt.Errorf("Unreached beside an attack, which had reached %v when Start returned; want it without Unreached", ep)
 	}
-	slack, _ := w.allowed()
-	w.slack, w.slackOK = slack, true
 	end := testDeadline(t)
 	if !end.IsZero() && time.Now().Add(w.min).After(end) {
 		return w, fmt.Errorf("the window of %q begins after the test's own deadline, which is in %s; want a shorter window, or go test -timeout",
@@ -139,12 +144,13 @@ type run struct {
 	want   Window
 	ref    reference.Watch
 	cancel context.CancelFunc
-	done   chan ending // of capacity 1: the operation's goroutine never waits
+	done   chan struct{} // of capacity 1: the operation's goroutine never waits
+	ending ending        // set when done is sent to
 
 	released error // what the operation returned after it was given up
 }
 
-// An ending is the result that the operation's goroutine sends.
+// An ending is what the operation's goroutine leaves.
 type ending struct {
 	elapsed time.Duration
 	late    time.Duration // how much of a delay the machine excuses
@@ -153,7 +159,7 @@ type ending struct {
 
 // start takes the time before anything that could start the other side's clock.
 func start(ctx context.Context, w Window, op func(context.Context) error) *run {
-	r := &run{want: w, done: make(chan ending, 1)}
+	r := &run{want: w, done: make(chan struct{}, 1)}
 	ctx, r.cancel = context.WithCancel(ctx)
 	if w.bounded {
 		r.ref.Begin(w.max)
@@ -174,7 +180,8 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 			end.elapsed = time.Since(r.start)
 		}
 		end.late = r.late(end.elapsed)
-		r.done <- end
+		r.ending = end
+		r.done <- struct{}{}
 	}()
 	err := op(ctx)
 	end.elapsed = time.Since(r.start)
@@ -199,21 +206,21 @@ func (r *run) end() {
 func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
 	runtime.Gosched() // an operation that returns at once has by now, and needs no timer
 	select {
-	case e := <-r.done:
-		return r.result(e)
+	case <-r.done:
+		return r.result()
 	default:
 	}
 	for patience := w.patience(r.start, end); ; {
 		limit := time.NewTimer(time.Until(r.start.Add(patience)))
 		select {
-		case e := <-r.done:
+		case <-r.done:
 			limit.Stop()
-			return r.result(e)
+			return r.result()
 		case <-limit.C:
 		}
 		select {
-		case e := <-r.done: // both were ready
-			return r.result(e)
+		case <-r.done: // both were ready
+			return r.result()
 		default:
 		}
 		more := sum(w.patience(r.start, end), r.late(time.Since(r.start)))
@@ -279,8 +286,8 @@ func (r *run) returns(within time.Duration) bool {
 	limit := time.NewTimer(within)
 	defer limit.Stop()
 	select {
-	case e := <-r.done:
-		r.released = e.err
+	case <-r.done:
+		r.released = r.ending.err
 		return true
 	case <-limit.C:
 		return false
@@ -295,7 +302,8 @@ func exited(err error) bool {
 }
 
 // result classifies the ending.
-func (r *run) result(e ending) Result {
+func (r *run) result() Result {
+	e := r.ending
 	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late}
 	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
 	return res

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -287,4 +289,31 @@ func TestMeasureAndCheckNeedNoTest(t *testing.T) {
 	require.Error(t, Accepted.After(-1).Check(r))
 	var none func() error
 	require.ErrorContains(t, Measure(none).Err, "op is nil")
+}
+
+// A helperTB notes which functions have called Helper when it is told of an error.
+type helperTB struct {
+	testing.TB
+	helpers map[string]bool
+	marked  map[string]bool // as of the error
+}
+
+func (h *helperTB) Helper() {
+	pc, _, _, _ := runtime.Caller(1)
+	name, _, _ := strings.Cut(runtime.FuncForPC(pc).Name(), "[")
+	h.helpers[name[strings.LastIndex(name, ".")+1:]] = true
+}
+
+func (h *helperTB) Errorf(string, ...any) { h.marked = maps.Clone(h.helpers) }
+
+func TestExpectFailsAtItsCaller(t *testing.T) {
+	t.Parallel()
+	ep := Start(t, fixtures.Echo{})
+	for name, want := range map[string]Want{"verdict": Rejected, "bad argument": Outcome(0)} {
+		t.Run(name, func(t *testing.T) {
+			h := &helperTB{TB: t, helpers: map[string]bool{}}
+			Expect(h, ep, want, func() error { return nil })
+			assert.True(t, h.marked["Expect"], "go test would name a line of Expect's own")
+		})
+	}
 }

@@ -74,7 +74,8 @@ func Measure[F Operation](op F) Result {
 	}
 	r := start(context.Background(), Window{}, run)
 	defer r.end()
-	return r.result(<-r.done)
+	<-r.done
+	return r.result()
 }
 
 // Value makes an [Operation] of a call that returns a value too, and drops the value:

@@ -263,9 +263,14 @@ func noteUse(t testing.TB, ep Running) {
 	})
 }
 
+// isKey reports whether a map can have it as a key.
+func isKey(ep Running) bool {
+	return reflect.TypeOf(ep).Kind() == reflect.Pointer || reflect.ValueOf(ep).Comparable()
+}
+
 // use begins to look what an operation does to the fixture.
 func use(t testing.TB, ep Running) (look func() fixtures.Contact) {
-	if reflect.ValueOf(ep).Comparable() {
+	if isKey(ep) {
 		if used, ok := uses.Load(ep); ok {
 			used.(*atomic.Bool).Store(true)
 		}
