@@ -50,6 +50,11 @@ type Conn interface {
 	// has dropped may count, too. Where the platform does not tell, the error wraps [errors.ErrUnsupported].
 	Arrived() (int64, error)
 
+	// AwaitAcked waits until the other end's kernel has acknowledged all that was written, or will not any more; ctx, whose
+	// cause it returns, or Close, [net.ErrClosed], ends the wait. Where the platform does not tell, the error wraps
+	// [errors.ErrUnsupported], at once.
+	AwaitAcked(ctx context.Context) error
+
 	// Info tells what is known of both ends, for a report of what went wrong. Where the other end cannot be asked, its
 	// part is nil and the error wraps [errors.ErrUnsupported]; where nothing can, Own is empty as well.
 	Info() (ConnInfo, error)

@@ -209,3 +209,51 @@ func TestPartitionEndsInTimeouts(t *testing.T) {
 		})
 	}
 }
+
+func TestAwaitAckedIsExact(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		client, server := pair(t, nw)
+		require.NoError(t, server.AwaitAcked(t.Context()), "nothing was written")
+		undo := nw.Latency(30 * time.Millisecond)
+		_, err := server.Write([]byte("x"))
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, server.AwaitAcked(ctx), context.DeadlineExceeded)
+		begin := time.Now()
+		require.NoError(t, server.AwaitAcked(t.Context()))
+		assert.Equal(t, 29*time.Millisecond, time.Since(begin))
+		undo()
+
+		for _, tt := range []struct {
+			what  string
+			end   *simnet.Conn
+			heard bool
+		}{{"the data is lost", client, false}, {"the acknowledgement is lost", server, false}, {"data acknowledges", server, true}} {
+			require.NoError(t, tt.end.Partition())
+			_, err = server.Write([]byte("x"))
+			require.NoError(t, err)
+			got := make(chan error, 1)
+			go func() { got <- server.AwaitAcked(t.Context()) }()
+			synctest.Wait()
+			require.Empty(t, got, tt.what)
+			require.NoError(t, tt.end.Heal())
+			if tt.heard {
+				_, err = client.Write([]byte("y"))
+				require.NoError(t, err)
+			}
+			require.NoError(t, <-got, tt.what)
+		}
+
+		require.NoError(t, client.Partition())
+		_, err = server.Write([]byte("x"))
+		require.NoError(t, err)
+		got := make(chan error, 1)
+		go func() { got <- server.AwaitAcked(t.Context()) }()
+		synctest.Wait()
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-got, net.ErrClosed)
+	})
+}

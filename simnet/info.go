@@ -92,6 +92,28 @@ func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 	}
 }
 
+// AwaitAcked waits until all that was written has arrived; see [network.Conn].
+func (c *Conn) AwaitAcked(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		c.n.mu.Lock()
+		defer c.n.mu.Unlock()
+		c.writable.Broadcast()
+	})()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for {
+		switch {
+		case c.closed:
+			return c.opError("write", net.ErrClosed)
+		case c.dead || c.socketInfo().Unacked == 0:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		c.writable.Wait()
+	}
+}
+
 // Info tells what is known of both ends; see [network.Conn].
 func (c *Conn) Info() (network.ConnInfo, error) {
 	c.n.mu.Lock()

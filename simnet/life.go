@@ -105,6 +105,7 @@ func (c *Conn) acknowledge() {
 	c.alive.heard()
 	if c.resend.unacked > 0 || c.resend.finUnacked {
 		c.resend.unacked, c.resend.finUnacked = 0, false
+		c.writable.Broadcast()
 		c.endAfterFINs()
 		c.armResend()
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/go-sockettest/internal/patience"
 	"example.com/go-sockettest/network"
 )
 
@@ -147,6 +148,30 @@ func (c *conn) Arrived() (int64, error) {
 		err = onFD(raw, func(fd uintptr) (err error) { n, err = heard(int(fd), c.cut); return err })
 	}
 	return n, err
+}
+
+// AwaitAcked waits until all that was written has arrived; see [network.Conn].
+func (c *conn) AwaitAcked(ctx context.Context) error {
+	return awaitAcked(ctx, func() (int, error) { return unacked(c.TCPConn) })
+}
+
+// awaitAcked asks again and again, since no event tells of an acknowledgement.
+func awaitAcked(ctx context.Context, unacked func() (int, error)) error {
+	for begin := time.Now(); ; {
+		n, err := unacked()
+		if err == nil && n > 0 {
+			err = patience.SleepUntil(ctx, nextLook(begin))
+		}
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// nextLook is when to look again at what no event tells of: after a sixteenth of the time that has passed, within bounds.
+func nextLook(begin time.Time) time.Time {
+	const least, most = time.Millisecond, 20 * time.Millisecond
+	return time.Now().Add(min(max(time.Since(begin)/16, least), most))
 }
 
 // WatchPeer tells how the other end gets on with writing.

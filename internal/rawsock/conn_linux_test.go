@@ -1,6 +1,7 @@
 package rawsock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -365,5 +367,48 @@ func TestAwaitPeerEndIsEndedByItsDeadline(t *testing.T) {
 		require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
 		_, err := server.AwaitPeerEnd()
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "a FIN got through the partition")
+	})
+}
+
+func TestAwaitAckedWaitsForTheOtherKernel(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		client, server := pair(t, p)
+		require.NoError(t, server.AwaitAcked(t.Context()), "nothing was written")
+		require.NoError(t, client.Partition())
+		_, err := server.Write([]byte("x"))
+		require.NoError(t, err)
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		require.ErrorIs(t, server.AwaitAcked(ctx), why)
+		require.NoError(t, client.Heal())
+		require.NoError(t, server.AwaitAcked(t.Context()))
+		require.NoError(t, server.CloseWrite())
+		require.NoError(t, server.AwaitAcked(t.Context()), "a FIN is no byte")
+
+		require.NoError(t, client.Partition())
+		_, err = client.Write([]byte("x"))
+		require.NoError(t, err)
+		got := make(chan error, 1)
+		go func() { got <- client.AwaitAcked(t.Context()) }()
+		require.NoError(t, client.Close())
+		if err := <-got; err != nil { // else it was acknowledged first
+			require.ErrorIs(t, err, net.ErrClosed)
+		}
+		require.ErrorIs(t, client.AwaitAcked(t.Context()), net.ErrClosed)
+	})
+}
+
+// An end that never reads costs a look every 20 ms.
+func TestAwaitAckedLooksMoreAndMoreRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		looks := 0
+		err := awaitAcked(ctx, func() (int, error) { looks++; return 1, nil })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Less(t, looks, 3100)
 	})
 }

@@ -181,12 +181,6 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	return err
 }
 
-// No event tells of a full buffer at the other end. It is looked for a sixteenth of the time that has passed, within bounds.
-const (
-	minLook = time.Millisecond
-	maxLook = 20 * time.Millisecond
-)
-
 // restless is how long a buffer must be nearly full, with nothing written, where nobody has seen it full.
 const restless = 500 * time.Millisecond
 
@@ -234,9 +228,9 @@ func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error
 			told = true
 			blocked()
 		}
-		next := time.Now().Add(minLook) // whether it stays full
+		next := nextLook(time.Now()) // soon: whether it stays full
 		if full = other.full || full && other.tight; !full || told {
-			next = time.Now().Add(min(max(time.Since(start)/16, minLook), maxLook))
+			next = nextLook(start)
 		}
 		if err := patience.SleepUntil(ctx, next); err != nil {
 			return err
@@ -304,4 +298,18 @@ func heard(fd int, cut bool) (int64, error) {
 		n += int64(lost)
 	}
 	return n, nil
+}
+
+// unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0 if it will not any more.
+func unacked(c *net.TCPConn) (n int, err error) {
+	err = control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil || info.State == tcpClose {
+			return os.NewSyscallError("getsockopt", err)
+		}
+		n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		n = withoutMark(info.State, n)
+		return os.NewSyscallError("ioctl", err)
+	})
+	return n, err
 }

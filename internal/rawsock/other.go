@@ -52,6 +52,11 @@ func watchPeer(_ context.Context, c *net.TCPConn, _, _ func()) error {
 	return fmt.Errorf("%s: what the other end of a connection has buffered is not shown: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+// unacked could be had from SO_NWRITE (macOS), FIONWRITE (FreeBSD) and SIO_TCP_INFO (Windows); nobody has tried them here yet.
+func unacked(*net.TCPConn) (int, error) { return 0, errNoPeer }
+
+func unixUnacked(*net.UnixConn) (int, error) { return 0, errNoPeer }
+
 // PartitionMechanism is none.
 const PartitionMechanism = ""
 

@@ -340,5 +340,11 @@ func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
 	return info, nil
 }
 
+// unixUnacked returns how many bytes, with what each costs the kernel, the other end has not read.
+func unixUnacked(c *net.UnixConn) (n int, err error) {
+	err = control(c, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ); return err })
+	return n, err
+}
+
 // unixState is what TCP calls the one state that an end of a unix connection has.
 const unixState = "ESTABLISHED"

@@ -63,6 +63,11 @@ func (c *unixConn) Arrived() (int64, error) {
 	return 0, fmt.Errorf("what a unix socket has received is not counted: %w", errors.ErrUnsupported)
 }
 
+// AwaitAcked waits until the other end has read all that was written, or is closed.
+func (c *unixConn) AwaitAcked(ctx context.Context) error {
+	return awaitAcked(ctx, func() (int, error) { return unixUnacked(c.UnixConn) })
+}
+
 // Info tells the little that there is to know of our end.
 func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
 
