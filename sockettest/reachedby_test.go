@@ -20,23 +20,14 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
 // onBothNetworks runs f on the kernel's network, and on simnet in a bubble.
 func onBothNetworks(t *testing.T, f func(t *testing.T, dial dialFunc, opts ...sockettest.Option)) {
-	t.Run("kernel", func(t *testing.T) {
-		t.Parallel()
-		f(t, new(net.Dialer).DialContext)
-	})
-	t.Run("simnet", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			nw := simnet.New(t)
-			f(t, nw.DialContext, sockettest.On(nw))
-		})
-	})
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) { f(t, nw.DialContext, sockettest.On(nw)) })
 }
 
 // What happens on a connection that was open before is contact, or, if the operation just waits
