@@ -1,9 +1,11 @@
-// Package scenarios_test keeps the facts of the tutorial that the project grew from, one table for each: what opening a
-// socket can end in, what a client sees of a server that never listens, and what a limit on each call does about it.
+// Package scenarios_test keeps the facts of the tutorial that the project grew from, one table for
+// each: what opening a socket can end in, what a client sees of a server that never listens, and
+// what a limit on each call does about it.
 //
 //	go test -run Scenario -table
 //
-// prints them with what was seen here. Limits are scaled down from the tutorial's 3 s, which one test keeps.
+// prints them with what was seen here. Limits are scaled down from the tutorial's 3 s, which one
+// test keeps.
 package scenarios_test
 
 import (
@@ -101,8 +103,9 @@ func TestScenarioWrongParameters(t *testing.T) {
 
 func isA[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
 
-// servers are the tutorial's one, that binds and never listens, and the two that answer the same on every platform. Where
-// the limit is not to play, it is ample: on a machine that stalls, a short one would.
+// servers are the tutorial's one, that binds and never listens, and the two that answer the same on
+// every platform. Where the limit is not to play, it is ample: on a machine that stalls, a short
+// one would.
 func servers(w world) []server {
 	refusal := w.want(rejected(ample), rejectedAtOnce)
 	silence := server{"BlackHole", fixtures.BlackHole{}, sockettest.Blocked.For(limit), limit, sockettest.TimedOut.After(limit).In("connect")}
@@ -123,8 +126,8 @@ type server struct {
 	limited   sockettest.Want // of a client that gives up after limit
 }
 
-// eachServer runs f on both stacks on every server and family, one after the other: the default timeout is the whole
-// process's.
+// eachServer runs f on both stacks on every server and family, one after the other: the default
+// timeout is the whole process's.
 func eachServer(t *testing.T, f func(t *testing.T, w world, s server, ep *fixtures.Endpoint)) {
 	t.Helper()
 	for i, s := range servers(worldOf(sockettest.Kernel)) {
@@ -144,7 +147,8 @@ func TestScenario1NoTimeout(t *testing.T) {
 	})
 }
 
-// TestScenario1StillWaiting: a call that ignores every context is let go by the fixture, with the next SYN.
+// TestScenario1StillWaiting: a call that ignores every context is let go by the fixture, with the
+// next SYN.
 func TestScenario1StillWaiting(t *testing.T) {
 	t.Parallel()
 	onBoth(t, "BlackHole", func(t *testing.T, w world) {
@@ -185,7 +189,8 @@ func TestScenarioAsInTheTutorial(t *testing.T) {
 	})
 }
 
-// TestScenarioErrno: on Linux, a connect to a socket that is bound and not listening fails with errno 111.
+// TestScenarioErrno: on Linux, a connect to a socket that is bound and not listening fails with
+// errno 111.
 func TestScenarioErrno(t *testing.T) {
 	t.Parallel()
 	onBoth(t, "BoundOnly", func(t *testing.T, w world) {
@@ -203,7 +208,8 @@ func TestScenarioErrno(t *testing.T) {
 	})
 }
 
-// rejected is how a client that gives up after d sees a refusal. Windows asks again for 2 s before it tells.
+// rejected is how a client that gives up after d sees a refusal. Windows asks again for 2 s before
+// it tells.
 func rejected(d time.Duration) sockettest.Want {
 	if runtime.GOOS == "windows" && d < 2*time.Second {
 		return sockettest.TimedOut.After(d).In("connect")
@@ -256,8 +262,9 @@ func reading(t *testing.T, w world, ep *fixtures.Endpoint) func() error {
 	return func() error { _, err := c.Read(make([]byte, 1)); return err }
 }
 
-// TestScenarioLimitIsForEachCall: each call has the whole limit again, so that a slow peer that goes on is heard out. In
-// virtual time alone: on the kernel a machine that stalls would take its part of a limit.
+// TestScenarioLimitIsForEachCall: each call has the whole limit again, so that a slow peer that
+// goes on is heard out. In virtual time alone: on the kernel a machine that stalls would take its
+// part of a limit.
 func TestScenarioLimitIsForEachCall(t *testing.T) {
 	t.Parallel()
 	sockettest.Bubble(t, func(t *testing.T) {
@@ -291,7 +298,8 @@ func TestScenarioLimitIsForEachCall(t *testing.T) {
 	})
 }
 
-// TestScenarioDefaultInEveryGoroutine: the default holds for sockets made afterwards, anywhere; earlier ones keep theirs.
+// TestScenarioDefaultInEveryGoroutine: the default holds for sockets made afterwards, anywhere;
+// earlier ones keep theirs.
 func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
 	inTurn(t, "100", func(t *testing.T, w world) {
 		silent := sockettest.Start(t, fixtures.Silent{}, w.on)
@@ -320,7 +328,8 @@ func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
 	})
 }
 
-// TestScenarioSlowServer: a server that is slow to accept does not delay the connect, one whose handshake is slow does.
+// TestScenarioSlowServer: a server that is slow to accept does not delay the connect, one whose
+// handshake is slow does.
 func TestScenarioSlowServer(t *testing.T) {
 	t.Parallel()
 	late, tooLate := sockettest.Accepted.After(limit).Before(ample), sockettest.TimedOut.After(limit).In("connect")

@@ -65,7 +65,8 @@ func printTable() {
 	_ = w.Flush()
 }
 
-// TestMain prints the table of those that passed and those that did not, and looks for what all of them left behind.
+// TestMain prints the table of those that passed and those that did not, and looks for what all of
+// them left behind.
 func TestMain(m *testing.M) {
 	manytests.AtOnce()
 	sockettest.Main(runner{m})

@@ -22,7 +22,8 @@ const (
 	ample = time.Hour
 )
 
-// pair returns the two ends of a connection on loopback, closed with the test: ours, bounded, and the peer's.
+// pair returns the two ends of a connection on loopback, closed with the test: ours, bounded, and
+// the peer's.
 func pair(t *testing.T, timeout time.Duration) (ours *calltimeout.Conn, peer net.Conn) {
 	t.Helper()
 	ln := listen(t)
@@ -129,7 +130,8 @@ func TestDeadlinesHoldBesideTheLimit(t *testing.T) {
 	}
 }
 
-// Without a limit nothing is touched: the connection and the listener keep the deadline that they have.
+// Without a limit nothing is touched: the connection and the listener keep the deadline that they
+// have.
 func TestNoLimitKeepsTheDeadlineBelow(t *testing.T) {
 	t.Parallel()
 	below, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -9,18 +9,20 @@ import (
 	"time"
 )
 
-// A Conn is a connection whose every Read and Write has a limit. Its other methods are those of the connection below, to
-// which [Conn.NetConn] leads. Deadlines that are set on it hold as well: whichever comes first ends the call. Reads that
-// overlap share the limit of the latest, and so do Writes.
+// A Conn is a connection whose every Read and Write has a limit. Its other methods are those of the
+// connection below, to which [Conn.NetConn] leads. Deadlines that are set on it hold as well:
+// whichever comes first ends the call. Reads that overlap share the limit of the latest, and so do
+// Writes.
 type Conn struct {
 	net.Conn
 	timeout     atomic.Int64 // time.Duration; 0 is none
 	read, write limit
 }
 
-// NewConn bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout] changes it. Without a timeout, a
-// deadline that c has already stays in force. With one, each call replaces it, since a connection does not say what deadline
-// it has: set it on the Conn. A nil c is an error.
+// NewConn bounds the calls on c by the default timeout that is in force now; [Conn.SetTimeout]
+// changes it. Without a timeout, a deadline that c has already stays in force. With one, each call
+// replaces it, since a connection does not say what deadline it has: set it on the Conn. A nil c is
+// an error.
 func NewConn(c net.Conn) (*Conn, error) {
 	if isNil(c) {
 		return nil, errors.New("calltimeout.NewConn: c is nil; want a connection")
@@ -44,7 +46,8 @@ func newConn(c net.Conn, d time.Duration) *Conn {
 // Timeout returns the limit of each call; 0 is none.
 func (c *Conn) Timeout() time.Duration { return time.Duration(c.timeout.Load()) }
 
-// SetTimeout bounds each call from the next on. Zero and less are errors; for no limit, give one that outlasts the test.
+// SetTimeout bounds each call from the next on. Zero and less are errors; for no limit, give one
+// that outlasts the test.
 func (c *Conn) SetTimeout(d time.Duration) error {
 	if err := positive("timeout", d); err != nil {
 		return fmt.Errorf("calltimeout.Conn.SetTimeout: %w", err)

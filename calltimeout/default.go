@@ -18,11 +18,12 @@ const guard = "SOCKETTEST_DEFAULT_TIMEOUT"
 // DefaultTimeout returns the default that is in force; 0 is none.
 func DefaultTimeout() time.Duration { return time.Duration(defaultTimeout.Load()) }
 
-// SetDefaultTimeout bounds the calls on every socket that this package makes from now on without a timeout of its own, in
-// every goroutine. Sockets that exist keep what they have. When the test ends, the default is again what it was.
+// SetDefaultTimeout bounds the calls on every socket that this package makes from now on without a
+// timeout of its own, in every goroutine. Sockets that exist keep what they have. When the test
+// ends, the default is again what it was.
 //
-// Like t.Setenv it changes the whole process, and so cannot be used in a parallel test or under one: that is fatal, as are
-// durations of zero or less.
+// Like t.Setenv it changes the whole process, and so cannot be used in a parallel test or under
+// one: that is fatal, as are durations of zero or less.
 func SetDefaultTimeout(t testing.TB, d time.Duration) {
 	if v := reflect.ValueOf(t); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		fmt.Fprintln(os.Stderr, "calltimeout.SetDefaultTimeout: t is nil; want the test's own *testing.T; nothing was set")
@@ -40,7 +41,8 @@ func SetDefaultTimeout(t testing.TB, d time.Duration) {
 	t.Cleanup(func() { defaultTimeout.Store(old) })
 }
 
-// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv knows.
+// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv
+// knows.
 func exclusive(t testing.TB, d time.Duration) (ok bool) {
 	defer func() {
 		if recover() != nil {

@@ -10,8 +10,9 @@ import (
 
 // A Dialer connects as [net.Dialer] does, with a limit on each call. The zero value is ready.
 type Dialer struct {
-	// Timeout bounds the connect, then each Read and each Write on the connection. 0 means the default timeout in force
-	// when the dial begins, or no limit if there is none. Negative is an error.
+	// Timeout bounds the connect, then each Read and each Write on the connection. 0 means the
+	// default timeout in force when the dial begins, or no limit if there is none. Negative is an
+	// error.
 	Timeout time.Duration
 
 	// Connect makes the connection; nil means net.Dialer's. Other networks put their DialContext here.
@@ -23,8 +24,8 @@ func (d Dialer) Dial(network, address string) (*Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-// DialContext connects. Its error is package net's own; after the timeout, Timeout() of it is true. The context bounds the
-// connect only, as in [net.Dialer.DialContext].
+// DialContext connects. Its error is package net's own; after the timeout, Timeout() of it is true.
+// The context bounds the connect only, as in [net.Dialer.DialContext].
 func (d Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	timeout, err := orDefault("calltimeout.Dialer.Timeout", d.Timeout)
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A limit turns a duration for each call into the deadlines of package net, for one direction of a connection.
+// A limit turns a duration for each call into the deadlines of package net, for one direction of a
+// connection.
 type limit struct {
 	set func(time.Time) error // SetReadDeadline, say
 
@@ -15,8 +16,9 @@ type limit struct {
 	call     time.Time // when the latest call is over; zero is never
 }
 
-// begin starts a call that may take d; 0 is without limit. Then there is nothing to set or, but for what an earlier call
-// has set, to clear: a deadline that the connection has already is its owner's.
+// begin starts a call that may take d; 0 is without limit. Then there is nothing to set or, but for
+// what an earlier call has set, to clear: a deadline that the connection has already is its
+// owner's.
 func (l *limit) begin(d time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

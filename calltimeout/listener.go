@@ -17,8 +17,9 @@ type Listener struct {
 	accept  limit
 }
 
-// NewListener bounds each Accept on l by the default timeout that is in force now; [Listener.SetTimeout] changes it. It
-// needs a listener with deadlines, such as *net.TCPListener and *net.UnixListener.
+// NewListener bounds each Accept on l by the default timeout that is in force now;
+// [Listener.SetTimeout] changes it. It needs a listener with deadlines, such as *net.TCPListener
+// and *net.UnixListener.
 func NewListener(l net.Listener) (*Listener, error) {
 	ln := &Listener{}
 	var ok bool
@@ -45,8 +46,9 @@ func (l *Listener) SetTimeout(d time.Duration) error {
 	return nil
 }
 
-// Accept waits for a connection, up to the timeout: then its error is package net's own, with Timeout() true. The
-// connection is a new socket: a [*Conn] with the default timeout that is in force now.
+// Accept waits for a connection, up to the timeout: then its error is package net's own, with
+// Timeout() true. The connection is a new socket: a [*Conn] with the default timeout that is in
+// force now.
 func (l *Listener) Accept() (net.Conn, error) {
 	if err := l.accept.begin(l.Timeout()); err != nil {
 		return nil, err

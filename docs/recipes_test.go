@@ -35,7 +35,8 @@ import (
 
 var update = flag.Bool("update", false, "write docs/recipes.md")
 
-// ---- a client and a server, as they might be under test ----------------------------------------------
+// ---- a client and a server, as they might be under test
+// ----------------------------------------------
 
 // A client asks a line and gets a line, over a pool of one connection.
 type client struct {
@@ -130,7 +131,8 @@ func ask(conn net.Conn) error {
 	return err
 }
 
-// serve is a server of lines, with at most two clients at a time, each of which must speak within limit.
+// serve is a server of lines, with at most two clients at a time, each of which must speak within
+// limit.
 func serve(ln net.Listener, limit time.Duration) (shutdown func()) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -184,7 +186,8 @@ func serve(ln net.Listener, limit time.Duration) (shutdown func()) {
 
 const limit = 100 * time.Millisecond
 
-// ---- the recipes ------------------------------------------------------------------------------------------
+// ---- the recipes
+// ------------------------------------------------------------------------------------------
 
 // My client replaces a pooled connection that has gone stale
 func TestStaleConnection(t *testing.T) {
@@ -455,7 +458,8 @@ func ExampleTry() {
 	// Output: <nil>
 }
 
-// ---- the file ----------------------------------------------------------------------------------------------
+// ---- the file
+// ----------------------------------------------------------------------------------------------
 
 const head = `# Recipes
 

@@ -41,8 +41,8 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkNoLeaks looks at a clean test while 1,000 goroutines of others are alive, beside goleak, which would have to
-// be told to ignore them.
+// BenchmarkNoLeaks looks at a clean test while 1,000 goroutines of others are alive, beside goleak,
+// which would have to be told to ignore them.
 func BenchmarkNoLeaks(b *testing.B) {
 	quit := make(chan struct{})
 	for range 1000 {

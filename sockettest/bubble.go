@@ -15,17 +15,19 @@ import (
 	"example.com/go-sockettest/internal/warm"
 )
 
-// bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in real time.
+// bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in
+// real time.
 const bubblePatience = 5 * time.Second
 
-// Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and works around two pitfalls.
+// Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and works around two
+// pitfalls.
 //
 // First, package net's resolver is used once outside the bubble: if its first use were inside, the
 // process would die at the next use outside (go.dev/issue/80903). simnet.New does the same.
 //
-// Second, the clock of a bubble stands still while one of its goroutines waits for something outside
-// it: a mutex, a real socket, a channel made outside. go test says so only after ten minutes. Bubble
-// prints who waits where, to standard error, after 5 s.
+// Second, the clock of a bubble stands still while one of its goroutines waits for something
+// outside it: a mutex, a real socket, a channel made outside. go test says so only after ten
+// minutes. Bubble prints who waits where, to standard error, after 5 s.
 //
 // Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
 func Bubble(t *testing.T, f func(t *testing.T)) {
@@ -69,7 +71,8 @@ func (w watchdog) guard(run func(inside func())) {
 	})
 }
 
-// watch looks now and then. A goroutine that is found in the same wait for as long as patience lasts is reported, once.
+// watch looks now and then. A goroutine that is found in the same wait for as long as patience
+// lasts is reported, once.
 func (w watchdog) watch(bubble *atomic.Pointer[string], over <-chan struct{}) {
 	tick := time.NewTicker(w.patience / 5)
 	defer tick.Stop()

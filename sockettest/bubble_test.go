@@ -25,7 +25,8 @@ func TestBubbleRunsInVirtualTime(t *testing.T) {
 	assert.False(t, virtual())
 }
 
-// Without the resolver's first use outside, the second lookup would kill the process (go.dev/issue/80903).
+// Without the resolver's first use outside, the second lookup would kill the process
+// (go.dev/issue/80903).
 func TestBubbleLeavesTheResolverUsable(t *testing.T) {
 	t.Parallel()
 	lookup := func(t *testing.T) { _, _ = net.DefaultResolver.LookupHost(t.Context(), "localhost") }

@@ -19,17 +19,18 @@ type Class struct {
 	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
 }
 
-// Classify tells how an operation ended from its error, on every platform, and never from text. It walks the whole
-// tree: an error that joins several gives a class for each, in order and without repeats, because a client that tried
-// two addresses may have been refused by one and ignored by the other. Branches that tell nothing are left out, unless
-// there is no other: then the one class is [Other]. A nil error is [Accepted].
+// Classify tells how an operation ended from its error, on every platform, and never from text. It
+// walks the whole tree: an error that joins several gives a class for each, in order and without
+// repeats, because a client that tried two addresses may have been refused by one and ignored by
+// the other. Branches that tell nothing are left out, unless there is no other: then the one class
+// is [Other]. A nil error is [Accepted].
 //
-// An error that says Timeout of itself, and not because one that it wraps does, is [TimedOut], whatever it wraps. An error whose
-// methods panic, such as a nil pointer, tells nothing by them. Of a very large tree the first 10,000 errors are looked at, and
-// of a chain the first 100.
+// An error that says Timeout of itself, and not because one that it wraps does, is [TimedOut],
+// whatever it wraps. An error whose methods panic, such as a nil pointer, tells nothing by them. Of
+// a very large tree the first 10,000 errors are looked at, and of a chain the first 100.
 //
-// Which of context.DeadlineExceeded and os.ErrDeadlineExceeded a dial's timeout matches is a coin toss in package net,
-// so the source of both is "deadline" there.
+// Which of context.DeadlineExceeded and os.ErrDeadlineExceeded a dial's timeout matches is a coin
+// toss in package net, so the source of both is "deadline" there.
 func Classify(err error) []Class {
 	if err == nil {
 		return []Class{{Outcome: Accepted, Phase: unknownPhase}}
@@ -51,8 +52,8 @@ func Classify(err error) []Class {
 // A walk goes through an error's tree, and ends after this many errors.
 type walk struct{ left int }
 
-// classify classifies err and what it wraps; phase is what the errors above have told. It also reports whether one of these
-// says that it is a timeout.
+// classify classifies err and what it wraps; phase is what the errors above have told. It also
+// reports whether one of these says that it is a timeout.
 func (w *walk) classify(err error, phase string, depth int) (list []Class, timeout bool) {
 	other := []Class{{Outcome: Other, Phase: phase}}
 	if w.left--; depth == 0 || w.left < 0 {
@@ -128,7 +129,8 @@ var opPhases = map[string]string{
 	"close": "close", remoteAlert: "handshake", "local error": "handshake",
 }
 
-// callPhases translates the name of a system call. Those that serve more than one phase tell nothing.
+// callPhases translates the name of a system call. Those that serve more than one phase tell
+// nothing.
 var callPhases = map[string]string{
 	"connect": "connect", "connectex": "connect", "bind": "bind", "accept": "accept", "accept4": "accept", "acceptex": "accept",
 	"read": "read", "readv": "read", "recvfrom": "read", "recvmsg": "read", "wsarecv": "read",

@@ -16,7 +16,8 @@ import (
 // hangEnv makes the child process hang.
 const hangEnv = "SOCKETTEST_HANG"
 
-// An operation that never returns is reported before go test ends the process, also with the least timeout.
+// An operation that never returns is reported before go test ends the process, also with the least
+// timeout.
 func TestHangIsReportedInTime(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []string{"3s", "5s"} {
@@ -49,7 +50,8 @@ func TestHangChild(t *testing.T) {
 	}
 }
 
-// What is waited for past the deadline becomes less and less, so that it is never all of the time for the report.
+// What is waited for past the deadline becomes less and less, so that it is never all of the time
+// for the report.
 func TestGraceLeavesTimeForTheReport(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, time.Hour, grace(time.Hour, time.Time{}))

@@ -18,23 +18,28 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// kernelPatience is when Linux gives up a connect of which it hears nothing (tcp(7), tcp_syn_retries): since Linux 6.5, which
-// begins with five SYNs a second apart, after 131 s; 127 s before.
+// kernelPatience is when Linux gives up a connect of which it hears nothing (tcp(7),
+// tcp_syn_retries): since Linux 6.5, which begins with five SYNs a second apart, after 131 s; 127 s
+// before.
 const kernelPatience = 131 * time.Second
 
-// Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever address it dials, the
-// connect ends as at the fixture, with the kernel's own error, and no packet is sent. It needs no real time: in a
-// testing/synctest bubble (call it there) a connect timeout of 30 s is over in microseconds.
+// Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever
+// address it dials, the connect ends as at the fixture, with the kernel's own error, and no packet
+// is sent. It needs no real time: in a testing/synctest bubble (call it there) a connect timeout of
+// 30 s is over in microseconds.
 //
-//   - [fixtures.Refused], and [fixtures.BoundOnly] where the platform refuses there: ECONNREFUSED, at once.
-//   - [fixtures.BlackHole]: the dial's own timeout, or its context's end, with the errors that package net has for them;
-//     without either ETIMEDOUT after 131 s, as from Linux. When the test ends, a dial that still hangs is refused.
+//   - [fixtures.Refused], and [fixtures.BoundOnly] where the platform refuses there: ECONNREFUSED,
+//     at once.
+//   - [fixtures.BlackHole]: the dial's own timeout, or its context's end, with the errors that
+//     package net has for them; without either ETIMEDOUT after 131 s, as from Linux. When the test
+//     ends, a dial that still hangs is refused.
 //   - [NoRoute]: ENETUNREACH, at once.
 //
-// A fixture that accepts is fatal, since a dialer cannot be led to another address: use Start, and its Endpoint's Addr or
-// DialContext. Timeout and the other fields are the caller's to set, but not Control and ControlContext. Names are looked
-// up as ever: dial IP addresses, above all in a bubble. Other networks than TCP are an error of the dial. In a
-// disarmed run (SOCKETTEST_DISARM=1) it is a dialer that dials.
+// A fixture that accepts is fatal, since a dialer cannot be led to another address: use Start, and
+// its Endpoint's Addr or DialContext. Timeout and the other fields are the caller's to set, but not
+// Control and ControlContext. Names are looked up as ever: dial IP addresses, above all in a
+// bubble. Other networks than TCP are an error of the dial. In a disarmed run (SOCKETTEST_DISARM=1)
+// it is a dialer that dials.
 func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 	if isNil(t) {
 		_ = errNilTB("Dialer")
@@ -96,8 +101,8 @@ func failureOfDial(f fixtures.Fixture) (failing, error) {
 		" and its Endpoint's Addr or DialContext", f)
 }
 
-// connect is a hook that package net calls in place of connect, or so it looks, for it never comes to that: what the hook
-// returns, package net wraps as it would the kernel's error.
+// connect is a hook that package net calls in place of connect, or so it looks, for it never comes
+// to that: what the hook returns, package net wraps as it would the kernel's error.
 func (f failing) connect(ctx context.Context, nw, address string, _ syscall.RawConn) error {
 	if !strings.HasPrefix(nw, "tcp") {
 		return fmt.Errorf("a dialer of sockettest.Dialer is for TCP, and the network is %q; want tcp, tcp4 or tcp6", nw)
@@ -120,8 +125,8 @@ func (f failing) connect(ctx context.Context, nw, address string, _ syscall.RawC
 	}
 }
 
-// endOfDial returns package net's own error for a dial whose context has ended. It has no name, but a dial that is over before
-// it begins returns it, and opens no socket.
+// endOfDial returns package net's own error for a dial whose context has ended. It has no name, but
+// a dial that is over before it begins returns it, and opens no socket.
 func endOfDial(ctx context.Context) error {
 	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
 	if op, ok := errors.AsType[*net.OpError](err); ok {
@@ -130,7 +135,8 @@ func endOfDial(ctx context.Context) error {
 	return err
 }
 
-// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on loopback can be reached.
+// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on
+// loopback can be reached.
 type NoRoute struct{}
 
 // Plan is an error: there is nothing to bind.
@@ -138,10 +144,12 @@ func (NoRoute) Plan() (fixtures.Plan, error) {
 	return fixtures.Plan{}, errors.New("NoRoute has no address that could be bound; want it in sockettest.Dialer only")
 }
 
-// ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else: whatever they listen on, TCP or
-// UDP, fails with that errno, as package net tells of it when the kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from
-// bind, EMFILE, ENFILE and ENOBUFS from socket. Nothing is bound. Other errnos are fatal: listening does not end in them.
-// In a disarmed run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is [fixtures.AcceptError].
+// ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else:
+// whatever they listen on, TCP or UDP, fails with that errno, as package net tells of it when the
+// kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from bind, EMFILE, ENFILE and ENOBUFS from
+// socket. Nothing is bound. Other errnos are fatal: listening does not end in them. In a disarmed
+// run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is
+// [fixtures.AcceptError].
 func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
 	err := os.NewSyscallError(listenCalls[errno], errno)
 	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}

@@ -19,7 +19,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// The same dial at a real address, and by the Dialer: the errors are the same in types, fields, errno and text.
+// The same dial at a real address, and by the Dialer: the errors are the same in types, fields,
+// errno and text.
 func TestDialerFailsAsTheKernel(t *testing.T) {
 	t.Parallel()
 	patient := time.Hour // that never passes where a connect is refused
@@ -89,7 +90,8 @@ func assertSameError(t *testing.T, want, got error) {
 	assert.Equal(t, x, y)
 }
 
-// levels writes an error and what it wraps. Which of two types a timeout of package net has is a coin toss.
+// levels writes an error and what it wraps. Which of two types a timeout of package net has is a
+// coin toss.
 func levels(err error) []string {
 	var list []string
 	for ; err != nil; err = errors.Unwrap(err) {

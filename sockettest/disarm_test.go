@@ -33,8 +33,8 @@ import (
 // scriptOf is a script of the user's own: nothing can stand in for it.
 var scriptOf = script.Script{script.Read(1), script.Stall()}
 
-// streams are fixtures for connections that need a client of their own, which must succeed once they
-// are disarmed; nil where they are left as they are. TestEveryRowIsDisarmed has the others.
+// streams are fixtures for connections that need a client of their own, which must succeed once
+// they are disarmed; nil where they are left as they are. TestEveryRowIsDisarmed has the others.
 var streams = []struct {
 	fixture fixtures.Fixture
 	honest  func(t *testing.T, ep *fixtures.Endpoint) error
@@ -60,7 +60,8 @@ var streams = []struct {
 	{own{}, nil},
 }
 
-// honest is the client that must succeed with a row's fixture once that is disarmed; nil if the tables have one of its own.
+// honest is the client that must succeed with a row's fixture once that is disarmed; nil if the
+// tables have one of its own.
 func honest(r probe.Row) func(t *testing.T, ep *fixtures.Endpoint) error {
 	switch r.Fixture.(type) {
 	case fixtures.Discard, fixtures.Drip:
@@ -79,7 +80,8 @@ func honest(r probe.Row) func(t *testing.T, ep *fixtures.Endpoint) error {
 	return echoed
 }
 
-// Every fixture says what stands in for it (Plan.Instead), and that behaves; or its row says that it has none.
+// Every fixture says what stands in for it (Plan.Instead), and that behaves; or its row says that
+// it has none.
 func TestEveryRowIsDisarmed(t *testing.T) {
 	disarmed(t)
 	for _, r := range probe.All() {

@@ -15,8 +15,8 @@
 //     fixtures), datagrams (udp), a name server (dnsfault), a client that attacks yours (hostile).
 //   - [Expect] runs an operation of a client, and checks its outcome and its time.
 //   - [ExpectEnd] checks how and when a server ended the connections of a hostile client.
-//   - [NoLeaks] fails a test that leaves goroutines or connections, [NoLeakedSockets] one that leaves
-//     any socket, and [Main] a package whose tests do.
+//   - [NoLeaks] fails a test that leaves goroutines or connections, [NoLeakedSockets] one that
+//     leaves any socket, and [Main] a package whose tests do.
 //   - [Bubble] runs a test in virtual time, and [EachNetwork] on the kernel and in virtual time.
 //   - [Dialer] and [ListenConfig] are for code that takes nothing else, and [Try] for programs that
 //     are no tests.
@@ -31,8 +31,8 @@
 //	sockettest.Blocked.For(time.Second)               // still waiting after a second
 //	sockettest.ErrorIs(db.ErrUnavailable)             // an error of the client's own
 //
-// Too early is judged exactly. Too late is judged with slack, and against timers that run beside the
-// operation, so a slow machine is not held against your code. In virtual time both are exact.
+// Too early is judged exactly. Too late is judged with slack, and against timers that run beside
+// the operation, so a slow machine is not held against your code. In virtual time both are exact.
 //
 // An operation is a func() error or a func(context.Context) error. [Value] makes one of a call that
 // returns a value too: sockettest.Value(client.Get).

@@ -12,9 +12,9 @@ import (
 // binds and dials loopback addresses only.
 var Kernel network.Stack = rawsock.Loopback{}
 
-// EachNetwork runs f as two subtests: "kernel" on [Kernel], and "simnet" on a new simulated network,
-// in a [Bubble]. One test then holds on both: real sockets show that the simulation is right, and
-// virtual time makes long limits cheap.
+// EachNetwork runs f as two subtests: "kernel" on [Kernel], and "simnet" on a new simulated
+// network, in a [Bubble]. One test then holds on both: real sockets show that the simulation is
+// right, and virtual time makes long limits cheap.
 //
 //	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 //		sockettest.NoLeaks(t)

@@ -5,13 +5,15 @@ import (
 	"reflect"
 )
 
-// The errors of the code under test may be of any kind. These are the bounds of a walk through what one wraps.
+// The errors of the code under test may be of any kind. These are the bounds of a walk through what
+// one wraps.
 const (
 	maxDepth  = 100
 	maxErrors = 10_000
 )
 
-// safely runs f, and reports whether it returned: the method of an error may panic, as that of a nil pointer does.
+// safely runs f, and reports whether it returned: the method of an error may panic, as that of a
+// nil pointer does.
 func safely(f func()) (ok bool) {
 	defer func() {
 		if !ok {

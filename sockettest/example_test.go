@@ -244,7 +244,8 @@ func ExampleClassify() {
 	// timed out in read
 }
 
-// Code that takes only a net.Dialer is given one that fails as the fixture would, wherever it dials.
+// Code that takes only a net.Dialer is given one that fails as the fixture would, wherever it
+// dials.
 func ExampleDialer() {
 	err := sockettest.Try(func(t testing.TB) {
 		d := sockettest.Dialer(t, fixtures.Refused{})

@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	// reportReserve is left before the test's own deadline, to print the report before go test kills the binary.
+	// reportReserve is left before the test's own deadline, to print the report before go test
+	// kills the binary.
 	reportReserve = time.Second
-	// contextGrace is how long an operation has to obey its context before its fixture is closed as well.
+	// contextGrace is how long an operation has to obey its context before its fixture is closed as
+	// well.
 	contextGrace = 250 * time.Millisecond
 )
 
@@ -32,8 +34,8 @@ const (
 // that was open before; or if op's error names its address. An error that names another address
 // fails the test. Where an operation may leave no trace, because the kernel refuses its connect or
 // because it waits on an open connection, and its error names no address, Expect passes and
-// [Result].Note begins with "contact not visible". [Window.Unreached] wants that nothing reaches the
-// fixture. A fixture that a test neither reaches nor uses in an Expect is logged when the test
+// [Result].Note begins with "contact not visible". [Window.Unreached] wants that nothing reaches
+// the fixture. A fixture that a test neither reaches nor uses in an Expect is logged when the test
 // ends.
 //
 // An operation that panics or calls runtime.Goexit meets no want. An operation that does not return
@@ -121,8 +123,8 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 	return w, nil
 }
 
-// testDeadline is when the report must be out; zero if there is no limit. In a bubble there is none by its clock, and to ask
-// panics.
+// testDeadline is when the report must be out; zero if there is no limit. In a bubble there is none
+// by its clock, and to ask panics.
 func testDeadline(t testing.TB) time.Time {
 	if virtual() {
 		return time.Time{}
@@ -245,7 +247,8 @@ func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time
 	return res
 }
 
-// patience goes well beyond the window, so that an operation that is merely late is reported with its time.
+// patience goes well beyond the window, so that an operation that is merely late is reported with
+// its time.
 func (w Window) patience(start, end time.Time) time.Duration {
 	p := w.max
 	switch slack, _ := w.allowed(); {
@@ -261,9 +264,10 @@ func (w Window) patience(start, end time.Time) time.Duration {
 	return max(p, 0)
 }
 
-// release makes the operation return: by its context, then by closing the fixture. A dialer that ignores every context is
-// refused when it next retransmits its SYN: within 1 s at first, later after as long as it has been waiting. Past end, which
-// is the time for the report, it takes little of what is left.
+// release makes the operation return: by its context, then by closing the fixture. A dialer that
+// ignores every context is refused when it next retransmits its SYN: within 1 s at first, later
+// after as long as it has been waiting. Past end, which is the time for the report, it takes little
+// of what is left.
 func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	r.cancel()
 	if r.returns(grace(contextGrace, end)) {
@@ -273,7 +277,8 @@ func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	return r.returns(grace(sum(2*time.Second, elapsed), end))
 }
 
-// grace is how much of d there is to wait before end or, past it, a quarter of what is left of the test's own time.
+// grace is how much of d there is to wait before end or, past it, a quarter of what is left of the
+// test's own time.
 func grace(d time.Duration, end time.Time) time.Duration {
 	if end.IsZero() {
 		return d

@@ -86,8 +86,8 @@ func TestExpectFails(t *testing.T) {
 	}
 }
 
-// hideCount: how often a SYN was sent again depends on how long the caller was given, and what is told of sockets on the
-// system.
+// hideCount: how often a SYN was sent again depends on how long the caller was given, and what is
+// told of sockets on the system.
 func hideCount(text string) string {
 	var keep []string
 	for l := range strings.SplitSeq(text, "\n") {

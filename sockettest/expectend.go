@@ -12,15 +12,16 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// ExpectEnd fails the test with a report, without stopping it, if the server under test does not end
-// the connections of an attack as want says: [Closed] by FIN, [Reset] by RST, [Disconnected] by
-// either, or not at all for a time, [Blocked].For(d). Every connection must meet it, in a window that
-// begins just before that connection was dialled. ExpectEnd may be called from any goroutine. It
-// returns what it measured of the connection that fails worst or, if none fails, of the last to end.
-// Err is nil in that Result, and Classes has one entry.
+// ExpectEnd fails the test with a report, without stopping it, if the server under test does not
+// end the connections of an attack as want says: [Closed] by FIN, [Reset] by RST, [Disconnected] by
+// either, or not at all for a time, [Blocked].For(d). Every connection must meet it, in a window
+// that begins just before that connection was dialled. ExpectEnd may be called from any goroutine.
+// It returns what it measured of the connection that fails worst or, if none fails, of the last to
+// end. Err is nil in that Result, and Classes has one entry.
 //
-// A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose window is not full yet, is
-// late only from when it could not ([fixtures.Conn.JudgedFrom]), and a connection is blocked for a time from then.
+// A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
+// window is not full yet, is late only from when it could not ([fixtures.Conn.JudgedFrom]), and a
+// connection is blocked for a time from then.
 //
 // It waits for what is yet to come, and not for what has been. What a busy machine allows is
 // counted over the life of each connection; see [Window.Slack]. A failure reads:
@@ -111,7 +112,8 @@ func open(c *fixtures.Conn) bool {
 	return end == fixtures.Open
 }
 
-// awaitVerdict waits until all connections have ended, or none can meet the want any more; but never beyond end.
+// awaitVerdict waits until all connections have ended, or none can meet the want any more; but
+// never beyond end.
 func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, end time.Time) {
 	for {
 		until := time.Time{}

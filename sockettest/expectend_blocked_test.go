@@ -18,7 +18,8 @@ import (
 	"example.com/go-sockettest/simnet"
 )
 
-// answering is a server that answers each line after some work, with a limit on each write. It ends with the test.
+// answering is a server that answers each line after some work, with a limit on each write. It ends
+// with the test.
 func answering(t *testing.T, ln net.Listener, work, limit time.Duration, answer string) {
 	t.Helper()
 	var serving sync.WaitGroup
@@ -48,7 +49,8 @@ func answering(t *testing.T, ln net.Listener, work, limit time.Duration, answer 
 	})
 }
 
-// A server that answers for a while before its write is blocked is not late, and one that is late then is.
+// A server that answers for a while before its write is blocked is not late, and one that is late
+// then is.
 func TestExpectEndCountsFromTheBlockedWrite(t *testing.T) {
 	t.Parallel()
 	const limit = 30 * time.Second
@@ -113,7 +115,8 @@ func TestExpectEndCountsFromTheAnswerOfHTTP2(t *testing.T) {
 	})
 }
 
-// serveSlowly is a server of HTTP/2 that answers after some work, and gives up when its body has waited for limit.
+// serveSlowly is a server of HTTP/2 that answers after some work, and gives up when its body has
+// waited for limit.
 func serveSlowly(t *testing.T, ln net.Listener, work, limit time.Duration) {
 	t.Helper()
 	var serving sync.WaitGroup

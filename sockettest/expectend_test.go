@@ -18,7 +18,8 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 )
 
-// serving is a server with an accept loop and a goroutine for each connection. It ends with the test.
+// serving is a server with an accept loop and a goroutine for each connection. It ends with the
+// test.
 func serving(t testing.TB, handle func(c *net.TCPConn)) (addr string) {
 	t.Helper()
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -40,8 +41,8 @@ func serving(t testing.TB, handle func(c *net.TCPConn)) (addr string) {
 	return ln.Addr().String()
 }
 
-// resets is a server that resets each client, limit after the attack has begun: a connect that Go has not looked at yet
-// would fail itself.
+// resets is a server that resets each client, limit after the attack has begun: a connect that Go
+// has not looked at yet would fail itself.
 func resets(begun <-chan struct{}) func(c *net.TCPConn) {
 	return func(c *net.TCPConn) {
 		<-begun
@@ -50,7 +51,8 @@ func resets(begun <-chan struct{}) func(c *net.TCPConn) {
 	}
 }
 
-// patient is a server that gives each client that long for all that it has to say, or no limit for 0.
+// patient is a server that gives each client that long for all that it has to say, or no limit for
+// 0.
 func patient(d time.Duration) func(c *net.TCPConn) {
 	return func(c *net.TCPConn) {
 		if d > 0 {
@@ -231,8 +233,8 @@ func TestExpectEndFails(t *testing.T) {
 	}
 }
 
-// hideEnds: the client's own close may come before the report or after it, and which of several connections ends first or
-// last is up to the scheduler.
+// hideEnds: the client's own close may come before the report or after it, and which of several
+// connections ends first or last is up to the scheduler.
 func hideEnds(text string) string {
 	var keep []string
 	for l := range strings.SplitSeq(text, "\n") {

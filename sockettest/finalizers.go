@@ -12,16 +12,18 @@ var finalizers gate
 const (
 	// gateLimit is how long the gate waits for finalizers that run already.
 	gateLimit = time.Second
-	// gateLinger is how long the gate stays closed when nobody needs it any more: the next test often does, and need not
-	// collect garbage. Leak checkers that look at goroutines, such as goleak, wait longer before they complain.
+	// gateLinger is how long the gate stays closed when nobody needs it any more: the next test
+	// often does, and need not collect garbage. Leak checkers that look at goroutines, such as
+	// goleak, wait longer before they complain.
 	gateLinger = 50 * time.Millisecond
 	// gateLong is how long it may stay closed like that from test to test.
 	gateLong = 10 * time.Second
 )
 
-// A gate holds finalizers back. A connection that nobody closed, and nothing refers to, is closed by its finalizer
-// (net, setAddr), and to its peer looks closed by its owner: whatever collects garbage would hide the leak. One goroutine
-// runs all finalizers, one after the other, so one that waits holds them all. Cleanups (runtime.AddCleanup) go on.
+// A gate holds finalizers back. A connection that nobody closed, and nothing refers to, is closed
+// by its finalizer (net, setAddr), and to its peer looks closed by its owner: whatever collects
+// garbage would hide the leak. One goroutine runs all finalizers, one after the other, so one that
+// waits holds them all. Cleanups (runtime.AddCleanup) go on.
 type gate struct {
 	mu      sync.Mutex // held while the gate closes: nobody goes on before it has
 	holders int
@@ -30,8 +32,9 @@ type gate struct {
 	linger  *time.Timer
 }
 
-// hold returns when no finalizer will run any more, until all who called it have called release. If the gate was open it
-// costs a garbage collection. It must not be called in a synctest bubble, which would own the channels.
+// hold returns when no finalizer will run any more, until all who called it have called release. If
+// the gate was open it costs a garbage collection. It must not be called in a synctest bubble,
+// which would own the channels.
 func (g *gate) hold() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,7 +81,8 @@ func (g *gate) open() {
 	}
 }
 
-// waitInFinalizer leaves an object that nothing refers to. The next collection runs its finalizer, which waits.
+// waitInFinalizer leaves an object that nothing refers to. The next collection runs its finalizer,
+// which waits.
 //
 //go:noinline
 func waitInFinalizer(closed, opens chan struct{}) {

@@ -31,7 +31,8 @@ func (s stuck) short() []string {
 	return f
 }
 
-// numbers says how many there are, if that is more than one, and how many of them are blocked forever.
+// numbers says how many there are, if that is more than one, and how many of them are blocked
+// forever.
 func (s stuck) numbers() string {
 	switch {
 	case s.count == 1 && s.forever == 1:
@@ -46,15 +47,16 @@ func (s stuck) numbers() string {
 	return fmt.Sprintf("%d of them, %d blocked forever", s.count, s.forever)
 }
 
-// labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile is the one place
-// where labels can be read; its text form (debug=1) groups equal stacks.
+// labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile
+// is the one place where labels can be read; its text form (debug=1) groups equal stacks.
 func labelled(value string, ignore []string) []stuck {
 	return inProfile(goroutines.now(), value, ignore)
 }
 
-// leakedForever returns those that carry the label and wait for what nobody can give them, in the same form: Go 1.27 and
-// later have a profile of these, which costs a garbage collection; before, there are none. A goroutine that is not among
-// them may still never end: what it waits for can be reached, or is a socket.
+// leakedForever returns those that carry the label and wait for what nobody can give them, in the
+// same form: Go 1.27 and later have a profile of these, which costs a garbage collection; before,
+// there are none. A goroutine that is not among them may still never end: what it waits for can be
+// reached, or is a socket.
 func leakedForever(value string) []stuck {
 	p := pprof.Lookup(foreverProfile)
 	if p == nil {
@@ -88,8 +90,8 @@ func inProfile(text []byte, value string, ignore []string) []stuck {
 	return parseProfile(text, want, ignore)
 }
 
-// parseProfile reads records that are separated by empty lines: "3 @ 0x...", "# labels: {...}", then a line
-// "#	0x...	function+0x1f	file:line" for each frame.
+// parseProfile reads records that are separated by empty lines: "3 @ 0x...", "# labels: {...}",
+// then a line "# 0x... function+0x1f file:line" for each frame.
 func parseProfile(text, want []byte, ignore []string) []stuck {
 	var out []stuck
 	for record := range bytes.SplitSeq(text, []byte("\n\n")) {
@@ -159,8 +161,9 @@ var goroutines = shared[[]byte]{take: func() []byte {
 	return buf.Bytes()
 }}
 
-// A shared look at the process is taken once for all who ask at about the same time. Each costs time for every goroutine
-// or descriptor there is, so that a thousand parallel tests which each take their own would spend most of their time on it.
+// A shared look at the process is taken once for all who ask at about the same time. Each costs
+// time for every goroutine or descriptor there is, so that a thousand parallel tests which each
+// take their own would spend most of their time on it.
 type shared[T any] struct {
 	take func() T
 
@@ -174,7 +177,8 @@ type look[T any] struct {
 	seen T
 }
 
-// now returns a look that was begun after the call: it has all that was there by then and has not ended.
+// now returns a look that was begun after the call: it has all that was there by then and has not
+// ended.
 func (s *shared[T]) now() T { return s.finish(s.join()) }
 
 // join returns the look that is to be taken next.

@@ -9,8 +9,8 @@ import (
 	"example.com/go-sockettest/fixtures"
 )
 
-// An Operation is what [Expect] and [Measure] run: a call of the code under test. The context of the second form is
-// cancelled when the operation takes too long or the test ends.
+// An Operation is what [Expect] and [Measure] run: a call of the code under test. The context of
+// the second form is cancelled when the operation takes too long or the test ends.
 type Operation interface {
 	func() error | func(context.Context) error
 }
@@ -65,8 +65,8 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("the operation panicked: %v\n%s", e.value, e.stack)
 }
 
-// Measure runs op to its end and returns how it ended. It waits without limit. A [Want] judges the result: its Check returns nil, or
-// what differs.
+// Measure runs op to its end and returns how it ended. It waits without limit. A [Want] judges the
+// result: its Check returns nil, or what differs.
 func Measure[F Operation](op F) Result {
 	run, err := operation(op)
 	if err != nil {
@@ -106,8 +106,8 @@ func operation[F Operation](op F) (func(context.Context) error, error) {
 	return nil, errors.New("op is nil; want a function to run, such as client.Ping")
 }
 
-// Check judges a result, without a test: nil, or an error that says in one line what differs. In a Result of [Measure]
-// no reference timer ran, so slack alone makes up for a busy machine.
+// Check judges a result, without a test: nil, or an error that says in one line what differs. In a
+// Result of [Measure] no reference timer ran, so slack alone makes up for a busy machine.
 func (w Window) Check(r Result) error {
 	if err := w.check(); err != nil {
 		return err

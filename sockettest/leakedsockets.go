@@ -9,18 +9,21 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// exclusiveEnv is an environment variable that is set so that package testing keeps the test from being parallel.
+// exclusiveEnv is an environment variable that is set so that package testing keeps the test from
+// being parallel.
 const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
 
-// NoLeakedSockets fails the test if at its end the process has sockets open that it had not at the call: connections,
-// listeners, UDP and unix sockets, whoever opened them and whatever they are connected to. Call it first in the test, so
-// that it looks last. What is about to close has 2 s for it: a dial that goes on after its caller has given up needs
-// one retransmission of its SYN to learn that it is over.
+// NoLeakedSockets fails the test if at its end the process has sockets open that it had not at the
+// call: connections, listeners, UDP and unix sockets, whoever opened them and whatever they are
+// connected to. Call it first in the test, so that it looks last. What is about to close has 2 s
+// for it: a dial that goes on after its caller has given up needs one retransmission of its SYN to
+// learn that it is over.
 //
-// It looks at the whole process, so it cannot be used in a parallel test or under one: that is fatal, and so would be a
-// t.Parallel later. Other tests that are parallel wait until this one has ended. As with [NoLeaks] the process's finalizers
-// wait until the test is over, so that the garbage collector closes no socket. Other systems than Linux, and Linux without
-// /proc, do not list a process's sockets: there it logs that it checks nothing, and why.
+// It looks at the whole process, so it cannot be used in a parallel test or under one: that is
+// fatal, and so would be a t.Parallel later. Other tests that are parallel wait until this one has
+// ended. As with [NoLeaks] the process's finalizers wait until the test is over, so that the
+// garbage collector closes no socket. Other systems than Linux, and Linux without /proc, do not
+// list a process's sockets: there it logs that it checks nothing, and why.
 //
 // A failure reads:
 //
@@ -56,10 +59,10 @@ func NoLeakedSockets(t testing.TB) {
 	})
 }
 
-// WatchSockets begins to look for sockets that the process opens from now on, whoever opens them. What is opened and closed
-// beside it, by other tests say, counts like all else. Until Close the process's finalizers wait, so that no garbage
-// collection closes what was leaked. Where the process's sockets are not listed, the error wraps [errors.ErrUnsupported],
-// with the reason.
+// WatchSockets begins to look for sockets that the process opens from now on, whoever opens them.
+// What is opened and closed beside it, by other tests say, counts like all else. Until Close the
+// process's finalizers wait, so that no garbage collection closes what was leaked. Where the
+// process's sockets are not listed, the error wraps [errors.ErrUnsupported], with the reason.
 func WatchSockets() (*Watch, error) {
 	w := &Watch{}
 	w.holdFinalizers()
@@ -71,7 +74,8 @@ func WatchSockets() (*Watch, error) {
 	return w, nil
 }
 
-// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv knows.
+// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv
+// knows.
 func exclusive(t testing.TB) (ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -94,8 +98,8 @@ func socketsNow() (openSockets, error) {
 	return now, err
 }
 
-// left waits for what is about to close, and returns the sockets that are open now and were not before. What cannot be
-// asked any more leaves nothing to say.
+// left waits for what is about to close, and returns the sockets that are open now and were not
+// before. What cannot be asked any more leaves nothing to say.
 func (before openSockets) left(grace time.Duration) Leaks {
 	var l Leaks
 	poll(grace, func() bool {

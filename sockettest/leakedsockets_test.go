@@ -21,7 +21,8 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// leakedSocket keeps what a child of TestMain's own tests leaks from the garbage collector, which would close it.
+// leakedSocket keeps what a child of TestMain's own tests leaks from the garbage collector, which
+// would close it.
 var leakedSocket io.Closer
 
 // openSocket opens a socket of one kind, and leaves it to the caller.

@@ -13,47 +13,52 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// settle is how long what a test started may take to end once the test is over. A dialer that hung in a black hole needs
-// one retransmission of its SYN, about a second, to learn that it is gone. Tests without leaks do not wait.
+// settle is how long what a test started may take to end once the test is over. A dialer that hung
+// in a black hole needs one retransmission of its SYN, about a second, to learn that it is gone.
+// Tests without leaks do not wait.
 const settle = 2 * time.Second
 
-// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its fixtures whose sockets the
-// code under test never closed, whoever ended the connection: as a client of an Endpoint, or as the server of an Attack.
-// Call it first in the test, so that it looks last; after a Start by the same test it is fatal. A second call adds to what
-// is ignored.
+// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its
+// fixtures whose sockets the code under test never closed, whoever ended the connection: as a
+// client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it looks
+// last; after a Start by the same test it is fatal. A second call adds to what is ignored.
 //
-// What counts is found by a profiler label that goroutines inherit from the test's own. So subtests, bubbles, suites and
-// set-up functions inside count, with whatever t they call [Start], and in parallel tests a neighbour's leaks never do. A
-// fixture counts, with all its connections, for the test on whose goroutine it was started, and for those that it is in: one
-// that several tests share is best started before they call NoLeaks, as in a suite's SetupSuite; then it counts for none of
-// them. To count there as well, call NoLeaks in SetupSuite. In Ginkgo each node has a goroutine of its own, which belongs
-// to the spec from its first Start or Expect on.
+// What counts is found by a profiler label that goroutines inherit from the test's own. So
+// subtests, bubbles, suites and set-up functions inside count, with whatever t they call [Start],
+// and in parallel tests a neighbour's leaks never do. A fixture counts, with all its connections,
+// for the test on whose goroutine it was started, and for those that it is in: one that several
+// tests share is best started before they call NoLeaks, as in a suite's SetupSuite; then it counts
+// for none of them. To count there as well, call NoLeaks in SetupSuite. In Ginkgo each node has a
+// goroutine of its own, which belongs to the spec from its first Start or Expect on.
 //
-// ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27 on the report says of a
-// goroutine that it is blocked forever, if nothing is left that could wake it. NoLeaks stands aside if the test has
-// failed already.
+// ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27
+// on the report says of a goroutine that it is blocked forever, if nothing is left that could wake
+// it. NoLeaks stands aside if the test has failed already.
 //
-// Once a fixture on the kernel's network is started, and until the test is over, the process's finalizers wait: the
-// garbage collector would close what was leaked, and hide it. The first such Start costs a garbage collection. A test that
-// itself waits for a finalizer (runtime.SetFinalizer) hangs; cleanups (runtime.AddCleanup) run. goleak, if the test uses it
-// as well, must be told to look after NoLeaks (an earlier t.Cleanup), or to ignore
+// Once a fixture on the kernel's network is started, and until the test is over, the process's
+// finalizers wait: the garbage collector would close what was leaked, and hide it. The first such
+// Start costs a garbage collection. A test that itself waits for a finalizer (runtime.SetFinalizer)
+// hangs; cleanups (runtime.AddCleanup) run. goleak, if the test uses it as well, must be told to
+// look after NoLeaks (an earlier t.Cleanup), or to ignore
 // "example.com/go-sockettest/sockettest.holdFinalizers".
 //
 // It may miss a leak:
-//   - a goroutine that a timer's function (time.AfterFunc) or a goroutine from outside the test started: they have no label,
-//     or another;
-//   - a goroutine started after its starter's labels were replaced, by [pprof.Do] with a context that has not the label (that
-//     of an [Expect] has it). On the test's own goroutine that is noticed, and fails the test;
+//   - a goroutine that a timer's function (time.AfterFunc) or a goroutine from outside the test
+//     started: they have no label, or another;
+//   - a goroutine started after its starter's labels were replaced, by [pprof.Do] with a context
+//     that has not the label (that of an [Expect] has it). On the test's own goroutine that is
+//     noticed, and fails the test;
 //   - a goroutine that waits for a fixture, and ends when that is closed, before NoLeaks looks;
 //   - a connection that the fixture has not accepted, since only the client knows of it;
-//   - a client in another process, whose descriptors are not looked at; UDP sockets, and connections to anything else than
-//     fixtures: [NoLeakedSockets] finds those;
-//   - a connection of an Attack on a unix socket that the attack had ended itself: its other end has no address to be known by;
-//   - where a process's sockets are not listed (other systems than Linux, or no /proc), a connection that either side has ended,
-//     and all of a server's.
+//   - a client in another process, whose descriptors are not looked at; UDP sockets, and
+//     connections to anything else than fixtures: [NoLeakedSockets] finds those;
+//   - a connection of an Attack on a unix socket that the attack had ended itself: its other end
+//     has no address to be known by;
+//   - where a process's sockets are not listed (other systems than Linux, or no /proc), a
+//     connection that either side has ended, and all of a server's.
 //
-// It reports nothing that is not there, but where sockets are not listed: a client that is open still when the fixture closes
-// counts, though a later cleanup may close it.
+// It reports nothing that is not there, but where sockets are not listed: a client that is open
+// still when the fixture closes counts, though a later cleanup may close it.
 //
 // A failure reads:
 //
@@ -114,9 +119,9 @@ func again(t testing.TB, ignore []string) bool {
 	return true
 }
 
-// poll asks, ever more slowly, until the answer is yes or the time to settle is over. Nothing tells of a goroutine's end.
-// What counts is the time that was waited, after each part of which all that could run has had a turn: on a machine that
-// stalls nobody who is about to end is called a leak.
+// poll asks, ever more slowly, until the answer is yes or the time to settle is over. Nothing tells
+// of a goroutine's end. What counts is the time that was waited, after each part of which all that
+// could run has had a turn: on a machine that stalls nobody who is about to end is called a leak.
 func poll(grace time.Duration, done func() bool) {
 	pause := 100 * time.Microsecond
 	for left := grace; !done() && left > 0; left -= pause {
@@ -144,7 +149,8 @@ func (w *Watch) stillRunning() []*sight {
 	return slices.Collect(maps.Keys(w.running))
 }
 
-// open returns the suspects whose sockets are open now, and the connections of fixtures that run still.
+// open returns the suspects whose sockets are open now, and the connections of fixtures that run
+// still.
 func (w *Watch) open(running []*sight) []suspect {
 	w.mu.Lock()
 	noted := slices.Clone(w.suspects)

@@ -20,7 +20,8 @@ import (
 // waitFor is what a leaked goroutine does; its name is looked for in reports.
 func waitFor(quit chan struct{}) { <-quit }
 
-// leaking runs a test that leaks with a goroutine of its own, so that its label does not stay on this one.
+// leaking runs a test that leaks with a goroutine of its own, so that its label does not stay on
+// this one.
 func leaking(t *testing.T, f func(tb *faketb.TB)) *faketb.TB {
 	t.Helper()
 	return faketb.Run(t, func(tb *faketb.TB) {
@@ -115,8 +116,8 @@ func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 	}
 }
 
-// The clients of a unix socket have no addresses: what is left open is told from what was closed all the same, and from
-// what a neighbour has open.
+// The clients of a unix socket have no addresses: what is left open is told from what was closed
+// all the same, and from what a neighbour has open.
 func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
@@ -230,7 +231,8 @@ func TestNoLeaksCoversSubtests(t *testing.T) {
 	assert.Contains(t, tb.Text(), "sockettest.waitFor")
 }
 
-// TestMain runs this package under Main, and in a child of TestMain's own tests, a package that leaks.
+// TestMain runs this package under Main, and in a child of TestMain's own tests, a package that
+// leaks.
 func TestMain(m *testing.M) {
 	manytests.AtOnce()
 	Main(m, goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever"))

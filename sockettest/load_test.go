@@ -20,8 +20,8 @@ import (
 	"example.com/go-sockettest/internal/patience"
 )
 
-// stressEnv is how many times TestTimesUnderLoad runs under each of the heavy loads, with a limit of 2 s. It is not set in
-// the usual run, which loads its own process only, once and for less long:
+// stressEnv is how many times TestTimesUnderLoad runs under each of the heavy loads, with a limit
+// of 2 s. It is not set in the usual run, which loads its own process only, once and for less long:
 //
 //	SOCKETTEST_STRESS=200 go test ./sockettest -run TestTimesUnderLoad -v
 const stressEnv = "SOCKETTEST_STRESS"
@@ -69,8 +69,9 @@ func TestTimesUnderLoad(t *testing.T) {
 	}
 }
 
-// bearable is how late the machine may be with any one wait for all verdicts to be right: a server that is 400 ms late is not
-// excused by three times as much and 100 ms of slack, with a margin for what is measured at other moments.
+// bearable is how late the machine may be with any one wait for all verdicts to be right: a server
+// that is 400 ms late is not excused by three times as much and 100 ms of slack, with a margin for
+// what is measured at other moments.
 const bearable = 80 * time.Millisecond
 
 // wrongVerdicts counts. What the machine was too late for stands by itself.
@@ -81,7 +82,8 @@ type wrongVerdicts struct {
 	latest                               time.Duration
 }
 
-// run judges two clients that try three times, two correct servers, and one that ends its connections 400 ms late.
+// run judges two clients that try three times, two correct servers, and one that ends its
+// connections 400 ms late.
 func (v *wrongVerdicts) run(t *testing.T, limit time.Duration) {
 	const late = 400 * time.Millisecond
 	var failed, missed []*faketb.TB

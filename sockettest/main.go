@@ -14,20 +14,22 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// Main runs the tests of a package and then, if they passed, looks for what any of them left behind: goroutines, with
-// goleak and its options; and, on Linux, sockets that the process has open and had not before. Call it from TestMain:
+// Main runs the tests of a package and then, if they passed, looks for what any of them left
+// behind: goroutines, with goleak and its options; and, on Linux, sockets that the process has open
+// and had not before. Call it from TestMain:
 //
 //	func TestMain(m *testing.M) { sockettest.Main(m) }
 //
-// What is to run before or after the tests goes into the Run method of a type of your own that has m in it. A socket that
-// the package keeps open on purpose is best opened before the call of Main. What is about to end has 2 s for it.
+// What is to run before or after the tests goes into the Run method of a type of your own that has
+// m in it. A socket that the package keeps open on purpose is best opened before the call of Main.
+// What is about to end has 2 s for it.
 //
-// At the end it prints which fixtures the run skipped, since this platform cannot provide them, with
-// the reason and the tests. go test shows that if a test fails, with -v, and for the package of the
-// working directory.
+// At the end it prints which fixtures the run skipped, since this platform cannot provide them,
+// with the reason and the tests. go test shows that if a test fails, with -v, and for the package
+// of the working directory.
 //
-// In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were left
-// as they are and the tests that were not run.
+// In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were
+// left as they are and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
 	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
@@ -65,8 +67,9 @@ func compare(before openSockets, err error) int {
 	return 0
 }
 
-// verify turns goroutines left behind into a failing exit code. goleak waits less than half a second, a dialer that hung in
-// a black hole needs a second to learn that it is gone: so it is asked again.
+// verify turns goroutines left behind into a failing exit code. goleak waits less than half a
+// second, a dialer that hung in a black hole needs a second to learn that it is gone: so it is
+// asked again.
 func verify(options []goleak.Option) int {
 	var err error
 	for end := time.Now().Add(settle); ; {
@@ -78,7 +81,8 @@ func verify(options []goleak.Option) int {
 		return 0
 	}
 	if p := pprof.Lookup(foreverProfile); p != nil && p.WriteTo(io.Discard, 1) == nil {
-		// From now on the runtime writes "(leaked)" behind the state of those that nothing can wake any more.
+		// From now on the runtime writes "(leaked)" behind the state of those that nothing can wake
+		// any more.
 		if again := goleak.Find(options...); again != nil {
 			err = again
 		}

@@ -77,8 +77,8 @@ func (r reach) mayCome(unwanted bool) bool {
 	return !r.seen.Came && !r.seen.Exact && (unwanted || r.answer() == didNot)
 }
 
-// pauseForSigns lets whoever is about to see something run. In a bubble that takes a nanosecond of its
-// time, unless the fixture is on the kernel's network: there the clock may stand still.
+// pauseForSigns lets whoever is about to see something run. In a bubble that takes a nanosecond of
+// its time, unless the fixture is on the kernel's network: there the clock may stand still.
 func pauseForSigns(kernel bool) time.Duration {
 	switch bubble := virtual(); {
 	case !bubble:

@@ -13,8 +13,9 @@ import (
 	"example.com/go-sockettest/fixtures"
 )
 
-// A herd of correct clients, each of which must wait for its turn once its deadline has passed. It is not parallel: beside the herds
-// of other tests it may take longer than the 2 s that a slow machine excuses.
+// A herd of correct clients, each of which must wait for its turn once its deadline has passed. It
+// is not parallel: beside the herds of other tests it may take longer than the 2 s that a slow
+// machine excuses.
 func TestExpectFailsNoneOfAHerd(t *testing.T) {
 	NoLeaks(t)
 	ep := Start(t, fixtures.BlackHole{})
@@ -25,7 +26,8 @@ func TestExpectFailsNoneOfAHerd(t *testing.T) {
 	herd.Wait()
 }
 
-// With Slack three delays of the machine are excused, without it all up to two seconds, or three that are longer.
+// With Slack three delays of the machine are excused, without it all up to two seconds, or three
+// that are longer.
 func TestExcusedDelays(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond

@@ -209,7 +209,8 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:keepText], "") + fmt.Sprintf("... (%d bytes in all)", len(s))
 }
 
-// hint is for a window that was not over yet, and for an error that tells nothing by its type: what a test can name then.
+// hint is for a window that was not over yet, and for an error that tells nothing by its type: what
+// a test can name then.
 func (f failure) hint() string {
 	if f.result.Outcome == Blocked && f.want.outcome != Blocked && f.want.bounded && f.result.Elapsed < sum(f.want.max, f.slack) {
 		return "the test's own deadline came before the end of the window; want a shorter window, or go test -timeout"
@@ -235,7 +236,8 @@ func (f failure) blocked() []string {
 	return s
 }
 
-// timeline writes the fixture's events, timed from the operation's start; the middle of a long one is cut.
+// timeline writes the fixture's events, timed from the operation's start; the middle of a long one
+// is cut.
 func (f failure) timeline() []string {
 	var lines []string
 	for i, e := range f.events {

@@ -48,8 +48,8 @@ func see(t testing.TB, f connected) *sight {
 	return s
 }
 
-// end looks at the fixture's connections before it is closed. What is open may still be closed by a cleanup that has yet to
-// run, so the verdict asks again.
+// end looks at the fixture's connections before it is closed. What is open may still be closed by a
+// cleanup that has yet to run, so the verdict asks again.
 func (s *sight) end() {
 	if s.key != nil {
 		watches.mu.Lock()
@@ -73,7 +73,8 @@ func (s *sight) end() {
 	}
 }
 
-// A suspect is a connection whose other end the code under test had not closed when it was looked at.
+// A suspect is a connection whose other end the code under test had not closed when it was looked
+// at.
 type suspect struct {
 	conn   *fixtures.Conn
 	socket socketOf
@@ -87,7 +88,8 @@ type socketOf struct {
 	state  string
 }
 
-// describe adds how the socket stands that was not closed: bytes left unread say what was forgotten.
+// describe adds how the socket stands that was not closed: bytes left unread say what was
+// forgotten.
 func (s suspect) describe() string {
 	if s.text != "" {
 		return s.text
@@ -105,8 +107,8 @@ func (s suspect) describe() string {
 	return text
 }
 
-// suspects returns the connections whose other ends are open, whoever ended the connection. A socket is known by both its
-// addresses: the same port may be in use for another connection by now.
+// suspects returns the connections whose other ends are open, whoever ended the connection. A
+// socket is known by both its addresses: the same port may be in use for another connection by now.
 func (s *sight) suspects() []suspect {
 	conns := s.f.Conns()
 	if len(conns) == 0 {
@@ -130,8 +132,8 @@ func (s *sight) suspects() []suspect {
 	return found
 }
 
-// unlisted returns those that were not seen to end, where sockets are not listed: nobody can be asked later. A server need
-// not end what its client is about to.
+// unlisted returns those that were not seen to end, where sockets are not listed: nobody can be
+// asked later. A server need not end what its client is about to.
 func (s *sight) unlisted(conns []*fixtures.Conn) []suspect {
 	if _, attack := s.f.(*hostile.Attack); attack {
 		return nil
@@ -157,8 +159,9 @@ func (s *sight) byAddress(now *openTable) func(c *fixtures.Conn) uint64 {
 	}
 }
 
-// byPeer finds the other end's socket of a unix connection. The clients of a unix socket have no addresses: while our end
-// is open the kernel tells who is at the other; later there is only the path that a client is connected to.
+// byPeer finds the other end's socket of a unix connection. The clients of a unix socket have no
+// addresses: while our end is open the kernel tells who is at the other; later there is only the
+// path that a client is connected to.
 func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.Conn) uint64 {
 	known := map[*fixtures.Conn]uint64{}
 	taken := map[uint64]bool{}
@@ -186,8 +189,8 @@ func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.
 	}
 }
 
-// noteOld keeps in mind who is connected to the path already: somebody else's socket was there before, and its clients
-// have not closed.
+// noteOld keeps in mind who is connected to the path already: somebody else's socket was there
+// before, and its clients have not closed.
 func (s *sight) noteOld() {
 	at, ok := s.f.(interface{ NetAddr() net.Addr })
 	if !ok || at.NetAddr() == nil || at.NetAddr().Network() != "unix" {
@@ -199,7 +202,8 @@ func (s *sight) noteOld() {
 	}
 }
 
-// openConns returns the connections that neither side has ended: once our end is closed nobody tells of the other.
+// openConns returns the connections that neither side has ended: once our end is closed nobody
+// tells of the other.
 func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
 	return slices.DeleteFunc(conns, func(c *fixtures.Conn) bool {
 		end, _ := c.PeerEnd()
@@ -208,7 +212,8 @@ func openConns(conns []*fixtures.Conn) []*fixtures.Conn {
 	})
 }
 
-// awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those that have not.
+// awaitEnds gives the other sides time to end, where nothing can be asked later, and returns those
+// that have not.
 func awaitEnds(open []*fixtures.Conn) []*fixtures.Conn {
 	poll(settle, func() bool {
 		open = openConns(open)

@@ -153,8 +153,8 @@ func TestFixtureOnAHost(t *testing.T) {
 	})
 }
 
-// The same two addresses on another machine's loopback are somebody else's: whoever has closed is not blamed for them, though
-// its FIN is still on its way.
+// The same two addresses on another machine's loopback are somebody else's: whoever has closed is
+// not blamed for them, though its FIN is still on its way.
 func TestNoLeaksKnowsWhoseLoopbackItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

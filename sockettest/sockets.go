@@ -17,7 +17,8 @@ type openTable struct {
 // A bothEnds has the two addresses of a connection, seen from one end.
 type bothEnds struct{ local, remote string }
 
-// kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise read a million.
+// kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise
+// read a million.
 var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(Kernel) }}
 
 // openNow asks the network. What it returns is shared, and not to be changed.

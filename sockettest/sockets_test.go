@@ -49,8 +49,8 @@ func TestReportShowsSockets(t *testing.T) {
 	}
 }
 
-// What the kernel says when an assertion fails: of a write that is blocked, and of a dial that nobody answers, before they
-// are let go.
+// What the kernel says when an assertion fails: of a write that is blocked, and of a dial that
+// nobody answers, before they are let go.
 func TestExpectShowsSockets(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -11,9 +11,10 @@ import (
 // leftBehind holds the identifiers of operations' goroutines that could not be made to return.
 var leftBehind sync.Map
 
-// stack returns where the operation's goroutine is: one "function  file:line" per frame, innermost first, without the
-// runtime's frames and our own; and the goroutine's identifier. It must be called by the goroutine that called start: that
-// is how it is found, since to note the identifier beforehand would cost each operation more than all the rest.
+// stack returns where the operation's goroutine is: one "function file:line" per frame, innermost
+// first, without the runtime's frames and our own; and the goroutine's identifier. It must be
+// called by the goroutine that called start: that is how it is found, since to note the identifier
+// beforehand would cost each operation more than all the rest.
 func (r *run) stack() (frames []string, id string) {
 	own := make([]byte, 64)
 	own = own[:runtime.Stack(own, false)]
@@ -87,8 +88,8 @@ func phaseOfStack(frames []string) string {
 	return unknownPhase
 }
 
-// everyStack is shared by all who look now and then: to dump the stacks of all goroutines stops them all, and a hundred
-// parallel bubbles that each do so each second would do little else.
+// everyStack is shared by all who look now and then: to dump the stacks of all goroutines stops
+// them all, and a hundred parallel bubbles that each do so each second would do little else.
 var everyStack stacks
 
 // stacks are those of all goroutines, as they were at a time.
@@ -122,7 +123,8 @@ func (s *stacks) dump() string {
 // elided stands for frames that are left out.
 const elided = "..."
 
-// plumbing are the packages through which code waits for the network: that it does is told by the innermost frame.
+// plumbing are the packages through which code waits for the network: that it does is told by the
+// innermost frame.
 var plumbing = []string{"net.", "bufio.", "io.", "sync.", "crypto/tls.", "os.", "example.com/go-sockettest/simnet.",
 	"example.com/go-sockettest/fixtures."}
 
@@ -144,8 +146,8 @@ func ends(frames []string) []string {
 	return append(short, elided, frames[own], elided, frames[last])
 }
 
-// withoutLocks leaves out how package sync waits, and in simnet that it is package sync that does: what is waited for is
-// above.
+// withoutLocks leaves out how package sync waits, and in simnet that it is package sync that does:
+// what is waited for is above.
 func withoutLocks(frames []string) []string {
 	for len(frames) > 1 && strings.HasPrefix(frames[0], "sync.runtime_") {
 		frames = frames[1:]

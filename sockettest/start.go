@@ -19,15 +19,17 @@ import (
 // An Option says where [Start] puts a fixture.
 type Option func(*fixtures.Place)
 
-// On puts the fixture on another network than the kernel's loopback. Nil means the kernel's loopback.
+// On puts the fixture on another network than the kernel's loopback. Nil means the kernel's
+// loopback.
 func On(s network.Stack) Option { return func(w *fixtures.Place) { w.Stack = s } }
 
-// Family chooses the protocol and the IP version: "tcp4", "tcp6", or "tcp", the default, which is IPv4 unless Address is not; or "unix", where the
-// address is the path of a socket. For datagrams it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
+// Family chooses the protocol and the IP version: "tcp4", "tcp6", or "tcp", the default, which is
+// IPv4 unless Address is not; or "unix", where the address is the path of a socket. For datagrams
+// it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
 func Family(name string) Option { return func(w *fixtures.Place) { w.Family = name } }
 
-// Address asks for one address, such as "127.0.0.1:1717", on loopback; with Family("unix"), for a path. By default any free
-// port will do, or a fresh file in a directory of its own.
+// Address asks for one address, such as "127.0.0.1:1717", on loopback; with Family("unix"), for a
+// path. By default any free port will do, or a fresh file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Place) { w.Address = addr } }
 
 // A Fixture is anything with a method Plan: a struct of package fixtures or of a package below it,
@@ -95,8 +97,8 @@ type connected interface {
 //	a := sockettest.Start(t, hostile.Slowloris{Target: addr}) // *hostile.Attack: a client
 //
 // A fixture may come from a table, as a value of type [fixtures.Fixture], [udp.Fixture] and so on.
-// Bad fields and bad addresses are fatal. A fixture that the platform cannot provide, such as a Dual
-// on a host without IPv6, skips the test with the reason.
+// Bad fields and bad addresses are fatal. A fixture that the platform cannot provide, such as a
+// Dual on a host without IPv6, skips the test with the reason.
 func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Option) E {
 	if isNil(t) {
 		_ = errNilTB("Start")
@@ -134,7 +136,8 @@ func partsOf(e Running) []connected {
 	return []connected{nil}
 }
 
-// where settles the options. Like started, it calls Helper only to report: that costs a microsecond.
+// where settles the options. Like started, it calls Helper only to report: that costs a
+// microsecond.
 func where(t testing.TB, opts []Option) fixtures.Place {
 	if t.Context().Err() != nil {
 		t.Helper()

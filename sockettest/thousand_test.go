@@ -17,8 +17,9 @@ import (
 	"example.com/go-sockettest/fixtures/script"
 )
 
-// A thousand parallel tests, each with a fixture and a client of its own, get on in one package. They run in a process
-// of their own, all at once, whatever -parallel says here: it needs some 3,000 descriptors.
+// A thousand parallel tests, each with a fixture and a client of its own, get on in one package.
+// They run in a process of their own, all at once, whatever -parallel says here: it needs some
+// 3,000 descriptors.
 func TestThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it takes seconds")

@@ -16,8 +16,8 @@ import (
 // twoBubblesEnv tells the child process that it is one.
 const twoBubblesEnv = "SOCKETTEST_TWO_BUBBLES"
 
-// One network in two bubbles at once would go by two clocks: the runtime ends the process and says so, in silence it hangs
-// never.
+// One network in two bubbles at once would go by two clocks: the runtime ends the process and says
+// so, in silence it hangs never.
 func TestOneNetworkInTwoBubbles(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTwoBubblesChild$", "-test.timeout=60s")

@@ -15,8 +15,9 @@ import (
 // labelKey is the profiler label by which the goroutines of a test are known.
 const labelKey = "sockettest.NoLeaks"
 
-// A Watch looks for what is left behind, as [NoLeaks] and [NoLeakedSockets] do, where there is no test to fail or another
-// grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be called from any goroutine, Close once it is done.
+// A Watch looks for what is left behind, as [NoLeaks] and [NoLeakedSockets] do, where there is no
+// test to fail or another grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be
+// called from any goroutine, Close once it is done.
 type Watch struct {
 	label     string
 	outer     *Watch          // the one that the goroutine belonged to before
@@ -44,10 +45,10 @@ var watches = struct {
 
 var serial atomic.Int64
 
-// WatchLeaks begins to look for goroutines that the calling goroutine starts from now on, directly or not, and for
-// connections to fixtures that it starts with [Start], or hands to Find, which the code under test does not close. ignore
-// names functions, as for [NoLeaks]. Until Close the process's finalizers wait, so that no garbage collection closes what
-// was leaked.
+// WatchLeaks begins to look for goroutines that the calling goroutine starts from now on, directly
+// or not, and for connections to fixtures that it starts with [Start], or hands to Find, which the
+// code under test does not close. ignore names functions, as for [NoLeaks]. Until Close the
+// process's finalizers wait, so that no garbage collection closes what was leaked.
 //
 //	w := sockettest.WatchLeaks()
 //	defer w.Close()
@@ -81,7 +82,8 @@ func (w *Watch) adopt() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(own, pprof.Labels(labelKey, w.label)))
 }
 
-// holdFinalizers lasts until Close. In a bubble it does nothing: connections there are simnet's, which have none.
+// holdFinalizers lasts until Close. In a bubble it does nothing: connections there are simnet's,
+// which have none.
 func (w *Watch) holdFinalizers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,11 +93,12 @@ func (w *Watch) holdFinalizers() {
 	}
 }
 
-// Find returns what is left behind now. It gives what is about to end up to grace for it; 0 or less looks once. A fixture
-// that was not begun by [Start], or that runs still, is looked at if it is in also.
+// Find returns what is left behind now. It gives what is about to end up to grace for it; 0 or less
+// looks once. A fixture that was not begun by [Start], or that runs still, is looked at if it is in
+// also.
 //
-// It must be called by the goroutine that began the watch, which would otherwise count as left behind, or when that has
-// ended.
+// It must be called by the goroutine that began the watch, which would otherwise count as left
+// behind, or when that has ended.
 func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	if w.sockets != nil {
 		return w.sockets.left(grace)
@@ -121,8 +124,9 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	return w.leaks(found, conns)
 }
 
-// standAside takes the label off the calling goroutine, which is no leak, until the function that it returns is called. If
-// it is gone already, and should be there, what was started since cannot be told.
+// standAside takes the label off the calling goroutine, which is no leak, until the function that
+// it returns is called. If it is gone already, and should be there, what was started since cannot
+// be told.
 func (w *Watch) standAside() func() {
 	own := ownLabel()
 	if own != w.label {
@@ -155,8 +159,8 @@ func (w *Watch) within(outer *Watch) bool {
 	return false
 }
 
-// Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run again. It may be called
-// more than once.
+// Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
+// again. It may be called more than once.
 func (w *Watch) Close() {
 	w.mu.Lock()
 	held := w.held
@@ -184,8 +188,9 @@ func (w *Watch) Close() {
 	watches.n.Add(-1)
 }
 
-// watchOf returns the watch that what t starts now counts for: that of the calling goroutine, whoever's t it is; or else
-// t's own. It makes the goroutine belong to it, where each part of a test has one of its own, as in Ginkgo.
+// watchOf returns the watch that what t starts now counts for: that of the calling goroutine,
+// whoever's t it is; or else t's own. It makes the goroutine belong to it, where each part of a
+// test has one of its own, as in Ginkgo.
 func watchOf(t testing.TB) *Watch {
 	if watches.n.Load() == 0 {
 		return nil
@@ -208,8 +213,8 @@ func watchOf(t testing.TB) *Watch {
 	return w
 }
 
-// namesake returns the one watch that a test of the same name and kind has asked for. Of package testing's own tests each
-// has one T; other frameworks make a new TB for each call.
+// namesake returns the one watch that a test of the same name and kind has asked for. Of package
+// testing's own tests each has one T; other frameworks make a new TB for each call.
 func namesake(t testing.TB) *Watch {
 	if standard(t) {
 		return nil
@@ -234,7 +239,8 @@ func standard(t testing.TB) bool {
 	return false
 }
 
-// testKey tells tests apart: by their T or, where there is a new one for each call, by kind, name and goroutine.
+// testKey tells tests apart: by their T or, where there is a new one for each call, by kind, name
+// and goroutine.
 func testKey(t testing.TB) any {
 	if standard(t) {
 		return t
@@ -248,7 +254,8 @@ func goroutineID() string {
 	return id
 }
 
-// watchedContext is the context for what t runs now: it has the goroutine's labels, if they say whose it is.
+// watchedContext is the context for what t runs now: it has the goroutine's labels, if they say
+// whose it is.
 func watchedContext(t testing.TB) context.Context {
 	if watchOf(t) == nil {
 		return t.Context()

@@ -31,7 +31,8 @@ import (
 
 const oneConnection = "leak: 1 connection left behind"
 
-// inner runs f with a TB of its own on the calling goroutine, as a subtest or a set-up function would.
+// inner runs f with a TB of its own on the calling goroutine, as a subtest or a set-up function
+// would.
 func inner(t testing.TB, f func(tb *faketb.TB)) {
 	tb := faketb.Here(t, f)
 	assert.Empty(t, tb.Text())
@@ -107,7 +108,8 @@ func TestNoLeaksCoversBubbles(t *testing.T) {
 	assert.Contains(t, text, oneConnection)
 }
 
-// quiet keeps simnet from failing a test that leaves connections open, and its cleanup from closing them.
+// quiet keeps simnet from failing a test that leaves connections open, and its cleanup from closing
+// them.
 type quiet struct{ *testing.T }
 
 func (quiet) Failed() bool { return false }
@@ -143,7 +145,8 @@ func TestNoLeaksCoversSuites(t *testing.T) {
 	}
 }
 
-// Where each call makes a new TB, and each part of a test has a goroutine of its own, as in Ginkgo, the name counts.
+// Where each call makes a new TB, and each part of a test has a goroutine of its own, as in Ginkgo,
+// the name counts.
 func TestNoLeaksFindsANamesake(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
@@ -321,7 +324,8 @@ func finalized(ran chan struct{}) {
 	runtime.SetFinalizer(&struct{ self *byte }{}, func(any) { close(ran) })
 }
 
-// A client that never closes is a leak, whoever ended the connection and whatever it had done before; on each network.
+// A client that never closes is a leak, whoever ended the connection and whatever it had done
+// before; on each network.
 func TestNoLeaksAfterTheEnd(t *testing.T) {
 	needSockets(t)
 	halfClose := func(c net.Conn) { _ = c.(interface{ CloseWrite() error }).CloseWrite() } // an error if it has ended already
@@ -418,7 +422,8 @@ func redial(t testing.TB, ep *fixtures.Endpoint, addr string) net.Conn {
 	}
 }
 
-// A port is used again, for another connection, which nobody watches and which has ended, too: it is not taken for ours.
+// A port is used again, for another connection, which nobody watches and which has ended, too: it
+// is not taken for ours.
 func TestNoLeaksPortUsedAgain(t *testing.T) {
 	needSockets(t)
 	other, err := fixtures.Start(t.Context(), fixtures.Reset{}, fixtures.Place{})
@@ -460,7 +465,8 @@ func TestNoLeaksAddressUsedAgain(t *testing.T) {
 	assert.NoError(t, again.Close())
 }
 
-// A client of an earlier fixture at the same path, which it never closed, is none of the later one's.
+// A client of an earlier fixture at the same path, which it never closed, is none of the later
+// one's.
 func TestNoLeaksPathUsedAgain(t *testing.T) {
 	needSockets(t)
 	at := []Option{Family("unix"), Address(filepath.Join(t.TempDir(), "s"))}
@@ -545,7 +551,8 @@ func TestWatchLeaksWithoutATest(t *testing.T) {
 	assert.Empty(t, after.String())
 }
 
-// Of 500 tests at once exactly the two that leak are blamed, one for a connection, one for a goroutine.
+// Of 500 tests at once exactly the two that leak are blamed, one for a connection, one for a
+// goroutine.
 func TestNoLeaksAmongFiveHundred(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it takes seconds")

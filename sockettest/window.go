@@ -9,7 +9,8 @@ import (
 )
 
 // An Outcome is how an operation on a socket ended. It is a [Want] of that outcome at any time, as
-// long as [Expect] waits: a minute, or until shortly before the test's own deadline. Its methods set more.
+// long as [Expect] waits: a minute, or until shortly before the test's own deadline. Its methods
+// set more.
 type Outcome int
 
 // The outcomes. The first three are the ways in which opening a socket ends.
@@ -110,7 +111,8 @@ func (o Outcome) Check(r Result) error { return o.window().Check(r) }
 
 func (o Outcome) window() Window { return Window{outcome: o} }
 
-// defaultSlack is for clients that are late several times in a row, as those that try again are on a busy machine.
+// defaultSlack is for clients that are late several times in a row, as those that try again are on
+// a busy machine.
 const defaultSlack = 250 * time.Millisecond
 
 // slackEnv sets the slack of a whole run: SOCKETTEST_SLACK=1s go test ./...
@@ -148,8 +150,9 @@ func ErrorIs(target error) Window {
 	return w
 }
 
-// After requires the outcome no earlier than d, measured exactly on the monotonic clock. [Window.Early] allows less. Unless
-// Before is called too, the outcome is late after d plus [Window.Slack].
+// After requires the outcome no earlier than d, measured exactly on the monotonic clock.
+// [Window.Early] allows less. Unless Before is called too, the outcome is late after d plus
+// [Window.Slack].
 func (w Window) After(d time.Duration) Window {
 	w.refuseNegative("After", d)
 	w.min = d
@@ -170,8 +173,9 @@ func (w Window) Before(d time.Duration) Window {
 // AtOnce requires the outcome within [Window.Slack]: it is Before(0).
 func (w Window) AtOnce() Window { return w.Before(0) }
 
-// At requires the outcome at d exactly, without slack. Only the virtual time of a testing/synctest bubble is exact: elsewhere At
-// is a bad argument. The operation must run on a network that goes by the same clock, such as simnet's.
+// At requires the outcome at d exactly, without slack. Only the virtual time of a testing/synctest
+// bubble is exact: elsewhere At is a bad argument. The operation must run on a network that goes by
+// the same clock, such as simnet's.
 func (w Window) At(d time.Duration) Window {
 	w.refuseNegative("At", d)
 	w.min, w.max, w.bounded, w.exact = d, d, true, true
@@ -179,16 +183,18 @@ func (w Window) At(d time.Duration) Window {
 	return w
 }
 
-// Early sets how much earlier than After the outcome may come. The default is 0: Go's timers, and the kernel's, are never
-// early. Servers that read the time once per round of their event loop are: nginx counts its timeouts from a cached clock,
-// and ends a connection up to 0.3 ms before they are over.
+// Early sets how much earlier than After the outcome may come. The default is 0: Go's timers, and
+// the kernel's, are never early. Servers that read the time once per round of their event loop are:
+// nginx counts its timeouts from a cached clock, and ends a connection up to 0.3 ms before they are
+// over.
 func (w Window) Early(d time.Duration) Window {
 	w.refuseNegative("Early", d)
 	w.early = d
 	return w
 }
 
-// In requires that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or "close".
+// In requires that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or
+// "close".
 func (w Window) In(phase string) Window {
 	if !validPhase(phase) && w.bad == nil {
 		w.bad = fmt.Errorf("In(%q): want one of %q", phase, phases)
@@ -197,16 +203,18 @@ func (w Window) In(phase string) Window {
 	return w
 }
 
-// Slack sets how much later than its window the outcome may come. The default is 250 ms, or the duration in the environment
-// variable SOCKETTEST_SLACK. In a testing/synctest bubble it is 0.
+// Slack sets how much later than its window the outcome may come. The default is 250 ms, or the
+// duration in the environment variable SOCKETTEST_SLACK. In a testing/synctest bubble it is 0.
 //
-// On a busy machine more is allowed, by timers that run beside the operation: the sum of the three worst delays,
-// as code that waits once is held up when it begins, when it wakes up, and when others learn of it. That is a bound
-// on one wait, and does not grow with time. If Slack was not called, all the time that late timers took is allowed, up to 2 s.
+// On a busy machine more is allowed, by timers that run beside the operation: the sum of the three
+// worst delays, as code that waits once is held up when it begins, when it wakes up, and when
+// others learn of it. That is a bound on one wait, and does not grow with time. If Slack was not
+// called, all the time that late timers took is allowed, up to 2 s.
 //
-// It errs both ways. An operation that is late by itself passes if the machine was as late: to find delays of less than two seconds
-// on a busy machine, call Slack. With it, an operation that waits many times in a row, as a client that tries again does, fails if
-// the machine takes more than slack beyond the three worst delays.
+// It errs both ways. An operation that is late by itself passes if the machine was as late: to find
+// delays of less than two seconds on a busy machine, call Slack. With it, an operation that waits
+// many times in a row, as a client that tries again does, fails if the machine takes more than
+// slack beyond the three worst delays.
 func (w Window) Slack(d time.Duration) Window {
 	w.refuseNegative("Slack", d)
 	w.slack, w.slackOK, w.strict = d, true, true
@@ -216,7 +224,8 @@ func (w Window) Slack(d time.Duration) Window {
 // maxExcuse bounds what a machine excuses that is slow all the time.
 const maxExcuse = 2 * time.Second
 
-// excused is how much of a delay the machine excuses that was late by all in sum, and by worst at its three worst times.
+// excused is how much of a delay the machine excuses that was late by all in sum, and by worst at
+// its three worst times.
 func (w Window) excused(worst, all time.Duration) time.Duration {
 	if w.strict {
 		return worst
@@ -224,17 +233,19 @@ func (w Window) excused(worst, all time.Duration) time.Duration {
 	return max(worst, min(all, maxExcuse))
 }
 
-// Unfired requires that the fault has not come by the end of the test. It is for a client that avoids the fault: one that never uses a
-// connection twice never meets an httpfault.CloseOnReuse. Otherwise a success against a fault that never came fails the test.
+// Unfired requires that the fault has not come by the end of the test. It is for a client that
+// avoids the fault: one that never uses a connection twice never meets an httpfault.CloseOnReuse.
+// Otherwise a success against a fault that never came fails the test.
 func (w Window) Unfired() Window {
 	w.unfired = true
 	return w
 }
 
-// Unreached requires that nothing of the operation reaches the fixture: no connect, no byte, no query.
-// It is for a call that should be answered without it, from a cache, or by a circuit breaker that is
-// open: ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether it was reached, as at
-// [fixtures.Refused], Expect says so and fails: use a fixture that listens, or simnet.
+// Unreached requires that nothing of the operation reaches the fixture: no connect, no byte, no
+// query. It is for a call that should be answered without it, from a cache, or by a circuit breaker
+// that is open: ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether it was
+// reached, as at [fixtures.Refused], Expect says so and fails: use a fixture that listens, or
+// simnet.
 func (w Window) Unreached() Window {
 	w.missed = true
 	return w
@@ -308,7 +319,8 @@ func (w Window) check() error {
 // earliest is when the window begins.
 func (w Window) earliest() time.Duration { return max(0, w.min-w.early) }
 
-// virtual reports whether the caller is in a testing/synctest bubble: the clock there has no monotonic reading.
+// virtual reports whether the caller is in a testing/synctest bubble: the clock there has no
+// monotonic reading.
 func virtual() bool {
 	now := time.Now()
 	return now == now.Round(0)

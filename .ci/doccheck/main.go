@@ -1,9 +1,11 @@
-// Doccheck lists, one line each, the exported names without a doc comment, the names in exported declarations that are not
-// exported or internal, the functions that are too long and the files that are too long. It reads every Go file of the tree, whatever its build constraints, but for tests, the survey,
-// testdata and directories whose name begins with a dot or an underscore.
+// Doccheck lists, one line each, the exported names without a doc comment, the names in exported
+// declarations that are not exported or internal, the functions that are too long and the files
+// that are too long. It reads every Go file of the tree, whatever its build constraints, but for
+// tests, the survey, testdata and directories whose name begins with a dot or an underscore.
 //
-// Names are types, functions, methods of exported types, constants and variables; for the last two a comment on their
-// group or at the end of their line will do. Struct fields and interface methods are left to the reader.
+// Names are types, functions, methods of exported types, constants and variables; for the last two
+// a comment on their group or at the end of their line will do. Struct fields and interface methods
+// are left to the reader.
 //
 //	go run ./.ci/doccheck [directory]
 //

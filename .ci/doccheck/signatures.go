@@ -16,8 +16,8 @@ type signature struct {
 	hidden map[string]bool // packages under internal/, by their names in the file
 }
 
-// signatures reports the names in exported declarations that a reader of go doc cannot look up: those
-// that are not exported, and those of packages under internal/.
+// signatures reports the names in exported declarations that a reader of go doc cannot look up:
+// those that are not exported, and those of packages under internal/.
 func (c checker) signatures(file string, f *ast.File) {
 	if f.Name.Name == "main" || strings.Contains(filepath.ToSlash(file), "internal/") {
 		return

@@ -16,7 +16,8 @@ import (
 	"example.com/go-sockettest/internal/probe"
 )
 
-// checks are all fixtures, in the order of docs/fixtures.md, and what can be done to one while it runs.
+// checks are all fixtures, in the order of docs/fixtures.md, and what can be done to one while it
+// runs.
 func checks() []probe.Row { return slices.Concat(probe.All(), probe.Faults) }
 
 // patience is how long a probe may take in all.
@@ -67,8 +68,8 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 	return 0
 }
 
-// cost is the least of a few starts with a close: what it takes when nothing else happens. That of a client has its server in
-// it. 0 is that it did not start.
+// cost is the least of a few starts with a close: what it takes when nothing else happens. That of
+// a client has its server in it. 0 is that it did not start.
 func cost(ctx context.Context, r probe.Row, family string) time.Duration {
 	var least time.Duration
 	for range 5 {

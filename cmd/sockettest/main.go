@@ -2,13 +2,14 @@
 //
 //	go run example.com/go-sockettest/cmd/sockettest doctor
 //
-// starts each fixture on the live kernel, over IPv4, IPv6, unix sockets and UDP, and each hostile client at a server of its own.
-// It checks that each behaves as its name says, and prints a table line by line, in less than 30 s: by which mechanism, what a
-// start and a close cost, and what is skipped and why. The exit status is 1 if a fixture that should work here does not, and 2
-// if the command was called in a way that cannot work.
+// starts each fixture on the live kernel, over IPv4, IPv6, unix sockets and UDP, and each hostile
+// client at a server of its own. It checks that each behaves as its name says, and prints a table
+// line by line, in less than 30 s: by which mechanism, what a start and a close cost, and what is
+// skipped and why. The exit status is 1 if a fixture that should work here does not, and 2 if the
+// command was called in a way that cannot work.
 //
-// It is how users of other systems than Linux report differences. It opens sockets on loopback only, changes nothing, and
-// needs no privilege.
+// It is how users of other systems than Linux report differences. It opens sockets on loopback
+// only, changes nothing, and needs no privilege.
 package main
 
 import (

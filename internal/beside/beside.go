@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// rounds is how often each is done before it is the other's turn, so that both meet the same machine.
+// rounds is how often each is done before it is the other's turn, so that both meet the same
+// machine.
 const rounds = 200
 
-// Compare does the one and the other in turn, in one run, and reports what each takes, and the ratio of the two.
+// Compare does the one and the other in turn, in one run, and reports what each takes, and the
+// ratio of the two.
 func Compare(b *testing.B, fixture, alternative func(b *testing.B)) {
 	b.Helper()
 	fixture(b) // what is done once per process

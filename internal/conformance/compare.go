@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// Compare executes the program on both worlds. If their traces differ it makes the program as small as it can be with
-// the traces still different, and fails with it and what each step gave on either side.
+// Compare executes the program on both worlds. If their traces differ it makes the program as small
+// as it can be with the traces still different, and fails with it and what each step gave on either
+// side.
 func Compare(t *testing.T, p Program, a, b World) {
 	t.Helper()
 	if where := p.setup(); where&ipv6 > 0 && (a.NoIPv6 || b.NoIPv6) {
@@ -30,7 +31,8 @@ func Compare(t *testing.T, p Program, a, b World) {
 	}
 }
 
-// Shrink takes out steps and makes numbers smaller, for as long as bad says that the program is still bad.
+// Shrink takes out steps and makes numbers smaller, for as long as bad says that the program is
+// still bad.
 func (p Program) Shrink(bad func(Program) bool) Program {
 	for {
 		before := len(p)

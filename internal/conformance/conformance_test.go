@@ -23,7 +23,8 @@ var (
 	update   = flag.Bool("update", false, "rewrite the golden files")
 )
 
-// loopback can listen as package net does. Plain TCP: MPTCP, which package net would listen with, is another truth.
+// loopback can listen as package net does. Plain TCP: MPTCP, which package net would listen with,
+// is another truth.
 type loopback struct{ rawsock.Loopback }
 
 func (loopback) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
@@ -32,7 +33,8 @@ func (loopback) Listen(ctx context.Context, nw, address string) (net.Listener, e
 	return lc.Listen(ctx, nw, address)
 }
 
-// kernel is the truth. Its address is this process's own, so that nobody else's connections are among ours.
+// kernel is the truth. Its address is this process's own, so that nobody else's connections are
+// among ours.
 func kernel(t *testing.T) conformance.World {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -51,7 +53,8 @@ func kernel(t *testing.T) conformance.World {
 	}
 }
 
-// seen is the kernel where it shows both ends of a connection, without which nobody knows when a program's step is over.
+// seen is the kernel where it shows both ends of a connection, without which nobody knows when a
+// program's step is over.
 func seen(t *testing.T) conformance.World {
 	t.Helper()
 	w := kernel(t)
@@ -89,8 +92,8 @@ func TestTheKernelIsDeterministic(t *testing.T) {
 	compareMany(t, *programs/4, a, b) // a sample; all that TestPrograms runs are run on the kernel there
 }
 
-// compareMany runs the programs of n seeds, and ends at the first that differs. The seed is all that is needed to see it
-// again: go test -run NAME ./internal/conformance -first SEED -programs 1
+// compareMany runs the programs of n seeds, and ends at the first that differs. The seed is all
+// that is needed to see it again: go test -run NAME ./internal/conformance -first SEED -programs 1
 func compareMany(t *testing.T, n int, a, b conformance.World) {
 	t.Helper()
 	seed := *first

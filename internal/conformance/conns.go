@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-// Conns runs golang.org/x/net/nettest.TestConn on connections of the stack. It runs subtests, so there is no bubble: a
-// world's stack must work in real time too.
+// Conns runs golang.org/x/net/nettest.TestConn on connections of the stack. It runs subtests, so
+// there is no bubble: a world's stack must work in real time too.
 func Conns(t *testing.T, w World) {
 	l := lab{w, w.New(t)}
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {

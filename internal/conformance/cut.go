@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// partition cuts the end off once all that it has sent is acknowledged: an acknowledgement may take 40 ms, and if it
-// vanishes what was sent is sent again.
+// partition cuts the end off once all that it has sent is acknowledged: an acknowledgement may take
+// 40 ms, and if it vanishes what was sent is sent again.
 func (e *end) partition() error {
 	for over := time.Now().Add(patience); !e.cut; time.Sleep(time.Millisecond) {
 		now, err := own(e)
@@ -44,8 +44,8 @@ func (e *end) send(something bool) {
 	}
 }
 
-// reset notes that the end has sent RST. One that vanishes is not sent again; whoever has something to send again is
-// answered with another.
+// reset notes that the end has sent RST. One that vanishes is not sent again; whoever has something
+// to send again is answered with another.
 func (e *end) reset() {
 	if e.peer.cut {
 		e.fin, e.peer.lost = false, e.peer.lost || e.peer.unacked

@@ -67,8 +67,8 @@ func (c *call) doConn(conn network.Conn) {
 	}
 }
 
-// drain reads all of a Fill that still writes, else to the end: how much a Fill that was ended had written is the kernel's
-// affair.
+// drain reads all of a Fill that still writes, else to the end: how much a Fill that was ended had
+// written is the kernel's affair.
 func (c *call) drain(conn network.Conn) {
 	r := struct{ io.Reader }{conn} // no splice(2)
 	if w := c.end.peer; c.whole {
@@ -84,10 +84,12 @@ func (r *run) cancelConnect() {
 	}
 }
 
-// plenty is what Fill writes: the kernel's buffers take 3.9 MB, and all that a program reads is little beside it.
+// plenty is what Fill writes: the kernel's buffers take 3.9 MB, and all that a program reads is
+// little beside it.
 var plenty = bytes.Repeat([]byte("z"), 8<<20)
 
-// plenty is how much of it is: with a small window the buffers take 30 KB, and 8 MB are a second's work.
+// plenty is how much of it is: with a small window the buffers take 30 KB, and 8 MB are a second's
+// work.
 func (e *end) plenty() int {
 	if e.peer.small {
 		return 128 << 10
@@ -103,7 +105,8 @@ func instant(n int) time.Time {
 	return time.Time{}
 }
 
-// pattern is what a stream carries from its byte number from on: a byte too many, too few or from elsewhere shows.
+// pattern is what a stream carries from its byte number from on: a byte too many, too few or from
+// elsewhere shows.
 func pattern(from, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -10,8 +10,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A Trace is what a program observed, a step's own result and those of earlier calls that it let return. Addresses are
-// replaced by names, so that the traces of two stacks can be compared.
+// A Trace is what a program observed, a step's own result and those of earlier calls that it let
+// return. Addresses are replaced by names, so that the traces of two stacks can be compared.
 type Trace struct {
 	World string
 	Steps []string
@@ -39,7 +39,8 @@ type run struct {
 	calls    sync.WaitGroup
 }
 
-// An end is one end of a connection, and what the program has done to it: facts that tell when the kernel has finished.
+// An end is one end of a connection, and what the program has done to it: facts that tell when the
+// kernel has finished.
 type end struct {
 	conn     network.Conn // nil until it is accepted
 	address  string
@@ -168,8 +169,8 @@ func (r *run) step(s Step) (string, error) {
 	return r.text(c, back), err
 }
 
-// text is what came of a call: its own result, and those of earlier ones that have waited for it, in the order in which
-// they were begun.
+// text is what came of a call: its own result, and those of earlier ones that have waited for it,
+// in the order in which they were begun.
 func (r *run) text(c *call, back []*call) string {
 	slices.SortFunc(back, func(a, b *call) int { return a.number - b.number })
 	text := "waits"
@@ -183,8 +184,8 @@ func (r *run) text(c *call, back []*call) string {
 	return text
 }
 
-// begin starts the call. One that may wait has a goroutine of its own, and so has each in virtual time, where a stack that
-// is wrong about it is to be told from one that is not.
+// begin starts the call. One that may wait has a goroutine of its own, and so has each in virtual
+// time, where a stack that is wrong about it is to be told from one that is not.
 func (r *run) begin(s Step) *call {
 	r.begun++
 	c := &call{step: s, number: r.begun, end: r.ends[s.End], done: make(chan struct{})}

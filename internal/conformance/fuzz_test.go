@@ -6,7 +6,8 @@ import (
 	"example.com/go-sockettest/internal/conformance"
 )
 
-// Each entry of its corpus is named for a rule of TCP, and tells a network that breaks it from the kernel.
+// Each entry of its corpus is named for a rule of TCP, and tells a network that breaks it from the
+// kernel.
 //
 //	go test -fuzz FuzzPrograms ./internal/conformance
 func FuzzPrograms(f *testing.F) {

@@ -12,8 +12,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// Listeners runs the suite for a [net.Listener], as the stack's Listen gives it. It is to listeners what
-// golang.org/x/net/nettest.TestConn is to connections, and asks for more: each error to its last field.
+// Listeners runs the suite for a [net.Listener], as the stack's Listen gives it. It is to listeners
+// what golang.org/x/net/nettest.TestConn is to connections, and asks for more: each error to its
+// last field.
 func Listeners(t *testing.T, w World) {
 	for _, n := range listenerLines {
 		t.Run(n.name, func(t *testing.T) {
@@ -56,7 +57,8 @@ func refusedTo(ln net.Listener, op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: ln.Addr(), Err: err}
 }
 
-// acceptError also asks that what comes with an error is no connection, and no nil pointer in an interface.
+// acceptError also asks that what comes with an error is no connection, and no nil pointer in an
+// interface.
 func acceptError(t *testing.T, ln net.Listener, want error) {
 	t.Helper()
 	c, err := ln.Accept()

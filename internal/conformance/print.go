@@ -55,8 +55,8 @@ func (s Step) Go() string {
 // endName is c0 for the client's end of connection 0, s0 for the accepted one.
 func endName(end int) string { return string("cs"[end%2]) + fmt.Sprint(end/2) }
 
-// Go writes the program as the statements that it is, with what each gave in the traces as comments: one line where all
-// agree, else one for each.
+// Go writes the program as the statements that it is, with what each gave in the traces as
+// comments: one line where all agree, else one for each.
 func (p Program) Go(traces ...Trace) string {
 	var b strings.Builder
 	b.WriteString("port, _ := stack.Bind(ctx, \"tcp\", \"\")\nport.Become(network.State{Answer: network.Listen})\n")

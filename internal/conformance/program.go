@@ -44,16 +44,17 @@ const (
 	setups
 )
 
-// A Step is one call. End is the number of the end that it is made on: 2*i is the client's end of connection i, 2*i+1 the
-// end that the port accepts. A call on an end that is not there is left out.
+// A Step is one call. End is the number of the end that it is made on: 2*i is the client's end of
+// connection i, 2*i+1 the end that the port accepts. A call on an end that is not there is left
+// out.
 type Step struct {
 	Op  Op
 	End int
 	N   int
 }
 
-// A Program is a sequence of calls, each of which is made when all before it have returned or wait for something that
-// only a later call can bring.
+// A Program is a sequence of calls, each of which is made when all before it have returned or wait
+// for something that only a later call can bring.
 type Program []Step
 
 const (
@@ -64,16 +65,16 @@ const (
 // sizes are those of reads and writes. Nothing comes near the size of a buffer; only Fill does.
 var sizes = [...]int{0, 1, 2, 3, 5, 8, 21, 55}
 
-// weights say how often each call is chosen; reads and writes are what makes the others visible. A change makes other
-// programs of all seeds, and of the fuzz corpus.
+// weights say how often each call is chosen; reads and writes are what makes the others visible. A
+// change makes other programs of all seeds, and of the fuzz corpus.
 var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
 	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
 }
 
-// Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without the others. What is
-// left of them, if anything is, makes the Setup.
+// Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without
+// the others. What is left of them, if anything is, makes the Setup.
 func Decode(b []byte) Program {
 	table := weighted()
 	var p Program
@@ -103,8 +104,8 @@ func Decode(b []byte) Program {
 	return p
 }
 
-// Encode is the reverse of [Decode], for what Decode can give: it begins with a Connect, and an end is named once there is
-// its connection.
+// Encode is the reverse of [Decode], for what Decode can give: it begins with a Connect, and an end
+// is named once there is its connection.
 func (p Program) Encode() []byte {
 	table := weighted()
 	var b, rest []byte

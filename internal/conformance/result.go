@@ -57,8 +57,8 @@ func (r *run) addresses(c network.Conn) string {
 
 func (r *run) named(s string) string { return strings.NewReplacer(r.names...).Replace(s) }
 
-// identity writes all that a caller can learn from an error: its text, the types of its chain, the fields of a
-// [net.OpError], the errno, and which of package net's questions it answers with yes.
+// identity writes all that a caller can learn from an error: its text, the types of its chain, the
+// fields of a [net.OpError], the errno, and which of package net's questions it answers with yes.
 func (r *run) identity(err error) string {
 	if err == nil {
 		return "nil"

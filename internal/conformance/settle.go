@@ -10,16 +10,18 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// patience is how long the kernel may take to come to rest before the program is given up: an error, never a result.
+// patience is how long the kernel may take to come to rest before the program is given up: an
+// error, never a result.
 const patience = 30 * time.Second
 
-// settle waits until nothing moves by itself any more, and hands each call that has returned to f. What has not returned
-// then waits for a later call.
+// settle waits until nothing moves by itself any more, and hands each call that has returned to f.
+// What has not returned then waits for a later call.
 //
-// In virtual time that is what [synctest.Wait] says. On the kernel no time is measured: what a call has sent has arrived
-// when the other end's own TCP_INFO shows it (a byte is read or unread, a FIN has changed the state, a RST has closed),
-// and a call waits if, with everything arrived, its own end has nothing to give it. Acknowledgements are not looked at:
-// they may be delayed by 40 ms, and no call can tell.
+// In virtual time that is what [synctest.Wait] says. On the kernel no time is measured: what a call
+// has sent has arrived when the other end's own TCP_INFO shows it (a byte is read or unread, a FIN
+// has changed the state, a RST has closed), and a call waits if, with everything arrived, its own
+// end has nothing to give it. Acknowledgements are not looked at: they may be delayed by 40 ms, and
+// no call can tell.
 func (r *run) settle(f func(*call)) error {
 	if r.world.Virtual {
 		return r.settleVirtual(f)
@@ -62,8 +64,8 @@ func (r *run) settleVirtual(f func(*call)) error {
 // yielded is closed: who has no call to wait for looks again at once.
 var yielded = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// reap takes the calls that have returned off the list, a Connect before an Accept that returned with it: whose
-// connection it is, is known from the client's address.
+// reap takes the calls that have returned off the list, a Connect before an Accept that returned
+// with it: whose connection it is, is known from the client's address.
 func (r *run) reap(f func(*call)) {
 	connecting := false
 	for _, connects := range []bool{true, false} {
@@ -79,7 +81,8 @@ func (r *run) reap(f func(*call)) {
 	}
 }
 
-// moving says what is still on its way, if anything is, and, if that is a call, what is closed when it returns.
+// moving says what is still on its way, if anything is, and, if that is a call, what is closed when
+// it returns.
 func (r *run) moving() (why string, due <-chan struct{}, err error) {
 	for _, c := range r.pending {
 		if !r.canWait(c) {
@@ -129,8 +132,8 @@ func (r *run) look() (err error) {
 	return nil
 }
 
-// look asks the end itself, or its peer if nobody has accepted it yet. An end that is closed cannot be asked, and what
-// happens to it nobody can observe.
+// look asks the end itself, or its peer if nobody has accepted it yet. An end that is closed cannot
+// be asked, and what happens to it nobody can observe.
 func look(e *end) (_ view, other *network.SocketInfo, err error) {
 	switch {
 	case e.closed:
@@ -167,8 +170,9 @@ func ended(i network.SocketInfo) bool {
 	return dead(i) || i.State == "CLOSE-WAIT" || i.State == "LAST-ACK" || i.State == "CLOSING"
 }
 
-// What has arrived when buffers are full: more than a program can read, and less than any buffer has room for; with a small
-// window, more than one Read takes, since it opens again before it is empty.
+// What has arrived when buffers are full: more than a program can read, and less than any buffer
+// has room for; with a small window, more than one Read takes, since it opens again before it is
+// empty.
 const (
 	enough      = maxSteps * 64
 	enoughAtAll = 64

@@ -11,7 +11,8 @@ import (
 	"example.com/go-sockettest/internal/conformance"
 )
 
-// A program that fails is made as small as it can be: here it fails if a Reset comes after a write of two bytes or more.
+// A program that fails is made as small as it can be: here it fails if a Reset comes after a write
+// of two bytes or more.
 func TestShrink(t *testing.T) {
 	bad := func(p conformance.Program) bool {
 		wrote := false

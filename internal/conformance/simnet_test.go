@@ -32,7 +32,8 @@ func TestConnsInMemory(t *testing.T) {
 	conformance.Conns(t, memory())
 }
 
-// realTime is the same network outside a bubble, where its own account of both ends says when it is at rest.
+// realTime is the same network outside a bubble, where its own account of both ends says when it is
+// at rest.
 func realTime() conformance.World {
 	w := memory()
 	w.Name, w.Virtual = "simnet in real time", false
@@ -49,8 +50,9 @@ func TestListenersInRealTime(t *testing.T) {
 	conformance.Listeners(t, realTime())
 }
 
-// Whatever a program of socket calls observes on the kernel it observes in memory. Of the tests that compare, this one alone is
-// parallel: while they wait for a kernel to come to rest they look at it without pause.
+// Whatever a program of socket calls observes on the kernel it observes in memory. Of the tests
+// that compare, this one alone is parallel: while they wait for a kernel to come to rest they look
+// at it without pause.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	compareMany(t, *programs, seen(t), memory())

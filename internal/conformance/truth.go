@@ -22,8 +22,9 @@ type line struct {
 	test func(t *testing.T, l lab)
 }
 
-// Truth runs the truth table: what was observed on Linux 6.18, loopback, with Go 1.26. Where an error is stated it is so
-// to the last field: operation, network, addresses, system call, errno, and so the text.
+// Truth runs the truth table: what was observed on Linux 6.18, loopback, with Go 1.26. Where an
+// error is stated it is so to the last field: operation, network, addresses, system call, errno,
+// and so the text.
 func Truth(t *testing.T, w World) {
 	for _, n := range slices.Concat(endLines, halfLines, deadlineLines, fullLines, dialLines, portLines, lossLines, packetLines) {
 		t.Run(n.name, func(t *testing.T) {
@@ -55,7 +56,8 @@ func (l lab) listen(t *testing.T) network.Port {
 	return l.port(t, network.State{Answer: network.Listen})
 }
 
-// client connects to p; the connection is reset when the test ends, so that no TIME-WAIT stays behind.
+// client connects to p; the connection is reset when the test ends, so that no TIME-WAIT stays
+// behind.
 func (l lab) client(t *testing.T, p network.Port) network.Conn {
 	t.Helper()
 	c, err := l.stack.Connect(t.Context(), "tcp", p.Addr().String(), network.ConnectOptions{})
@@ -80,8 +82,8 @@ func (l lab) pair(t *testing.T) (client, server network.Conn) {
 	return client, accept(t, p)
 }
 
-// await waits until c's end looks as it should: what the other side has sent is then there. Virtual time has come to rest
-// by itself.
+// await waits until c's end looks as it should: what the other side has sent is then there. Virtual
+// time has come to rest by itself.
 func (l lab) await(t *testing.T, c network.Conn, what string, ok func(network.SocketInfo) bool) {
 	t.Helper()
 	l.eventually(t, what, func() bool {
@@ -135,7 +137,8 @@ func ownError(c net.Conn, op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// unset is what setting an option or a deadline gives: its address is the local one, and it has no source.
+// unset is what setting an option or a deadline gives: its address is the local one, and it has no
+// source.
 func unset(c net.Conn, err error) error {
 	return &net.OpError{Op: "set", Net: "tcp", Addr: c.LocalAddr(), Err: err}
 }

@@ -30,8 +30,8 @@ func (w waiting) is(t *testing.T, n int, err error) {
 	require.Equal(t, result{n, err}, <-w.back)
 }
 
-// rest lets a call that was begun come to wait, where that can be known: on the kernel the line holds, whichever comes
-// first, the call or what ends it.
+// rest lets a call that was begun come to wait, where that can be known: on the kernel the line
+// holds, whichever comes first, the call or what ends it.
 func (l lab) rest() {
 	if l.Virtual {
 		synctest.Wait()

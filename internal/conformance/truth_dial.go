@@ -69,8 +69,9 @@ var dialLines = []line{
 		require.True(t, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded), "%T", op.Err)
 	}},
 	{"a connect that nobody answers is ETIMEDOUT after 131 s", func(t *testing.T, l lab) {
-		// Since Linux 6.5 the first five retransmissions come after a second each (tcp_syn_linear_timeouts), and
-		// tcp_syn_retries counts from there: 1, 2, 3, 4, 5, 7, 11, 19, 35 and 67 s. Seen on Linux 6.18: 11 SYNs.
+		// Since Linux 6.5 the first five retransmissions come after a second each
+		// (tcp_syn_linear_timeouts), and tcp_syn_retries counts from there: 1, 2, 3, 4, 5, 7, 11,
+		// 19, 35 and 67 s. Seen on Linux 6.18: 11 SYNs.
 		l.onlyVirtual(t, "would take 131 s")
 		p := l.port(t, network.State{Answer: network.Drop})
 		zero := time.Now()
@@ -148,7 +149,8 @@ func (l lab) onlyVirtual(t *testing.T, why string) {
 	}
 }
 
-// seconds leaves a line out with -short where it waits for a timer in real time; in virtual time it costs nothing.
+// seconds leaves a line out with -short where it waits for a timer in real time; in virtual time it
+// costs nothing.
 func (l lab) seconds(t *testing.T) {
 	t.Helper()
 	if !l.Virtual {
@@ -165,8 +167,8 @@ func undialled(p network.Port, err error) error {
 	return &net.OpError{Op: "dial", Net: "tcp", Addr: parsed(p.Addr()), Err: err}
 }
 
-// parsed is the address as package net has read it from a string: an IPv4 one then has 16 bytes, though the addresses
-// of sockets have 4.
+// parsed is the address as package net has read it from a string: an IPv4 one then has 16 bytes,
+// though the addresses of sockets have 4.
 func parsed(a net.Addr) net.Addr {
 	tcp := *a.(*net.TCPAddr)
 	tcp.IP = tcp.IP.To16()

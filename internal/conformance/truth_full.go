@@ -13,8 +13,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// more is more than any buffers between two ends take; on Linux 6.18 they take 3.9 MB. How much exactly is the kernel's
-// affair, and no line asks.
+// more is more than any buffers between two ends take; on Linux 6.18 they take 3.9 MB. How much
+// exactly is the kernel's affair, and no line asks.
 const more = 64 << 20
 
 // fullLines: nobody reads, so a write waits.

@@ -2,31 +2,38 @@ package conformance
 
 // What the kernel does not decide alike each time, or not at once, and so no program does:
 //
-//   - a second Read or Accept beside one that waits: which of them gets what comes is package net's affair;
-//   - after Fill, another write on the same end: whether it fits is a matter of the kernel's memory (autotuning);
-//   - Fill towards an end that is closed, or has called both CloseRead and CloseWrite, and the reverse: how much is
-//     written before the RST comes is a race, and when it comes can depend on a timer (the zero-window probe's);
+//   - a second Read or Accept beside one that waits: which of them gets what comes is package net's
+//     affair;
+//   - after Fill, another write on the same end: whether it fits is a matter of the kernel's memory
+//     (autotuning);
+//   - Fill towards an end that is closed, or has called both CloseRead and CloseWrite, and the
+//     reverse: how much is written before the RST comes is a race, and when it comes can depend on
+//     a timer (the zero-window probe's);
 //   - a Read that waits beside a Fill that does: which of the two gets the one error of a RST;
 //   - Fill towards an end before it was accepted: its buffers grow when it is;
-//   - with a small window, a Write of more than it is sure to have room for, since the rest comes when a timer says so, and a
-//     Drain, for which each few hundred bytes can wait for one;
-//   - Fill from an end with a small window to another: what its small send buffer (TCP_MAXSEG) holds fits into a window that
-//     still grows;
-//   - a smaller buffer (SetReadBuffer, SetWriteBuffer) of a connection: a window that was offered is not taken back, what
-//     comes beyond it is dropped, and each few KB wait for a timer; a small window from the start is what Setup is for;
+//   - with a small window, a Write of more than it is sure to have room for, since the rest comes
+//     when a timer says so, and a Drain, for which each few hundred bytes can wait for one;
+//   - Fill from an end with a small window to another: what its small send buffer (TCP_MAXSEG)
+//     holds fits into a window that still grows;
+//   - a smaller buffer (SetReadBuffer, SetWriteBuffer) of a connection: a window that was offered
+//     is not taken back, what comes beyond it is dropped, and each few KB wait for a timer; a small
+//     window from the start is what Setup is for;
 //   - on ::1, a Connect to a port that was closed: it may be another process's by then;
-//   - Fill on a connection that was partitioned, and the reverse, and a partition of one with a small window: its probes, and
-//     what they grow to, are a matter of time;
-//   - a second Write of an end that is partitioned, or its FIN: 200 ms after the first one, which is not acknowledged, nothing
-//     more is sent (RFC 5681, section 3.1: the window of congestion is one segment then);
-//   - a partition of both ends at once, and one beside a port that answers no SYN: what is sent again to an end that is gone is
-//     not answered there either;
-//   - Close in a partition in which the other end has sent something: whether that or the FIN comes first is a race;
+//   - Fill on a connection that was partitioned, and the reverse, and a partition of one with a
+//     small window: its probes, and what they grow to, are a matter of time;
+//   - a second Write of an end that is partitioned, or its FIN: 200 ms after the first one, which
+//     is not acknowledged, nothing more is sent (RFC 5681, section 3.1: the window of congestion is
+//     one segment then);
+//   - a partition of both ends at once, and one beside a port that answers no SYN: what is sent
+//     again to an end that is gone is not answered there either;
+//   - Close in a partition in which the other end has sent something: whether that or the FIN comes
+//     first is a race;
 //   - Drain after CloseRead: it would end wherever the queue happens to be empty;
-//   - a port that changes its answer while a Connect waits: the client notices when it next retransmits its SYN, after
-//     a second or more.
+//   - a port that changes its answer while a Connect waits: the client notices when it next
+//     retransmits its SYN, after a second or more.
 
-// useless says why a step is not done. It must rest on what the trace shows alone, so that all stacks do the same.
+// useless says why a step is not done. It must rest on what the trace shows alone, so that all
+// stacks do the same.
 func (r *run) useless(s Step) string {
 	switch s.Op {
 	case Connect:
@@ -114,7 +121,8 @@ func (e *end) uselessFull(s Step) string {
 	return ""
 }
 
-// sureRoom is what a small window has room for, however it is filled: on Linux 6.18 it is 1,152 bytes.
+// sureRoom is what a small window has room for, however it is filled: on Linux 6.18 it is 1,152
+// bytes.
 const sureRoom = 512
 
 // waits says that such a call waits, if one does.

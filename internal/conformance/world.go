@@ -15,12 +15,13 @@ type World struct {
 	// New makes the stack for one test; it is called in the test's bubble if the world is Virtual.
 	New func(t *testing.T) network.Stack
 
-	// Virtual says that the stack works in virtual time: each test runs in a bubble of its own, and what takes two minutes
-	// is tested too. A stack in virtual time is at rest when [synctest.Wait] returns.
+	// Virtual says that the stack works in virtual time: each test runs in a bubble of its own, and
+	// what takes two minutes is tested too. A stack in virtual time is at rest when [synctest.Wait]
+	// returns.
 	Virtual bool
 
-	// Host is the address that the tests bind; empty is 127.0.0.1. Tests that dial a closed port, or leave TIME-WAIT
-	// behind, want a loopback address that is theirs alone, such as 127.93.7.1.
+	// Host is the address that the tests bind; empty is 127.0.0.1. Tests that dial a closed port,
+	// or leave TIME-WAIT behind, want a loopback address that is theirs alone, such as 127.93.7.1.
 	Host string
 
 	// NoIPv6 says that the stack has none: programs then run on IPv4.

@@ -1,5 +1,6 @@
-// Package contract is what every fixture must pass, whatever package it is of: a fixture that needs an exception is not ready.
-// It takes the rows of package probe, and runs each on every network that has the fixture.
+// Package contract is what every fixture must pass, whatever package it is of: a fixture that needs
+// an exception is not ready. It takes the rows of package probe, and runs each on every network
+// that has the fixture.
 package contract
 
 import (
@@ -203,7 +204,8 @@ func closesTwice(t *testing.T, r probe.Row, w fixtures.Place) {
 	noContact(t, e, w)
 }
 
-// noContact: who comes now is not met. On the kernel the port is free, and somebody else may have it already.
+// noContact: who comes now is not met. On the kernel the port is free, and somebody else may have
+// it already.
 func noContact(t *testing.T, e probe.Running, w fixtures.Place) {
 	t.Helper()
 	switch e := e.(type) {
@@ -225,7 +227,8 @@ func noContact(t *testing.T, e probe.Running, w fixtures.Place) {
 	}
 }
 
-// letsGo closes the fixture in the middle of what it does with its first connection: whoever waits is let go.
+// letsGo closes the fixture in the middle of what it does with its first connection: whoever waits
+// is let go.
 func letsGo(t *testing.T, r probe.Row, w fixtures.Place) {
 	f, ok := r.Fixture.(fixtures.Fixture)
 	if !ok {
@@ -278,8 +281,9 @@ func holdsPort(t *testing.T, r probe.Row, w fixtures.Place) {
 	}
 }
 
-// becomesAnyOther: every fixture becomes every other on the same port, and is then as if it had been started so. Above sockets
-// that is the same for all, and each becomes its neighbour. What has no address of its own becomes nothing else.
+// becomesAnyOther: every fixture becomes every other on the same port, and is then as if it had
+// been started so. Above sockets that is the same for all, and each becomes its neighbour. What has
+// no address of its own becomes nothing else.
 func becomesAnyOther(t *testing.T, rows []probe.Row) {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r probe.Row) bool { return r.Client != nil || r.Type() == "Dual" })
 	for i, from := range rows {
@@ -314,7 +318,8 @@ func becomes(t *testing.T, from, to probe.Row, w fixtures.Place) {
 	assert.Equal(t, addr, e.Addr())
 }
 
-// refusesBadFields: the error says what is wrong and what is wanted, and what runs goes on as before.
+// refusesBadFields: the error says what is wrong and what is wanted, and what runs goes on as
+// before.
 func refusesBadFields(t *testing.T, rows []probe.Row) {
 	for _, r := range rows {
 		for want, f := range r.Bad {

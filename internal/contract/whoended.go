@@ -59,7 +59,8 @@ func resets(c client) error {
 	return errors.Join(l.SetLinger(0), c.stream.Close())
 }
 
-// leaves is what a client of TLS does: close_notify, and then it closes. Its kernel may make RST of that.
+// leaves is what a client of TLS does: close_notify, and then it closes. Its kernel may make RST of
+// that.
 func leaves(c client) error {
 	if c.tls == nil {
 		return errors.ErrUnsupported
@@ -82,8 +83,9 @@ var ways = []struct {
 	{"stays", stays, fixtures.Open},
 }
 
-// tellsWhoEnded checks that a fixture tells the end of a client as that client made it. The truth is the client, which is the
-// test's own: it closes, half-closes, resets or stays, and knows it. It says something first, plain and over TLS.
+// tellsWhoEnded checks that a fixture tells the end of a client as that client made it. The truth
+// is the client, which is the test's own: it closes, half-closes, resets or stays, and knows it. It
+// says something first, plain and over TLS.
 func tellsWhoEnded(t *testing.T, rows []probe.Row) {
 	for _, r := range rows {
 		f, ok := r.Fixture.(fixtures.Fixture)

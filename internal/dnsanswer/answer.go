@@ -20,8 +20,9 @@ var NoSuchName = Reply{Code: dnsmessage.RCodeNameError}
 // A Lookup says what is known of a name, which comes in lower case and without its last dot.
 type Lookup func(name string) Reply
 
-// Answer answers one query as its name server would (RFC 1035, section 4.1); nil if the bytes are none. Of types other
-// than A and AAAA there are no records. A query that makes no sense is answered with FORMERR.
+// Answer answers one query as its name server would (RFC 1035, section 4.1); nil if the bytes are
+// none. Of types other than A and AAAA there are no records. A query that makes no sense is
+// answered with FORMERR.
 func Answer(query []byte, lookup Lookup) []byte {
 	var p dnsmessage.Parser
 	h, err := p.Start(query)
@@ -46,7 +47,8 @@ func Answer(query []byte, lookup Lookup) []byte {
 	return pack(reply)
 }
 
-// records returns the addresses of the type that is asked for, with a time to live of 0: nobody is to keep them.
+// records returns the addresses of the type that is asked for, with a time to live of 0: nobody is
+// to keep them.
 func records(q dnsmessage.Question, addrs []netip.Addr) []dnsmessage.Resource {
 	h := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET}
 	var list []dnsmessage.Resource

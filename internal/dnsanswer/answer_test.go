@@ -128,7 +128,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// Over a stream each message comes after its length; nonsense breaks nothing, and is followed by what makes sense.
+// Over a stream each message comes after its length; nonsense breaks nothing, and is followed by
+// what makes sense.
 func TestDial(t *testing.T) {
 	t.Parallel()
 	c, err := dnsanswer.Dial(zone)(t.Context(), "udp", "127.0.0.1:53")

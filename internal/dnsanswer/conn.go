@@ -14,14 +14,14 @@ func Resolver(lookup Lookup) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: Dial(lookup)}
 }
 
-// Dial fits [net.Resolver.Dial]: each connection that it makes is one to a name server in memory that asks lookup.
-// Nothing waits on it, and nothing has to end.
+// Dial fits [net.Resolver.Dial]: each connection that it makes is one to a name server in memory
+// that asks lookup. Nothing waits on it, and nothing has to end.
 func Dial(lookup Lookup) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) { return &conn{lookup: lookup}, nil }
 }
 
-// A conn takes queries and gives the answers, each after two bytes with its length (RFC 1035, section 4.2.2): package net
-// speaks so to what is no [net.PacketConn].
+// A conn takes queries and gives the answers, each after two bytes with its length (RFC 1035,
+// section 4.2.2): package net speaks so to what is no [net.PacketConn].
 type conn struct {
 	net.Conn // nil: the methods that are not here are not called
 	lookup   Lookup
@@ -49,7 +49,8 @@ var inMemory = &net.UnixAddr{Name: "dns in memory", Net: "unix"}
 // lengthBytes come before each message on a stream.
 const lengthBytes = 2
 
-// Framed puts its length before a message, as it goes over a stream; nil for none, and for one that is too long.
+// Framed puts its length before a message, as it goes over a stream; nil for none, and for one that
+// is too long.
 func Framed(message []byte) []byte {
 	if len(message) == 0 || len(message) > math.MaxUint16 {
 		return nil

@@ -25,7 +25,8 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
-// steps are the functions that make steps, each with arguments that are right. TestExtremesKnowsEveryStep finds one that is missing.
+// steps are the functions that make steps, each with arguments that are right.
+// TestExtremesKnowsEveryStep finds one that is missing.
 var steps = map[string][]any{
 	"Discard": {script.Discard}, "Do": {script.Do, nothing}, "Drip": {script.Drip[string], "x", time.Duration(1)},
 	"DripFor": {script.DripFor[string], "x", time.Duration(1)}, "Echo": {script.Echo}, "Stall": {script.Stall}, "HalfClose": {script.HalfClose},

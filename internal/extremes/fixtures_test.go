@@ -215,8 +215,8 @@ func accepting(ctx context.Context, f fixtures.AcceptError, stack network.Stack)
 	return l, nil
 }
 
-// A fixture with an extreme value is refused, with the field and what is wanted instead, or it runs: it serves a client, and
-// ends.
+// A fixture with an extreme value is refused, with the field and what is wanted instead, or it
+// runs: it serves a client, and ends.
 func TestExtremesOfFixtures(t *testing.T) {
 	t.Parallel()
 	for _, base := range bases {
@@ -275,7 +275,8 @@ func (v variant) judge(t *testing.T, err error) bool {
 	return false
 }
 
-// serveAll is the server that hostile clients find at target: it reads what comes, little by little.
+// serveAll is the server that hostile clients find at target: it reads what comes, little by
+// little.
 func serveAll(t *testing.T, nw *simnet.Network) (end func()) {
 	p, err := nw.Bind(t.Context(), "tcp", target)
 	require.NoError(t, err)

@@ -1,5 +1,5 @@
-// Package eyeballs dials two addresses as [net.Dialer] does on the kernel, for networks where that cannot go (Happy Eyeballs,
-// RFC 8305).
+// Package eyeballs dials two addresses as [net.Dialer] does on the kernel, for networks where that
+// cannot go (Happy Eyeballs, RFC 8305).
 package eyeballs
 
 import (
@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Delay is how long a net.Dialer gives the first family before it tries the other too, unless it is told otherwise.
+// Delay is how long a net.Dialer gives the first family before it tries the other too, unless it is
+// told otherwise.
 const Delay = 300 * time.Millisecond
 
 // A Dial connects to addresses of one family.
@@ -21,8 +22,8 @@ type finish struct {
 	first bool
 }
 
-// Race dials first, and second when that has failed or is late by delay. The first connection wins and the other is closed; if
-// there is none, first's error counts.
+// Race dials first, and second when that has failed or is late by delay. The first connection wins
+// and the other is closed; if there is none, first's error counts.
 func Race(ctx context.Context, first, second Dial, delay time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

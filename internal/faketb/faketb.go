@@ -1,5 +1,5 @@
-// Package faketb records what an assertion says, so that tests can see it fail, and sockettest.Try can
-// return it.
+// Package faketb records what an assertion says, so that tests can see it fail, and sockettest.Try
+// can return it.
 package faketb
 
 import (
@@ -29,7 +29,8 @@ type TB struct {
 	cancel   context.CancelFunc
 }
 
-// Run runs f as a test with a recording TB: its cleanups run when f returns or calls FailNow or Skip.
+// Run runs f as a test with a recording TB: its cleanups run when f returns or calls FailNow or
+// Skip.
 func Run(t testing.TB, f func(tb *TB)) *TB {
 	return run(t.Context(), &TB{TB: t, name: t.Name()}, f)
 }

@@ -67,8 +67,8 @@ func httpKnobs() []knob {
 	}
 }
 
-// An httpCall is what a trial of an HTTP client is made up of. Its parts set each other right in the order that they are
-// given in.
+// An httpCall is what a trial of an HTTP client is made up of. Its parts set each other right in
+// the order that they are given in.
 type httpCall struct {
 	*http.Client
 	*http.Transport
@@ -158,7 +158,8 @@ func responseHeaderTimeout(h *httpCall, d time.Duration) { h.ResponseHeaderTimeo
 
 func idleConnTimeout(h *httpCall, d time.Duration) { h.IdleConnTimeout = d }
 
-// dialTimeout is what a net.Dialer with a Timeout does, which itself goes nowhere but to the kernel.
+// dialTimeout is what a net.Dialer with a Timeout does, which itself goes nowhere but to the
+// kernel.
 func dialTimeout(h *httpCall, d time.Duration) {
 	h.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := within(ctx, d)

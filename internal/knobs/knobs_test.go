@@ -29,15 +29,16 @@ const (
 	kernelLimit = 100 * time.Millisecond
 	// knobLimit is what a knob is set to in virtual time.
 	knobLimit = 30 * time.Second
-	// forever is what nobody waits for: a call that has not returned by then has nothing that would make it.
+	// forever is what nobody waits for: a call that has not returned by then has nothing that would
+	// make it.
 	forever = 24 * time.Hour
 )
 
 // waits is how a call goes on without its knob.
 var waits = sockettest.Blocked.For(forever)
 
-// A knob is one way to bound a wait of the standard library: a row of docs/knobs.md, and the test that proves it. The test
-// runs twice, with the knob and without, and fails if both end alike.
+// A knob is one way to bound a wait of the standard library: a row of docs/knobs.md, and the test
+// that proves it. The test runs twice, with the knob and without, and fails if both end alike.
 type knob struct {
 	name    string          // as it is written in code
 	trip    any             // the fixture that trips it, or a string in Markdown that tells of it

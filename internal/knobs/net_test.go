@@ -88,7 +88,8 @@ func closed(c io.Closer, err error) error {
 	return c.Close()
 }
 
-// fallback dials a name whose IPv6 address does not answer. The delay is longer than the default, so that no slack covers both.
+// fallback dials a name whose IPv6 address does not answer. The delay is longer than the default,
+// so that no slack covers both.
 func fallback(t *testing.T, _ network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	ep := sockettest.Start(t, fixtures.Dual{IPv6: fixtures.BlackHole{}})
 	d := ep.Dialer()

@@ -94,7 +94,8 @@ func readAndAnswer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// host runs a server until the end of the test, over TLS if it has a configuration for that, and returns its address.
+// host runs a server until the end of the test, over TLS if it has a configuration for that, and
+// returns its address.
 func host(t *testing.T, nw network.Stack, srv *http.Server) string {
 	t.Helper()
 	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -195,14 +196,16 @@ func closedWindow(t *testing.T, nw network.Stack, limit time.Duration, want sock
 	})
 }
 
-// wideH2 is a request by HTTP/2 of a client that has windows for all there is: preface, SETTINGS with the largest
-// INITIAL_WINDOW_SIZE, WINDOW_UPDATE for the connection, and HEADERS of GET / (RFC 9113, section 6; RFC 7541, appendix A).
+// wideH2 is a request by HTTP/2 of a client that has windows for all there is: preface, SETTINGS
+// with the largest INITIAL_WINDOW_SIZE, WINDOW_UPDATE for the connection, and HEADERS of GET / (RFC
+// 9113, section 6; RFC 7541, appendix A).
 const wideH2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
 	"\x00\x00\x06\x04\x00\x00\x00\x00\x00" + "\x00\x04\x7f\xff\xff\xff" +
 	"\x00\x00\x04\x08\x00\x00\x00\x00\x00" + "\x7f\xff\x00\x00" +
 	"\x00\x00\x0e\x01\x05\x00\x00\x00\x01" + "\x82\x86\x84\x41\x09localhost"
 
-// writeByteTimeout is judged by the request's context: to a client that does not read, the end of the connection is not told.
+// writeByteTimeout is judged by the request's context: to a client that does not read, the end of
+// the connection is not told.
 func writeByteTimeout(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	srv := webServer()
 	srv.HTTP2.WriteByteTimeout = limit

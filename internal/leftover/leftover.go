@@ -1,4 +1,5 @@
-// Package leftover looks for what a piece of code leaves behind in the process, for tests that are not parallel.
+// Package leftover looks for what a piece of code leaves behind in the process, for tests that are
+// not parallel.
 package leftover
 
 import (
@@ -9,7 +10,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// None notes the process's goroutines and descriptors, and returns what fails the test if there are others.
+// None notes the process's goroutines and descriptors, and returns what fails the test if there are
+// others.
 func None(t testing.TB) (check func()) {
 	t.Helper()
 	goroutines, descriptors := goleak.IgnoreCurrent(), Descriptors(t)
@@ -20,7 +22,8 @@ func None(t testing.TB) (check func()) {
 	}
 }
 
-// Descriptors returns how many descriptors the process has open, and skips the test where they are not listed.
+// Descriptors returns how many descriptors the process has open, and skips the test where they are
+// not listed.
 func Descriptors(t testing.TB) int {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")

@@ -10,8 +10,9 @@ import (
 
 const child = "MANYTESTS_ALONE"
 
-// Alone runs the test again in a process of its own, beside this process's tests, and reports whether this is that process.
-// It is for tests of what belongs to a whole process, which could not be parallel otherwise:
+// Alone runs the test again in a process of its own, beside this process's tests, and reports
+// whether this is that process. It is for tests of what belongs to a whole process, which could not
+// be parallel otherwise:
 //
 //	if !manytests.Alone(t) {
 //		return

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Context returns a ctx that ends with [context.DeadlineExceeded] once limit has passed, counted as [Wait] counts it: a
-// machine that stalls stretches it. The function that it returns is to be called when it is no longer needed, and leaves no
-// goroutine behind.
+// Context returns a ctx that ends with [context.DeadlineExceeded] once limit has passed, counted as
+// [Wait] counts it: a machine that stalls stretches it. The function that it returns is to be
+// called when it is no longer needed, and leaves no goroutine behind.
 func Context(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	inner, end := context.WithCancelCause(ctx)
 	counted := make(chan struct{})

@@ -16,8 +16,8 @@ func call(f func()) { f() }
 
 var callName = runtime.FuncForPC(reflect.ValueOf(call).Pointer()).Name()
 
-// Inside reports whether the caller runs in a function that [Go] has started: then it would wait for
-// itself. It does not know whose it is.
+// Inside reports whether the caller runs in a function that [Go] has started: then it would wait
+// for itself. It does not know whose it is.
 func Inside() bool {
 	pcs := make([]uintptr, 1<<10)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])

@@ -22,7 +22,8 @@ const delay = 60 * time.Millisecond
 // moment is how long a connect is watched that is to hang.
 const moment = 20 * time.Millisecond
 
-// quiet is how long nothing must happen before it is believed that nothing will: virtual time costs nothing.
+// quiet is how long nothing must happen before it is believed that nothing will: virtual time costs
+// nothing.
 func quiet(s network.Stack) time.Duration {
 	if _, simulated := s.(*simnet.Network); simulated {
 		return time.Hour
@@ -117,8 +118,8 @@ func (c conn) isReset() error {
 	return nil
 }
 
-// blocks writes more than is taken: how much that is the client's kernel decides, but a small window keeps it far below what
-// buffers hold without one.
+// blocks writes more than is taken: how much that is the client's kernel decides, but a small
+// window keeps it far below what buffers hold without one.
 func (c conn) blocks() (string, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(4 * c.quiet))
 	n, err := c.Write(make([]byte, 16<<20))

@@ -68,7 +68,8 @@ func Echoes(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	})
 }
 
-// AnswersAfter: the echo takes that long, counted from before the connect, which starts the fixture's clock.
+// AnswersAfter: the echo takes that long, counted from before the connect, which starts the
+// fixture's clock.
 func AnswersAfter(d time.Duration) func(context.Context, *fixtures.Endpoint) (string, error) {
 	return func(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		begin := time.Now()
@@ -122,8 +123,8 @@ func Resets(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return exchange(ctx, ep, func(c conn) (string, error) { return "", c.isReset() })
 }
 
-// EchoesInTheEnd: the first connection is reset, the next ones echo. What waited in the queue of another fixture counts as a
-// connection, too.
+// EchoesInTheEnd: the first connection is reset, the next ones echo. What waited in the queue of
+// another fixture counts as a connection, too.
 func EchoesInTheEnd(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	if len(ep.Conns()) == 0 && count(ep, fixtures.Became) == 0 {
 		if _, err := Resets(ctx, ep); err != nil {
@@ -165,7 +166,8 @@ func healsWithoutLoss(ctx context.Context, ep *fixtures.Endpoint) (string, error
 	})
 }
 
-// fallsBack dials a name whose IPv6 is silent: after the fallback delay IPv4 must answer (RFC 8305).
+// fallsBack dials a name whose IPv6 is silent: after the fallback delay IPv4 must answer (RFC
+// 8305).
 func fallsBack(ctx context.Context, ep *fixtures.DualEndpoint) (string, error) {
 	begin := time.Now()
 	c, err := ep.DialFunc(moment)(ctx, "tcp", ep.HostPort())

@@ -63,8 +63,8 @@ type stub struct {
 	network string
 }
 
-// resolver asks for db.example. by UDP and then by TCP. UDP comes first: what a fixture does to the first query it may not do
-// again.
+// resolver asks for db.example. by UDP and then by TCP. UDP comes first: what a fixture does to the
+// first query it may not do again.
 func resolver(judge func(stub) error) Judge {
 	return on(func(ctx context.Context, ep *dnsfault.Endpoint) (string, error) {
 		for _, network := range []string{"udp", "tcp"} {

@@ -1,9 +1,11 @@
 // Package probe knows every fixture, and judges whether one behaves as its name says.
 //
-// Its rows are the one list of all fixtures: the contract ([example.com/go-sockettest/internal/contract]) checks them in tests,
-// the doctor (cmd/sockettest) on a user's machine. A judge needs no test: it returns an error that says what it saw. A new
-// fixture has its row in the file of its package: streams.go (package fixtures), datagrams.go (udp), names.go (dnsfault),
-// secured.go (tlsfault), web.go (httpfault), proxies.go (proxyfault), clients.go (hostile).
+// Its rows are the one list of all fixtures: the contract
+// ([example.com/go-sockettest/internal/contract]) checks them in tests, the doctor (cmd/sockettest)
+// on a user's machine. A judge needs no test: it returns an error that says what it saw. A new
+// fixture has its row in the file of its package: streams.go (package fixtures), datagrams.go
+// (udp), names.go (dnsfault), secured.go (tlsfault), web.go (httpfault), proxies.go (proxyfault),
+// clients.go (hostile).
 package probe
 
 import (
@@ -22,7 +24,8 @@ import (
 
 // A Row is one fixture, how it is judged, and what it refuses.
 type Row struct {
-	// Fixture is of any package, and has what its fields need. A hostile client has Client in its place.
+	// Fixture is of any package, and has what its fields need. A hostile client has Client in its
+	// place.
 	Fixture any
 	Client  func(target string) hostile.Fixture
 	Special string // what is special about this row of a type that has several
@@ -34,16 +37,19 @@ type Row struct {
 	First bool     // the fixture is who ends a connection
 	Armed bool     // a disarmed run leaves it as it is: its Plan has no Instead
 
-	// Bad has fixtures of this type with a field that is wrong, by what the error must say; of a client, BadClient.
+	// Bad has fixtures of this type with a field that is wrong, by what the error must say; of a
+	// client, BadClient.
 	Bad       map[string]any
 	BadClient map[string]func(target string) hostile.Fixture
 }
 
-// A Judge returns an error if a running fixture does not behave as its name says. The note is what is worth knowing otherwise.
-// What must not happen is waited for a moment on the kernel's network, and an hour on a simulated one.
+// A Judge returns an error if a running fixture does not behave as its name says. The note is what
+// is worth knowing otherwise. What must not happen is waited for a moment on the kernel's network,
+// and an hour on a simulated one.
 type Judge func(ctx context.Context, r Running) (note string, err error)
 
-// A Running is a fixture that runs: a [*fixtures.Endpoint], [*fixtures.DualEndpoint], [*udp.Endpoint], [*dnsfault.Endpoint] or [*Siege].
+// A Running is a fixture that runs: a [*fixtures.Endpoint], [*fixtures.DualEndpoint],
+// [*udp.Endpoint], [*dnsfault.Endpoint] or [*Siege].
 type Running interface {
 	Started() time.Time
 	Events() []fixtures.Event
@@ -62,7 +68,8 @@ func All() []Row {
 	return slices.Concat(streams, datagrams, names, secured, web, proxies, clients)
 }
 
-// Of returns the rows of one package: "fixtures", "udp", "dnsfault", "tlsfault", "httpfault", "proxyfault" or "hostile".
+// Of returns the rows of one package: "fixtures", "udp", "dnsfault", "tlsfault", "httpfault",
+// "proxyfault" or "hostile".
 func Of(pkg string) []Row {
 	return slices.DeleteFunc(All(), func(r Row) bool { return r.Package() != pkg })
 }

@@ -25,7 +25,8 @@ import (
 	"example.com/go-sockettest/simnet"
 )
 
-// No fixture is forgotten: each exported type below fixtures with a method Plan has a row, or the contract would not know it.
+// No fixture is forgotten: each exported type below fixtures with a method Plan has a row, or the
+// contract would not know it.
 func TestEveryFixtureHasARow(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
@@ -80,7 +81,8 @@ func TestRowsAreNamedAsInTheCatalogue(t *testing.T) {
 	}
 }
 
-// Each judge is seen to fail at a fixture that behaves otherwise, in virtual time: a busy machine changes nothing.
+// Each judge is seen to fail at a fixture that behaves otherwise, in virtual time: a busy machine
+// changes nothing.
 func TestJudgesFindWhatDoesNotBehave(t *testing.T) {
 	t.Parallel()
 	client := func(f func(string) hostile.Fixture, j Judge) Row { return Row{Client: f, Judge: j} }

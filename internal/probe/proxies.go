@@ -76,7 +76,8 @@ func refusesTunnel(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return tell(ctx, ep, tunnel, func(c conn) (string, error) { return "", c.expect("HTTP/1.1 403 ") })
 }
 
-// relays: all is answered, with the address that the proxy has bound (RFC 1928, section 6), and leads to an echo.
+// relays: all is answered, with the address that the proxy has bound (RFC 1928, section 6), and
+// leads to an echo.
 func relays(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	return tell(ctx, ep, greeting+through, func(c conn) (string, error) {
 		if err := c.expect(greeted + "\x05\x00\x00\x01"); err != nil {

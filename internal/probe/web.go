@@ -19,8 +19,8 @@ const (
 	get  = "GET / HTTP/1.1\r\nHost: server.test\r\n\r\n"
 	post = "POST / HTTP/1.1\r\nHost: server.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
 
-	// getH2 is a request of HTTP/2 (RFC 9113, sections 3.4, 6.5 and 6.2): the preface with no settings, the acknowledgement of
-	// the server's, and ":method: GET".
+	// getH2 is a request of HTTP/2 (RFC 9113, sections 3.4, 6.5 and 6.2): the preface with no
+	// settings, the acknowledgement of the server's, and ":method: GET".
 	preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 	getH2   = preface + "\x00\x00\x00\x04\x01\x00\x00\x00\x00" + "\x00\x00\x01\x01\x05\x00\x00\x00\x01\x82"
 )

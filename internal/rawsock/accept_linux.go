@@ -15,8 +15,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// An acceptor is what the ports of TCP and of unix sockets have in common: one socket for its whole life, connections that
-// may be held in its accept queue, and calls of Accept that wait for the state in which they may take one.
+// An acceptor is what the ports of TCP and of unix sockets have in common: one socket for its whole
+// life, connections that may be held in its accept queue, and calls of Accept that wait for the
+// state in which they may take one.
 type acceptor struct {
 	mu      sync.Mutex
 	changed *sync.Cond   // the state, or closed
@@ -38,7 +39,8 @@ type listener interface {
 	File() (*os.File, error)
 }
 
-// init makes an acceptor of a bound socket. length tells how many connections wait in its accept queue.
+// init makes an acceptor of a bound socket. length tells how many connections wait in its accept
+// queue.
 func (a *acceptor) init(fd int, length func(fd int) (int, error)) {
 	a.fd = fd
 	a.changed = sync.NewCond(&a.mu)
@@ -53,8 +55,8 @@ func (a *acceptor) control(f func(fd int) error) error {
 	return f(a.fd)
 }
 
-// accept waits for the next connection. ready waits for a state in which there may be one, or returns one itself; adopt
-// makes one of the port's of what accept(2) returned.
+// accept waits for the next connection. ready waits for a state in which there may be one, or
+// returns one itself; adopt makes one of the port's of what accept(2) returned.
 func (a *acceptor) accept(ready func() (gen int, c network.Conn, err error), adopt func(net.Conn) (network.Conn, error)) (network.Conn, error) {
 	for {
 		gen, c, err := ready()
@@ -90,7 +92,8 @@ func (a *acceptor) take(adopt func(net.Conn) (network.Conn, error)) (network.Con
 	return c, nil
 }
 
-// hold is how long connections wait in the accept queue, while the state is that of generation gen. The caller holds mu.
+// hold is how long connections wait in the accept queue, while the state is that of generation gen.
+// The caller holds mu.
 func (a *acceptor) hold(gen int) (time.Duration, error) {
 	if a.gen != gen || a.closed {
 		return 0, os.ErrDeadlineExceeded // Accept looks at the state again
@@ -98,7 +101,8 @@ func (a *acceptor) hold(gen int) (time.Duration, error) {
 	return a.state.Hold, nil
 }
 
-// stillIn reports whether the state is that of generation gen: if not, an error of Accept only means "look again".
+// stillIn reports whether the state is that of generation gen: if not, an error of Accept only
+// means "look again".
 func (a *acceptor) stillIn(gen int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,8 +118,8 @@ func (a *acceptor) wake() {
 	a.changed.Broadcast()
 }
 
-// release closes every descriptor, once closed is set, after which nothing else touches them. The caller must not hold mu,
-// which those who wait in the poller want.
+// release closes every descriptor, once closed is set, after which nothing else touches them. The
+// caller must not hold mu, which those who wait in the poller want.
 func (a *acceptor) release() error {
 	var err error
 	if a.ln != nil {
@@ -140,11 +144,12 @@ func (a *acceptor) poll(name string) error {
 	return nil
 }
 
-// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that is made of a blocking
-// descriptor is kept off the poller, which would only be a detour here: net.FileListener takes a duplicate, makes the
-// socket non-blocking again and registers that.
+// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that
+// is made of a blocking descriptor is kept off the poller, which would only be a detour here:
+// net.FileListener takes a duplicate, makes the socket non-blocking again and registers that.
 func handOver(fd int, name string) (net.Listener, error) {
-	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the latest.
+	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the
+	// latest.
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, outOfDescriptors(os.NewSyscallError("fcntl", err))
@@ -172,9 +177,10 @@ func outOfDescriptors(err error) error {
 	return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 }
 
-// A queue times the connections that wait in a listener's accept queue, each from its own arrival there though nobody has
-// accepted it: an arrival is an event of the poller, and the kernel tells how many there are. The listener itself can only be
-// waited on by accepting (net's raw listener has no Read), so that takes its socket once more.
+// A queue times the connections that wait in a listener's accept queue, each from its own arrival
+// there though nobody has accepted it: an arrival is an event of the poller, and the kernel tells
+// how many there are. The listener itself can only be waited on by accepting (net's raw listener
+// has no Read), so that takes its socket once more.
 type queue struct {
 	length   func(fd int) (int, error) // of the accept queue
 	listener func() (*os.File, error)  // the socket
@@ -183,8 +189,9 @@ type queue struct {
 	arrivals []time.Time               // of those that are in the queue, in order
 }
 
-// awaitDue waits until the connection at the head has been in the queue for as long as hold says, which is called with the
-// lock held, as often as something changes; its error ends the wait, with the lock free.
+// awaitDue waits until the connection at the head has been in the queue for as long as hold says,
+// which is called with the lock held, as often as something changes; its error ends the wait, with
+// the lock free.
 func (q *queue) awaitDue(hold func() (time.Duration, error)) error {
 	for {
 		due, err := q.nextDue(hold)
@@ -230,8 +237,9 @@ func (q *queue) nextDue(hold func() (time.Duration, error)) (bool, error) {
 	return !time.Now().Before(due), q.file.SetReadDeadline(due)
 }
 
-// arrived notes the connections that have joined since it was last called, and says whether there are any. It counts under
-// the lock: what is taken, or reset, in between would be noted for the next one.
+// arrived notes the connections that have joined since it was last called, and says whether there
+// are any. It counts under the lock: what is taken, or reset, in between would be noted for the
+// next one.
 func (q *queue) arrived(fd int) (fresh bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -243,13 +251,14 @@ func (q *queue) arrived(fd int) (fresh bool, err error) {
 	return fresh, err
 }
 
-// only forgets all but the last n: Accept may have taken the others, and not have said so yet. The caller holds the lock.
+// only forgets all but the last n: Accept may have taken the others, and not have said so yet. The
+// caller holds the lock.
 func (q *queue) only(n int) {
 	q.arrivals = q.arrivals[max(0, len(q.arrivals)-n):]
 }
 
-// taken forgets the head, which has been accepted, and tells since when it was there: since now, if nobody has asked before.
-// The caller holds the lock.
+// taken forgets the head, which has been accepted, and tells since when it was there: since now, if
+// nobody has asked before. The caller holds the lock.
 func (q *queue) taken() time.Time {
 	if len(q.arrivals) == 0 {
 		return time.Now()
@@ -266,8 +275,8 @@ func (q *queue) wake() {
 	}
 }
 
-// close is for a port that is closed. The caller must not hold the lock: closing the file waits for whoever is inside the
-// poller with it, and arrived is, and waits for the lock.
+// close is for a port that is closed. The caller must not hold the lock: closing the file waits for
+// whoever is inside the poller with it, and arrived is, and waits for the lock.
 func (q *queue) close() {
 	if q.file != nil {
 		_ = q.file.Close()

@@ -118,7 +118,8 @@ func TestHoldEndsWithTheState(t *testing.T) {
 	})
 }
 
-// What is taken or reset between the count and the lock would be noted for who comes next, who then came out early.
+// What is taken or reset between the count and the lock would be noted for who comes next, who then
+// came out early.
 func TestQueueCountsUnderTheLock(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -17,9 +17,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// The search for a free port. Ours are quick and may all be taken, by sockets or for a minute after a connection
-// (TIME_WAIT); the kernel knows which are free, and then a try loses only if another program takes the very port in the
-// microsecond between two calls.
+// The search for a free port. Ours are quick and may all be taken, by sockets or for a minute after
+// a connection (TIME_WAIT); the kernel knows which are free, and then a try loses only if another
+// program takes the very port in the microsecond between two calls.
 const (
 	ourTries  = 8
 	bindTries = ourTries + 100
@@ -41,8 +41,9 @@ func bindPort(addr *net.TCPAddr, minTTL bool) (*port, error) {
 	return newPort(fd, &net.TCPAddr{IP: addr.IP, Port: num}, minTTL), nil
 }
 
-// bindByNumber binds to an explicit port even when any will do. A socket that got its port from bind(0) loses it at
-// shutdown(2), which is how a listener is made to refuse; one that asked for the number keeps it.
+// bindByNumber binds to an explicit port even when any will do. A socket that got its port from
+// bind(0) loses it at shutdown(2), which is how a listener is made to refuse; one that asked for
+// the number keeps it.
 func bindByNumber(addr *net.TCPAddr) (fd, port int, err error) {
 	if addr.Port != 0 {
 		return boundSocket(addr)
@@ -90,16 +91,17 @@ func explainBind(addr *net.TCPAddr, err error) error {
 	return fmt.Errorf("bind %s: %w", addr, err)
 }
 
-// portCount counts the ports that were handed out; it begins anywhere, so that processes that run side by side do not
-// try the same ones.
+// portCount counts the ports that were handed out; it begins anywhere, so that processes that run
+// side by side do not try the same ones.
 var portCount atomic.Uint32
 
 func init() { portCount.Store(rand.Uint32()) }
 
-// nextPort returns a port of the system's ephemeral range to try, or 0 if the kernel had better choose. Going through
-// the range in order spares a socket, and keeps a port that was just given back, to which somebody's retransmissions may
-// still be under way, from being used again soon. Of each pair it takes the port that the kernel's own bind(0) prefers,
-// the odd offset: connect takes the even ones first (net/ipv4/inet_connection_sock.c).
+// nextPort returns a port of the system's ephemeral range to try, or 0 if the kernel had better
+// choose. Going through the range in order spares a socket, and keeps a port that was just given
+// back, to which somebody's retransmissions may still be under way, from being used again soon. Of
+// each pair it takes the port that the kernel's own bind(0) prefers, the odd offset: connect takes
+// the even ones first (net/ipv4/inet_connection_sock.c).
 func nextPort() int {
 	r := portRange()
 	pairs := (r.high - r.low + 1) / 2
@@ -111,7 +113,8 @@ func nextPort() int {
 
 type ports struct{ low, high int }
 
-// portRange reads net.ipv4.ip_local_port_range, once; it is empty if that fails, or if some ports of it are reserved.
+// portRange reads net.ipv4.ip_local_port_range, once; it is empty if that fails, or if some ports
+// of it are reserved.
 var portRange = sync.OnceValue(func() (r ports) {
 	const dir = "/proc/sys/net/ipv4/"
 	text, err := os.ReadFile(dir + "ip_local_port_range")
@@ -130,8 +133,8 @@ var portRange = sync.OnceValue(func() (r ports) {
 // backlog asks for all that the kernel gives (net.core.somaxconn caps it).
 const backlog = 4096
 
-// admits returns what to ask of listen(2) so that the accept queue takes n connections: on Linux it takes one more than
-// it is told. The kernel would cut a number that is too large without a word.
+// admits returns what to ask of listen(2) so that the accept queue takes n connections: on Linux it
+// takes one more than it is told. The kernel would cut a number that is too large without a word.
 func admits(n int) (int, error) {
 	if n == 0 {
 		return backlog, nil
@@ -142,7 +145,8 @@ func admits(n int) (int, error) {
 	return n - 1, nil
 }
 
-// somaxconn is what the kernel's own listen(2) would cut a backlog to; 4096 by default, since Linux 5.4.
+// somaxconn is what the kernel's own listen(2) would cut a backlog to; 4096 by default, since Linux
+// 5.4.
 func somaxconn() int {
 	text, err := os.ReadFile("/proc/sys/net/core/somaxconn")
 	if err == nil {

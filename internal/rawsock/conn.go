@@ -30,8 +30,8 @@ type conn struct {
 
 var _ network.Conn = (*conn)(nil)
 
-// newConn makes the connection plain: keep-alive of ours would only blur what the other side sees, and would kill a
-// partitioned connection from our end.
+// newConn makes the connection plain: keep-alive of ours would only blur what the other side sees,
+// and would kill a partitioned connection from our end.
 func newConn(c *net.TCPConn) (*conn, error) {
 	if err := c.SetKeepAlive(false); err != nil {
 		_ = c.Close()
@@ -81,8 +81,8 @@ func (c *conn) open() error {
 	return raw.Control(func(uintptr) {})
 }
 
-// Close heals first: our FIN leaves a partition, and its acknowledgement would not come back in. The kernel would keep
-// the socket for half a minute, and the other side's beside it.
+// Close heals first: our FIN leaves a partition, and its acknowledgement would not come back in.
+// The kernel would keep the socket for half a minute, and the other side's beside it.
 func (c *conn) Close() error {
 	defer c.of.remove(c) // without the lock, which its owner takes inside its own
 	c.mu.Lock()
@@ -120,8 +120,9 @@ func (c *conn) ended(state network.PeerState, err error) (network.PeerState, err
 	return state, err
 }
 
-// PeerOf returns what is known of the other end of any connection, whoever made it, and PeerUnknown where nothing is. Of a
-// [*net.TCPConn] that is closed in both directions it says PeerRST, whatever came first.
+// PeerOf returns what is known of the other end of any connection, whoever made it, and PeerUnknown
+// where nothing is. Of a [*net.TCPConn] that is closed in both directions it says PeerRST, whatever
+// came first.
 func PeerOf(nc net.Conn) network.PeerState {
 	state := network.PeerUnknown
 	switch c := nc.(type) {
@@ -168,7 +169,8 @@ func awaitAcked(ctx context.Context, unacked func() (int, error)) error {
 	}
 }
 
-// nextLook is when to look again at what no event tells of: after a sixteenth of the time that has passed, within bounds.
+// nextLook is when to look again at what no event tells of: after a sixteenth of the time that has
+// passed, within bounds.
 func nextLook(begin time.Time) time.Time {
 	const least, most = time.Millisecond, 20 * time.Millisecond
 	return time.Now().Add(min(max(time.Since(begin)/16, least), most))
@@ -185,14 +187,16 @@ func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }
 // SleepUntil waits; see [network.Conn].
 func (c *conn) SleepUntil(ctx context.Context, t time.Time) error { return sleepUntil(ctx, t) }
 
-// conns are the open connections that a port has accepted. They are partitioned together, those to come included.
+// conns are the open connections that a port has accepted. They are partitioned together, those to
+// come included.
 type conns struct {
 	mu   sync.Mutex
 	cut  bool
 	open map[*conn]struct{}
 }
 
-// add makes an accepted connection one of them. plain clears what it has inherited from its listener; nil if that is nothing.
+// add makes an accepted connection one of them. plain clears what it has inherited from its
+// listener; nil if that is nothing.
 func (s *conns) add(tcp *net.TCPConn, plain func(*net.TCPConn) error) (*conn, error) {
 	c, err := newConn(tcp)
 	if err != nil {
@@ -218,8 +222,8 @@ func (s *conns) add(tcp *net.TCPConn, plain func(*net.TCPConn) error) (*conn, er
 	return c, nil
 }
 
-// set partitions or heals them all. After an error none is partitioned. One that ends meanwhile is no error: there is
-// nothing to cut.
+// set partitions or heals them all. After an error none is partitioned. One that ends meanwhile is
+// no error: there is nothing to cut.
 func (s *conns) set(cut bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,7 +257,8 @@ func (s *conns) remove(c *conn) {
 	delete(s.open, c)
 }
 
-// change sets who wants the connection partitioned, its own Partition or its port, and makes it so if either does.
+// change sets who wants the connection partitioned, its own Partition or its port, and makes it so
+// if either does.
 func (c *conn) change(who *bool, wants bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

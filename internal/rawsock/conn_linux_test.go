@@ -175,7 +175,8 @@ func TestPartitionMakesTheOtherKernelGiveUp(t *testing.T) {
 	})
 }
 
-// After Close neither end may linger in the kernel: a FIN that is sent into a partition would keep both for 33 s.
+// After Close neither end may linger in the kernel: a FIN that is sent into a partition would keep
+// both for 33 s.
 func TestCloseInAPartitionIsAnswered(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {

@@ -12,7 +12,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// collect runs what the garbage collector has to run: files that were dropped close their descriptors then.
+// collect runs what the garbage collector has to run: files that were dropped close their
+// descriptors then.
 func collect(t *testing.T) {
 	t.Helper()
 	for range 2 {
@@ -26,8 +27,8 @@ func collect(t *testing.T) {
 	}
 }
 
-// A change that fails without descriptors leaves the port as it was, and no descriptor to be closed a second time.
-// Not parallel: the descriptors are the process's own.
+// A change that fails without descriptors leaves the port as it was, and no descriptor to be closed
+// a second time. Not parallel: the descriptors are the process's own.
 func TestBecomeWithoutDescriptors(t *testing.T) {
 	require.True(t, canDrop(false)) // with its probe
 	for name, bind := range map[string]func(t *testing.T) network.Port{

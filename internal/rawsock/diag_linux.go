@@ -14,8 +14,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A sockDiag is a socket of NETLINK_SOCK_DIAG, to ask the kernel about sockets with. It asks for no privilege (sock_diag(7)).
-// It is for one goroutine at a time.
+// A sockDiag is a socket of NETLINK_SOCK_DIAG, to ask the kernel about sockets with. It asks for no
+// privilege (sock_diag(7)). It is for one goroutine at a time.
 type sockDiag struct {
 	fd  int
 	seq uint32 // of the latest question
@@ -47,8 +47,8 @@ func askOnce(f func(d *sockDiag) error) error {
 	return f(d)
 }
 
-// ask asks about the sockets of one family, which the request begins with, and calls each with what the kernel says of each
-// socket: one, or all of a dump.
+// ask asks about the sockets of one family, which the request begins with, and calls each with what
+// the kernel says of each socket: one, or all of a dump.
 func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) error {
 	d.seq++
 	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
@@ -145,8 +145,8 @@ type diagReply struct {
 	expires, rqueue, wqueue, uid, node uint32
 }
 
-// A diagSocket is what NETLINK_SOCK_DIAG tells of a TCP socket of this network namespace, whoever owns it. It asks for
-// no privilege (sock_diag(7)).
+// A diagSocket is what NETLINK_SOCK_DIAG tells of a TCP socket of this network namespace, whoever
+// owns it. It asks for no privilege (sock_diag(7)).
 type diagSocket struct {
 	local, remote netip.AddrPort
 	state         uint8
@@ -182,8 +182,8 @@ func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	return found[0], nil
 }
 
-// to finds the sockets in one of these states whose other end is addr: of IPv6 too, which can be connected to an IPv4 address,
-// as Java's are by default.
+// to finds the sockets in one of these states whose other end is addr: of IPv6 too, which can be
+// connected to an IPv4 address, as Java's are by default.
 func (d *sockDiag) to(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
 	if !addr.Addr().Is4() {
 		return d.dump(addr, unix.AF_INET6, states)
@@ -280,9 +280,9 @@ func fullBuffer(memory []byte) (full, tight bool) {
 	return room <= 0, room < int64(q/2)
 }
 
-// Clients returns the sockets of this machine that are connecting or connected to the port: those whose SYN nobody has
-// answered, those that wait in the accept queue, and those that were accepted. Where sock_diag does not answer, the
-// error wraps [errors.ErrUnsupported].
+// Clients returns the sockets of this machine that are connecting or connected to the port: those
+// whose SYN nobody has answered, those that wait in the accept queue, and those that were accepted.
+// Where sock_diag does not answer, the error wraps [errors.ErrUnsupported].
 func (p *port) Clients() ([]network.Client, error) {
 	var all []diagSocket
 	err := askOnce(func(d *sockDiag) (err error) {

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// drop leaves SYNs unanswered: by IP_MINTTL where that works here, else by an accept queue that is full.
+// drop leaves SYNs unanswered: by IP_MINTTL where that works here, else by an accept queue that is
+// full.
 func (p *port) drop(fd int) error {
 	if p.black {
 		return nil
@@ -78,8 +79,8 @@ func (p *port) Dropped() (n int, last time.Time, err error) {
 	return total, time.Time{}, err
 }
 
-// AwaitDropped waits until n segments were dropped in all; see [network.Port]. The kernel counts what
-// it drops and tells nobody, so it is asked each millisecond, which costs under a microsecond.
+// AwaitDropped waits until n segments were dropped in all; see [network.Port]. The kernel counts
+// what it drops and tells nobody, so it is asked each millisecond, which costs under a microsecond.
 func (p *port) AwaitDropped(ctx context.Context, n int) (int, error) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -104,9 +105,9 @@ func (p *port) total(fd int) (int, error) {
 	return p.dropped + now - p.dropBase, err
 }
 
-// saturate fills an accept queue of backlog 0, which admits one connection (tcp(7): the kernel compares with >), by
-// one of our own. An empty queue of that size lets two in when they race, so the filler goes in before the port is
-// said to be black.
+// saturate fills an accept queue of backlog 0, which admits one connection (tcp(7): the kernel
+// compares with >), by one of our own. An empty queue of that size lets two in when they race, so
+// the filler goes in before the port is said to be black.
 func (p *port) saturate(fd int) error {
 	if err := p.startListening(fd, 0); err != nil {
 		return err
@@ -133,7 +134,8 @@ func (p *port) saturate(fd int) error {
 	}
 }
 
-// cutOff makes all that arrives vanish. What nobody has accepted can only be cut as a connection of ours.
+// cutOff makes all that arrives vanish. What nobody has accepted can only be cut as a connection of
+// ours.
 func (p *port) cutOff(fd int) error {
 	if err := p.drop(fd); err != nil {
 		return err
@@ -141,7 +143,8 @@ func (p *port) cutOff(fd int) error {
 	return p.rescue(fd)
 }
 
-// rescue takes what is queued, so that connections made before the port went black are still handed to Accept.
+// rescue takes what is queued, so that connections made before the port went black are still handed
+// to Accept.
 func (p *port) rescue(fd int) error {
 	n, err := queued(fd)
 	if err != nil {
@@ -170,7 +173,8 @@ func (p *port) rescue(fd int) error {
 	}
 }
 
-// keep holds a connection ready for Accept, which waited in the accept queue from then on. The caller holds mu.
+// keep holds a connection ready for Accept, which waited in the accept queue from then on. The
+// caller holds mu.
 func (p *port) keep(nc net.Conn, since time.Time) error {
 	c, err := p.adopt(nc)
 	if err == nil {
@@ -205,7 +209,8 @@ type probe struct {
 	known, works bool
 }
 
-// ask tries it the first time. That there were no descriptors says nothing about the kernel: then it is tried again.
+// ask tries it the first time. That there were no descriptors says nothing about the kernel: then
+// it is tried again.
 func (p *probe) ask(try func() (bool, error)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,8 +221,9 @@ func (p *probe) ask(try func() (bool, error)) bool {
 	return p.works
 }
 
-// canDrop reports whether IP_MINTTL really drops here: a successful setsockopt proves nothing (gVisor takes the option
-// and ignores it; a default TTL of 255 passes it), so each family is tried once per process, on a socket of its own.
+// canDrop reports whether IP_MINTTL really drops here: a successful setsockopt proves nothing
+// (gVisor takes the option and ignores it; a default TTL of 255 passes it), so each family is tried
+// once per process, on a socket of its own.
 func canDrop(v6 bool) bool {
 	if v6 {
 		return canDrop6.ask(func() (bool, error) { return probeDrop(net.IPv6loopback) })
@@ -227,8 +233,8 @@ func canDrop(v6 bool) bool {
 
 var canDrop4, canDrop6 probe
 
-// probeDrop dials a listener that should drop and waits for evidence: the socket's own count of drops. Without any
-// within the limit it says no, which costs nothing but the fallback.
+// probeDrop dials a listener that should drop and waits for evidence: the socket's own count of
+// drops. Without any within the limit it says no, which costs nothing but the fallback.
 func probeDrop(ip net.IP) (dropped bool, err error) {
 	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 	if err != nil {

@@ -2,8 +2,8 @@
 
 package rawsock
 
-// FaultOf knows nothing here: the errnos of js, wasip1 and Plan 9 are no kernel's answer to a connect. It takes an
-// error because Plan 9 has no syscall.Errno.
+// FaultOf knows nothing here: the errnos of js, wasip1 and Plan 9 are no kernel's answer to a
+// connect. It takes an error because Plan 9 has no syscall.Errno.
 func FaultOf(error) Fault { return UnknownFault }
 
 // ErrnoName knows none.

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// faults follow the ERRORS sections of connect(2), accept(2), send(2), bind(2), tcp(7) and unix(7). EWOULDBLOCK is EAGAIN
-// here, and ENOTSUP is EOPNOTSUPP on some: each stands once.
+// faults follow the ERRORS sections of connect(2), accept(2), send(2), bind(2), tcp(7) and unix(7).
+// EWOULDBLOCK is EAGAIN here, and ENOTSUP is EOPNOTSUPP on some: each stands once.
 var faults = map[syscall.Errno]Fault{
 	0: NoFault,
 

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// An errno has three kinds here: Winsock's, which calls really return; the Win32 errors that an overlapped call may
-// return instead; and the ones that Go invented so that portable code compiles (syscall.APPLICATION_ERROR and above).
-// Meanings are from Microsoft's "Windows Sockets Error Codes" and "System Error Codes"; none was provoked on Windows.
+// An errno has three kinds here: Winsock's, which calls really return; the Win32 errors that an
+// overlapped call may return instead; and the ones that Go invented so that portable code compiles
+// (syscall.APPLICATION_ERROR and above). Meanings are from Microsoft's "Windows Sockets Error
+// Codes" and "System Error Codes"; none was provoked on Windows.
 var errnos = map[syscall.Errno]struct {
 	name  string
 	fault Fault
@@ -112,11 +113,13 @@ func FaultOf(e syscall.Errno) Fault {
 	return UnknownFault
 }
 
-// ErrnoName returns the errno's name, such as "WSAECONNREFUSED", and "" if it is not one that FaultOf knows.
+// ErrnoName returns the errno's name, such as "WSAECONNREFUSED", and "" if it is not one that
+// FaultOf knows.
 func ErrnoName(e syscall.Errno) string { return errnos[e].name }
 
-// addressInUse counts WSAEACCES: bind's answer when the other one holds the port exclusively (Microsoft, "Using
-// SO_REUSEADDR and SO_EXCLUSIVEADDRUSE"), or when Windows itself has reserved it.
+// addressInUse counts WSAEACCES: bind's answer when the other one holds the port exclusively
+// (Microsoft, "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE"), or when Windows itself has reserved
+// it.
 func addressInUse(err error) bool {
 	return errors.Is(err, windows.WSAEADDRINUSE) || errors.Is(err, windows.WSAEACCES)
 }

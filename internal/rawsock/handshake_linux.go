@@ -17,9 +17,10 @@ const synPoll = time.Millisecond
 
 // A handshake is the goroutine that completes connects some time after their first SYN.
 //
-// It does so exactly where it can: it looks up whose SYN was dropped, and at the time that is due connects to that
-// client from the port itself, which TCP knows as simultaneous open (RFC 9293, section 3.5). Where it cannot, it waits
-// for the first SYN, then for the delay, and lets the port listen: the client's next retransmission connects.
+// It does so exactly where it can: it looks up whose SYN was dropped, and at the time that is due
+// connects to that client from the port itself, which TCP knows as simultaneous open (RFC 9293,
+// section 3.5). Where it cannot, it waits for the first SYN, then for the delay, and lets the port
+// listen: the client's next retransmission connects.
 type handshake struct {
 	port  *port
 	delay time.Duration
@@ -43,7 +44,8 @@ type hung struct {
 // delay drops SYNs now, and completes each connect when it has hung for s.Handshake.
 func (p *port) delay(fd int, s network.State) error {
 	h := &handshake{port: p, delay: s.Handshake, small: s.SmallWindow, quit: make(chan struct{})}
-	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are about.
+	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are
+	// about.
 	if p.minTTL && s.Hold == 0 && s.Backlog == 0 && canOpen(p.v6) {
 		var err error
 		if h.diag, err = openSockDiag(); err != nil {
@@ -95,7 +97,8 @@ func (h *handshake) run() {
 	}
 }
 
-// look finds the clients whose first SYN has come since it was last called. A kernel that is too busy to say is asked again.
+// look finds the clients whose first SYN has come since it was last called. A kernel that is too
+// busy to say is asked again.
 func (h *handshake) look() {
 	n, _, err := h.port.Dropped()
 	if err != nil || n == h.seen {
@@ -117,8 +120,8 @@ func (h *handshake) look() {
 	h.known = known
 }
 
-// openDue completes what is due. It returns false if a client hangs on. Without descriptors a connect completes when there
-// are some again, with those that are due after it.
+// openDue completes what is due. It returns false if a client hangs on. Without descriptors a
+// connect completes when there are some again, with those that are due after it.
 func (h *handshake) openDue() bool {
 	for len(h.due) > 0 && !time.Now().Before(h.due[0].at) {
 		switch err := h.port.open(h, h.due[0]); {
@@ -190,15 +193,15 @@ func (p *port) heal(h *handshake) {
 	_ = p.enter(s)
 }
 
-// openPatience, in milliseconds, is how long a client may take to answer a SYN with its own. On loopback it answers
-// before connect(2) returns.
+// openPatience, in milliseconds, is how long a client may take to answer a SYN with its own. On
+// loopback it answers before connect(2) returns.
 const openPatience = 50
 
 // errHangsOn is of a client that cannot be connected to.
 var errHangsOn = errors.New("the client hangs on")
 
-// open completes the connect of a client that hangs, and hands the connection to Accept. The error is errHangsOn, or that
-// there are no descriptors: what was achieved is kept then, for another try.
+// open completes the connect of a client that hangs, and hands the connection to Accept. The error
+// is errHangsOn, or that there are no descriptors: what was achieved is kept then, for another try.
 func (p *port) open(h *handshake, c *hung) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -257,7 +260,8 @@ func connOf(fd int) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// connectTo connects to a client in SYN_SENT, from the port, and returns the descriptor. The caller holds mu.
+// connectTo connects to a client in SYN_SENT, from the port, and returns the descriptor. The caller
+// holds mu.
 func (p *port) connectTo(client diagSocket, small bool) (int, error) {
 	fd, err := p.twin()
 	if err != nil {
@@ -299,9 +303,9 @@ func awaitConnect(fd int, client diagSocket) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// twin binds a second socket to the port, beside the one that listens. That takes SO_REUSEPORT on both, and only while
-// bind(2) looks: in those microseconds a socket of the same user that has set it too could bind here, at no other time.
-// The caller holds mu.
+// twin binds a second socket to the port, beside the one that listens. That takes SO_REUSEPORT on
+// both, and only while bind(2) looks: in those microseconds a socket of the same user that has set
+// it too could bind here, at no other time. The caller holds mu.
 func (p *port) twin() (int, error) {
 	family := unix.AF_INET
 	if p.v6 {
@@ -311,7 +315,8 @@ func (p *port) twin() (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	// As an accepted connection has it: the two then do not bar each other, nor it us from listening again.
+	// As an accepted connection has it: the two then do not bar each other, nor it us from
+	// listening again.
 	err = setReuseAddr(fd, 1)
 	if err == nil {
 		err = setReusePort(fd, 1)
@@ -344,8 +349,8 @@ func setReusePort(fd, on int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on))
 }
 
-// canOpen reports whether sock_diag and simultaneous open work here (gVisor has neither); each family is tried once per
-// process.
+// canOpen reports whether sock_diag and simultaneous open work here (gVisor has neither); each
+// family is tried once per process.
 func canOpen(v6 bool) bool {
 	if v6 {
 		return canOpen6.ask(func() (bool, error) { return probeOpen(net.IPv6loopback) })

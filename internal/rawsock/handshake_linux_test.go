@@ -83,7 +83,8 @@ func TestSlowHandshakeTimesEachConnectFromItsOwnSYN(t *testing.T) {
 	})
 }
 
-// A change of state in the middle leaves no goroutine, no socket and no client that is connected to nobody.
+// A change of state in the middle leaves no goroutine, no socket and no client that is connected to
+// nobody.
 func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
@@ -120,7 +121,8 @@ func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 	})
 }
 
-// What was opened and not accepted is reset when the port refuses or closes, as a kernel does with its own queue.
+// What was opened and not accepted is reset when the port refuses or closes, as a kernel does with
+// its own queue.
 func TestSlowHandshakeResetsWhatNobodyAccepted(t *testing.T) {
 	t.Parallel()
 	eachSlow(t, func(t *testing.T, p *port) {
@@ -137,7 +139,8 @@ func TestSlowHandshakeResetsWhatNobodyAccepted(t *testing.T) {
 	})
 }
 
-// MPTCP knows no simultaneous open. Such a client is not left out: it is served on the grid of retransmissions.
+// MPTCP knows no simultaneous open. Such a client is not left out: it is served on the grid of
+// retransmissions.
 func TestSlowHandshakeServesMPTCPOnTheGrid(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
@@ -170,9 +173,9 @@ func TestSlowHandshakeWithASmallWindow(t *testing.T) {
 	})
 }
 
-// Nobody can take the port while connects are completed from it, but in the microseconds of a bind and with
-// SO_REUSEPORT, which net.Listen does not set.
-// The kernel keeps what it knows of a port number for all addresses: a socket at another one must not change what we may bind.
+// Nobody can take the port while connects are completed from it, but in the microseconds of a bind
+// and with SO_REUSEPORT, which net.Listen does not set. The kernel keeps what it knows of a port
+// number for all addresses: a socket at another one must not change what we may bind.
 func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
 	t.Parallel()
 	eachSlow(t, func(t *testing.T, p *port) {
@@ -258,7 +261,8 @@ type hangingClient struct {
 	began time.Time
 }
 
-// hang begins to connect to p; a mapped client does so from a socket of IPv6, as Java's are by default.
+// hang begins to connect to p; a mapped client does so from a socket of IPv6, as Java's are by
+// default.
 func hang(t *testing.T, p *port, mapped bool) hangingClient {
 	t.Helper()
 	family, to := unix.AF_INET, sockaddr(p.addr)
@@ -348,7 +352,8 @@ func TestSlowHandshakeServesMappedClients(t *testing.T) {
 	requireBlack(t, p)
 }
 
-// Without descriptors no connect is completed early, and none is forgotten. Not parallel: descriptors are the process's own.
+// Without descriptors no connect is completed early, and none is forgotten. Not parallel:
+// descriptors are the process's own.
 func TestSlowHandshakeWithoutDescriptors(t *testing.T) {
 	manytests.KernelTimer(t)
 	const delay = 1500 * time.Millisecond // the SYN is sent again before that

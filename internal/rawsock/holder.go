@@ -23,8 +23,9 @@ const (
 	silent // a listener with an option that makes it leave SYNs unanswered
 )
 
-// A platform is what the portable port must know of an operating system: which way gives which answer, and the three
-// calls that package net has not. It is a table, so that tests can have one of their own.
+// A platform is what the portable port must know of an operating system: which way gives which
+// answer, and the three calls that package net has not. It is a table, so that tests can have one
+// of their own.
 type platform struct {
 	goos   string
 	refuse way
@@ -39,8 +40,8 @@ type platform struct {
 	silenceName string // of that option
 }
 
-// way tells how to give an answer. It cannot delay a handshake: the delay counts from the first SYN, and only Linux
-// shows us that one was dropped.
+// way tells how to give an answer. It cannot delay a handshake: the delay counts from the first
+// SYN, and only Linux shows us that one was dropped.
 func (sys platform) way(s network.State, v6 bool) (way, error) {
 	w := impossible
 	if err := checkTCP(s); err != nil {
@@ -148,11 +149,12 @@ func (sys platform) open(ctx context.Context, w way, a *net.TCPAddr, reuse bool)
 // A holder is a connection from the port to a listener that is gone.
 type holder struct{ near, far *net.TCPConn }
 
-// holderPatience bounds the two calls that make a holder: on loopback they take microseconds (kernel.md, section 1).
+// holderPatience bounds the two calls that make a holder: on loopback they take microseconds
+// (kernel.md, section 1).
 const holderPatience = 5 * time.Second
 
-// connect makes a holder, in pure package net. Where reuse is needed, SO_REUSEADDR goes as soon as it has served: on
-// Linux, a socket that keeps it lets any net.Listen have the port.
+// connect makes a holder, in pure package net. Where reuse is needed, SO_REUSEADDR goes as soon as
+// it has served: on Linux, a socket that keeps it lets any net.Listen have the port.
 func (sys platform) connect(ctx context.Context, a *net.TCPAddr, reuse bool) (*holder, error) {
 	ctx, cancel := context.WithTimeout(ctx, holderPatience)
 	defer cancel()
@@ -201,7 +203,8 @@ func (h *holder) Close() error {
 	return err
 }
 
-// listenElsewhere listens on any port but the one of a, which is free just now and so might be the one that is chosen.
+// listenElsewhere listens on any port but the one of a, which is free just now and so might be the
+// one that is chosen.
 func listenElsewhere(ctx context.Context, a *net.TCPAddr) (*net.TCPListener, error) {
 	anyPort := &net.TCPAddr{IP: a.IP}
 	ln, err := listenAt(ctx, anyPort, nil)
@@ -229,8 +232,9 @@ func acceptFrom(ln *net.TCPListener, addr net.Addr) (*net.TCPConn, error) {
 	}
 }
 
-// listenAt listens with plain TCP (an MPTCP listener refuses the options) and without keep-alive, which would only
-// blur what a client sees. The option is set before bind and listen, so that no SYN slips in.
+// listenAt listens with plain TCP (an MPTCP listener refuses the options) and without keep-alive,
+// which would only blur what a client sees. The option is set before bind and listen, so that no
+// SYN slips in.
 func listenAt(ctx context.Context, a *net.TCPAddr, option func(fd uintptr) error) (*net.TCPListener, error) {
 	lc := net.ListenConfig{KeepAlive: -1}
 	lc.SetMultipathTCP(false)

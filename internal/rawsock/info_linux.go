@@ -54,8 +54,9 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	return info, nil
 }
 
-// diagAnswers reports whether sock_diag answers at all: without the kernel's tcp_diag it says ENOENT to every question. It
-// is asked once per process: the answer goes through all sockets of the machine.
+// diagAnswers reports whether sock_diag answers at all: without the kernel's tcp_diag it says
+// ENOENT to every question. It is asked once per process: the answer goes through all sockets of
+// the machine.
 var diagAnswers = sync.OnceValue(func() error {
 	r := newDiagRequest(false)
 	r.states = 1 << tcpSynSent
@@ -90,8 +91,8 @@ func toSocketInfo(state uint8, unread, unacked int, info *unix.TCPInfo) *network
 	}
 }
 
-// withoutMark takes off the SYN or FIN of ours that waits for its acknowledgement: each counts as a byte in a sequence
-// number (RFC 9293, section 3.4).
+// withoutMark takes off the SYN or FIN of ours that waits for its acknowledgement: each counts as a
+// byte in a sequence number (RFC 9293, section 3.4).
 func withoutMark(state uint8, unacked int) int {
 	switch state {
 	case tcpSynSent, tcpFinWait1, tcpClosing, tcpLastAck:
@@ -121,15 +122,16 @@ func peer(c syscall.Conn) (network.PeerState, error) {
 	return state, err
 }
 
-// awaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read lock meanwhile;
-// a read deadline or Close ends it.
+// awaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read
+// lock meanwhile; a read deadline or Close ends it.
 func awaitPeerEnd(c syscall.Conn) (network.PeerState, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return network.PeerUnknown, err
 	}
 	var state network.PeerState
-	// The poller asks for EPOLLRDHUP, edge-triggered: each segment that changes what can be read wakes this up.
+	// The poller asks for EPOLLRDHUP, edge-triggered: each segment that changes what can be read
+	// wakes this up.
 	err2 := raw.Read(func(fd uintptr) bool {
 		state, err = peerOf(int(fd))
 		return err != nil || state != network.PeerOpen
@@ -154,8 +156,8 @@ func peerOf(fd int) (network.PeerState, error) {
 	return network.PeerOpen, nil
 }
 
-// finArrived reports whether FIN has arrived on a connection of which read bytes were read. The kernel counts a FIN as a byte
-// that was received, and not as one that can be read.
+// finArrived reports whether FIN has arrived on a connection of which read bytes were read. The
+// kernel counts a FIN as a byte that was received, and not as one that can be read.
 func finArrived(c syscall.Conn, read uint64) (fin bool, err error) {
 	err = control(c, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -181,11 +183,13 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	return err
 }
 
-// restless is how long a buffer must be nearly full, with nothing written, where nobody has seen it full.
+// restless is how long a buffer must be nearly full, with nothing written, where nobody has seen it
+// full.
 const restless = 500 * time.Millisecond
 
-// watchPeer asks the kernel about the other end, whose write waits when its send buffer is full and stays so. A late
-// acknowledgement can make some room, of which a write that waits does not learn: it takes a third of the buffer to wake it.
+// watchPeer asks the kernel about the other end, whose write waits when its send buffer is full and
+// stays so. A late acknowledgement can make some room, of which a write that waits does not learn:
+// it takes a third of the buffer to wake it.
 func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error {
 	d, err := openSockDiag()
 	if err != nil {
@@ -241,8 +245,9 @@ func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error
 // starvation is how long what we have sent may take to arrive, less than the kernel's least RTO.
 const starvation = 100 * time.Millisecond
 
-// feed gives a connection with a small window more memory. Our kernel drops what comes when there is none, and with it what
-// acknowledges our own data: each retransmission of that takes twice as long, and the other end has nothing to do meanwhile.
+// feed gives a connection with a small window more memory. Our kernel drops what comes when there
+// is none, and with it what acknowledges our own data: each retransmission of that takes twice as
+// long, and the other end has nothing to do meanwhile.
 func feed(fd int) error {
 	const enough, portion = 64 << 10, 1 << 10                            // what it gets lets the other end write all the more before it is blocked
 	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // twice what it was set to (socket(7))
@@ -252,7 +257,8 @@ func feed(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size/2+portion))
 }
 
-// unackedOf is how many bytes of ours have not arrived; the error is io.EOF once FIN or RST has come.
+// unackedOf is how many bytes of ours have not arrived; the error is io.EOF once FIN or RST has
+// come.
 func unackedOf(c *net.TCPConn) (n int, err error) {
 	err = control(c, func(fd int) error {
 		state, err := peerOf(fd)
@@ -300,7 +306,8 @@ func heard(fd int, cut bool) (int64, error) {
 	return n, nil
 }
 
-// unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0 if it will not any more.
+// unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0 if
+// it will not any more.
 func unacked(c *net.TCPConn) (n int, err error) {
 	err = control(c, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)

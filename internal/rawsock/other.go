@@ -15,8 +15,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// connInfo could be read from TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and SIO_TCP_INFO (Windows); nobody has
-// tried them here yet. That the connection is closed is told everywhere.
+// connInfo could be read from TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and SIO_TCP_INFO
+// (Windows); nobody has tried them here yet. That the connection is closed is told everywhere.
 func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	raw, err := c.SyscallConn()
 	if err == nil {
@@ -29,8 +29,8 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 		runtime.GOOS, errors.ErrUnsupported)
 }
 
-// errNoPeer says so rather than guess. Other kernels have TCP_CONNECTION_INFO (macOS), TCP_INFO (FreeBSD) and
-// SIO_TCP_INFO (Windows), which nobody has tried here yet.
+// errNoPeer says so rather than guess. Other kernels have TCP_CONNECTION_INFO (macOS), TCP_INFO
+// (FreeBSD) and SIO_TCP_INFO (Windows), which nobody has tried here yet.
 var errNoPeer = fmt.Errorf("%s: what the other end of a connection did is read from Linux's TCP_INFO only: %w",
 	runtime.GOOS, errors.ErrUnsupported)
 
@@ -52,7 +52,8 @@ func watchPeer(_ context.Context, c *net.TCPConn, _, _ func()) error {
 	return fmt.Errorf("%s: what the other end of a connection has buffered is not shown: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
-// unacked could be had from SO_NWRITE (macOS), FIONWRITE (FreeBSD) and SIO_TCP_INFO (Windows); nobody has tried them here yet.
+// unacked could be read from SO_NWRITE (macOS), FIONWRITE (FreeBSD) and SIO_TCP_INFO (Windows);
+// nobody has tried them here yet.
 func unacked(*net.TCPConn) (int, error) { return 0, errNoPeer }
 
 func unixUnacked(*net.UnixConn) (int, error) { return 0, errNoPeer }
@@ -60,8 +61,8 @@ func unixUnacked(*net.UnixConn) (int, error) { return 0, errNoPeer }
 // PartitionMechanism is none.
 const PartitionMechanism = ""
 
-// partition would be a stall at best: no other system is known to let a socket drop what arrives for it, but FreeBSD,
-// where nobody has tried it on a connection.
+// partition would be a stall at best: no other system is known to let a socket drop what arrives
+// for it, but FreeBSD, where nobody has tried it on a connection.
 func partition(*net.TCPConn, bool) error {
 	return fmt.Errorf("%s: a connection cannot be partitioned here, for want of Linux's IP_MINTTL: %w",
 		runtime.GOOS, errors.ErrUnsupported)
@@ -73,7 +74,8 @@ func healed(*net.TCPConn, bool) error { return nil }
 // WindowMechanism is none.
 const WindowMechanism = ""
 
-// shrinkWindow is a matter of TCP_MAXSEG and SO_RCVBUF, which macOS and the BSDs have too; nobody has tried it there.
+// shrinkWindow is a matter of TCP_MAXSEG and SO_RCVBUF, which macOS and the BSDs have too; nobody
+// has tried it there.
 func shrinkWindow(uintptr) error {
 	return fmt.Errorf("%s: cannot make a small receive window: nobody has tried it here: %w", runtime.GOOS, errors.ErrUnsupported)
 }
@@ -82,7 +84,8 @@ func bind(ctx context.Context, addr *net.TCPAddr) (network.Port, error) {
 	return bindPortable(ctx, addr, here)
 }
 
-// refusePackets would need a port that is taken and takes nothing; the way of Linux was not tried here.
+// refusePackets would need a port that is taken and takes nothing; the way of Linux was not tried
+// here.
 func refusePackets(c *net.UDPConn) error {
 	if err := servePackets(c); err != nil {
 		return err
@@ -117,8 +120,8 @@ var errNoList = fmt.Errorf("%s: the process's sockets are not listed here: %w", 
 // Sockets needs a list of the process's descriptors.
 func Sockets() ([]Socket, error) { return nil, errNoList }
 
-// heard could be read from TCP_CONNECTION_INFO (macOS) and TCP_INFO (FreeBSD); nobody has tried them
-// here yet.
+// heard could be read from TCP_CONNECTION_INFO (macOS) and TCP_INFO (FreeBSD); nobody has tried
+// them here yet.
 func heard(int, bool) (int64, error) {
 	return 0, fmt.Errorf("%s: the bytes that came are read from Linux's TCP_INFO only: %w", runtime.GOOS, errors.ErrUnsupported)
 }

@@ -10,8 +10,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// refusePackets connects the socket to itself. Nobody else's datagram then matches it, nor any other socket, and the
-// port stays taken: the kernel answers with ICMP (RFC 1122, section 4.1.3.1).
+// refusePackets connects the socket to itself. Nobody else's datagram then matches it, nor any
+// other socket, and the port stays taken: the kernel answers with ICMP (RFC 1122, section 4.1.3.1).
 func refusePackets(c *net.UDPConn) error {
 	a := c.LocalAddr().(*net.UDPAddr)
 	return control(c, func(fd int) error {
@@ -19,7 +19,8 @@ func refusePackets(c *net.UDPConn) error {
 	})
 }
 
-// servePackets dissolves that (connect(2): AF_UNSPEC). The bound address stays, as it was bound by number.
+// servePackets dissolves that (connect(2): AF_UNSPEC). The bound address stays, as it was bound by
+// number.
 func servePackets(c *net.UDPConn) error {
 	return control(c, func(fd int) error {
 		nobody := unix.RawSockaddr{Family: unix.AF_UNSPEC}

@@ -12,18 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// here is this system's table. Linux has a port of its own (port_linux.go) and stands here for the tests: it answers as
-// FreeBSD does, so that every line of this file is run.
+// here is this system's table. Linux has a port of its own (port_linux.go) and stands here for the
+// tests: it answers as FreeBSD does, so that every line of this file is run.
 var here = bsd(runtime.GOOS)
 
 // bsd knows the systems by their kernels' sources; none but Linux was run.
 //
-// A SYN for a socket that is bound only: FreeBSD answers RST; DragonFly too, since only listeners are in the table where
-// it looks (in_pcblookup_hash, tcp_usr_listen). macOS, OpenBSD and NetBSD find the socket and drop the SYN (tcp_input:
-// "if (tp->t_state == TCPS_CLOSED) goto drop").
+// A SYN for a socket that is bound only: FreeBSD answers RST; DragonFly too, since only listeners
+// are in the table where it looks (in_pcblookup_hash, tcp_usr_listen). macOS, OpenBSD and NetBSD
+// find the socket and drop the SYN (tcp_input: "if (tp->t_state == TCPS_CLOSED) goto drop").
 //
-// A bind with SO_REUSEADDR, as net.Listen does it, overlooks sockets that are connected (in_pcbbind of macOS, OpenBSD
-// and NetBSD). So where it takes a holder to refuse, whoever asks for this very port with net.Listen gets it.
+// A bind with SO_REUSEADDR, as net.Listen does it, overlooks sockets that are connected (in_pcbbind
+// of macOS, OpenBSD and NetBSD). So where it takes a holder to refuse, whoever asks for this very
+// port with net.Listen gets it.
 func bsd(goos string) platform {
 	sys := platform{goos: goos, bind: bindOnly, reuse: setReuse}
 	option, ok := ipMinTTL[goos]
@@ -33,8 +34,9 @@ func bsd(goos string) platform {
 	}
 	sys.refuse, sys.drop4, sys.silenceName = bound, silent, "IP_MINTTL"
 	sys.whyNot = "IP_MINTTL makes a listener drop, and has no IPv6 counterpart here"
-	// Loopback packets carry the default TTL, 64; less than 255 is dropped (ip(4), RFC 5082). An accepted connection would
-	// inherit the option, but a listener that was born with it never gets one.
+	// Loopback packets carry the default TTL, 64; less than 255 is dropped (ip(4), RFC 5082). An
+	// accepted connection would inherit the option, but a listener that was born with it never gets
+	// one.
 	sys.silence = func(fd uintptr) error {
 		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, option, 255))
 	}
@@ -68,7 +70,8 @@ func bindOnly(a *net.TCPAddr, reuse bool) (io.Closer, int, error) {
 	return f, port, nil
 }
 
-// privateSocket keeps the socket from child processes, which would hold the port. macOS has no SOCK_CLOEXEC.
+// privateSocket keeps the socket from child processes, which would hold the port. macOS has no
+// SOCK_CLOEXEC.
 func privateSocket(family int) (fd int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -79,7 +82,8 @@ func privateSocket(family int) (fd int, err error) {
 	return fd, err
 }
 
-// bindSocket sets SO_REUSEADDR for the bind only: on Linux, a socket that keeps it lets any net.Listen have the port.
+// bindSocket sets SO_REUSEADDR for the bind only: on Linux, a socket that keeps it lets any
+// net.Listen have the port.
 func bindSocket(fd int, sa unix.Sockaddr, reuse bool) (port int, err error) {
 	if reuse {
 		if err := setReuse(uintptr(fd), true); err != nil {

@@ -4,5 +4,6 @@ package rawsock
 
 import "runtime"
 
-// here knows no way to hold a port, so that Bind says so instead of doing something else in silence.
+// here knows no way to hold a port, so that Bind says so instead of doing something else in
+// silence.
 var here = platform{goos: runtime.GOOS, whyNot: "nobody has written how to hold a port on this system"}

@@ -12,9 +12,9 @@ import (
 
 // here is from Microsoft's documentation; nothing of it was run.
 //
-// It sets no SO_REUSEADDR: on Windows that would take a port from whoever has it, and binding beside connections of an
-// earlier listener needs no option (package net, sockopt_windows.go). A dialer retries a refused SYN, so that being
-// refused takes 2 seconds (kernel.md, section 2).
+// It sets no SO_REUSEADDR: on Windows that would take a port from whoever has it, and binding
+// beside connections of an earlier listener needs no option (package net, sockopt_windows.go). A
+// dialer retries a refused SYN, so that being refused takes 2 seconds (kernel.md, section 2).
 var here = platform{
 	goos:    runtime.GOOS,
 	refuse:  connected,
@@ -29,15 +29,16 @@ var here = platform{
 // soConditionalAccept is SO_CONDITIONAL_ACCEPT of WinSock2.h, which package windows has not.
 const soConditionalAccept = 0x3002
 
-// acceptConditionally leaves each SYN to the program, which must call accept to have it answered; nobody does ("the TCP
-// stack does not automatically accept connections", Microsoft, "SO_CONDITIONAL_ACCEPT socket option"). It must be set
-// before listen.
+// acceptConditionally leaves each SYN to the program, which must call accept to have it answered;
+// nobody does ("the TCP stack does not automatically accept connections", Microsoft,
+// "SO_CONDITIONAL_ACCEPT socket option"). It must be set before listen.
 func acceptConditionally(fd uintptr) error {
 	err := windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soConditionalAccept, 1)
 	return os.NewSyscallError("setsockopt", err)
 }
 
-// startWinsock comes before our own system calls: package net starts Winsock only with its first socket.
+// startWinsock comes before our own system calls: package net starts Winsock only with its first
+// socket.
 var startWinsock = sync.OnceValue(func() error {
 	return os.NewSyscallError("wsastartup", windows.WSAStartup(0x202, &windows.WSAData{}))
 })

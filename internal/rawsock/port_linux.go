@@ -12,8 +12,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A port is one socket that is bound by number for its whole life and listens only while it must. What it answers is
-// changed on that socket, so the address is never free for anybody else, not even for an instant.
+// A port is one socket that is bound by number for its whole life and listens only while it must.
+// What it answers is changed on that socket, so the address is never free for anybody else, not
+// even for an instant.
 type port struct {
 	addr   *net.TCPAddr
 	v6     bool
@@ -58,7 +59,8 @@ func (p *port) Become(s network.State) error {
 	return err
 }
 
-// enter stops every Accept, makes the system calls for s and lets Accept look at the new state. The caller holds mu.
+// enter stops every Accept, makes the system calls for s and lets Accept look at the new state. The
+// caller holds mu.
 func (p *port) enter(s network.State) error {
 	p.gen++
 	p.wake()
@@ -116,7 +118,8 @@ func (p *port) refuse(fd int) error {
 		return nil
 	}
 	p.endDrop(fd)
-	// Cleared while we still listen, so that there is no instant in which net.Listen, which sets it, could bind here.
+	// Cleared while we still listen, so that there is no instant in which net.Listen, which sets
+	// it, could bind here.
 	if err := setReuseAddr(fd, 0); err != nil {
 		return err
 	}
@@ -131,7 +134,8 @@ func (p *port) refuse(fd int) error {
 	return nil
 }
 
-// listen answers SYNs, from any other state. What waits outside the kernel's queue takes room in it all the same.
+// listen answers SYNs, from any other state. What waits outside the kernel's queue takes room in it
+// all the same.
 func (p *port) listen(fd, limit int) error {
 	if limit > 0 && len(p.rescued) > 0 {
 		if limit -= len(p.rescued); limit <= 0 {
@@ -160,8 +164,9 @@ func (p *port) listen(fd, limit int) error {
 	return nil
 }
 
-// startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of an earlier time
-// (or their TIME_WAIT), and lets others take a port that does not listen; so it is set as late as can be.
+// startListening calls listen(2). SO_REUSEADDR is needed for listening again beside connections of
+// an earlier time (or their TIME_WAIT), and lets others take a port that does not listen; so it is
+// set as late as can be.
 func (p *port) startListening(fd, backlog int) error {
 	err := listen(fd, backlog)
 	if err != nil {
@@ -180,8 +185,8 @@ func (p *port) startListening(fd, backlog int) error {
 // Accept waits for the next connection; see [network.Port].
 func (p *port) Accept() (network.Conn, error) { return p.accept(p.awaitListening, p.adopt) }
 
-// awaitListening waits for a state in which there may be something to accept, and clears the deadlines with which
-// the last change of state woke us.
+// awaitListening waits for a state in which there may be something to accept, and clears the
+// deadlines with which the last change of state woke us.
 func (p *port) awaitListening() (gen int, rescued network.Conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,8 +208,8 @@ func (p *port) awaitListening() (gen int, rescued network.Conn, err error) {
 	return p.gen, nil, p.ln.SetDeadline(time.Time{})
 }
 
-// headDue reports whether the first connection outside the kernel's queue may be accepted, and else sees to it that Accept
-// looks again when it may. The caller holds mu.
+// headDue reports whether the first connection outside the kernel's queue may be accepted, and else
+// sees to it that Accept looks again when it may. The caller holds mu.
 func (p *port) headDue() bool {
 	if len(p.rescued) == 0 || p.state.Hold == network.Forever || p.state.Answer != network.Listen && p.state.Answer != network.Drop {
 		return false
@@ -228,8 +233,8 @@ func (p *port) acceptable() bool {
 	return p.ln != nil && (p.state.Answer == network.Listen || p.state.Answer == network.Drop && p.minTTL)
 }
 
-// adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL from a listener that just
-// then went black, and would be partitioned forever.
+// adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL
+// from a listener that just then went black, and would be partitioned forever.
 func (p *port) adopt(nc net.Conn) (network.Conn, error) {
 	c, err := p.conns.add(nc.(*net.TCPConn), func(c *net.TCPConn) error {
 		return control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
@@ -261,7 +266,8 @@ func (p *port) Close() error {
 	return err
 }
 
-// abortRescued does with what waits for Accept outside the kernel's queue as the kernel does with what is in it.
+// abortRescued does with what waits for Accept outside the kernel's queue as the kernel does with
+// what is in it.
 func (p *port) abortRescued() {
 	for _, a := range p.rescued {
 		abort(a.conn)
@@ -287,8 +293,8 @@ func (p *port) Visits() network.Visits {
 	return c
 }
 
-// metByKernel returns how many connections wait in either queue, and how many SYNs were dropped that
-// p.dropped does not have. The caller holds mu.
+// metByKernel returns how many connections wait in either queue, and how many SYNs were dropped
+// that p.dropped does not have. The caller holds mu.
 func (p *port) metByKernel() (open, dropped int, err error) {
 	err = p.control(func(fd int) (err error) {
 		if open, err = queued(fd); err == nil && p.counting {

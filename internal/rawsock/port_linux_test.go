@@ -53,8 +53,9 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 
 var lastLoopback atomic.Uint32
 
-// ownLoopback returns an address of 127.0.0.0/8 that hardly anybody else uses, so that a port that was given back is not
-// taken by a test or a program that runs beside. IPv6 has but one loopback address.
+// ownLoopback returns an address of 127.0.0.0/8 that hardly anybody else uses, so that a port that
+// was given back is not taken by a test or a program that runs beside. IPv6 has but one loopback
+// address.
 func ownLoopback() net.IP {
 	lastLoopback.CompareAndSwap(0, uint32(os.Getpid())<<8)
 	n := lastLoopback.Add(1)
@@ -514,7 +515,8 @@ func TestPeerTellsFINFromRST(t *testing.T) {
 	})
 }
 
-// A connection that is closed in both directions is in one state of the kernel's, however it came to that.
+// A connection that is closed in both directions is in one state of the kernel's, however it came
+// to that.
 func TestPeerTellsWhatCameFirst(t *testing.T) {
 	t.Parallel()
 	closes := func(c *net.TCPConn) { _ = c.CloseWrite(); _ = c.Close() }

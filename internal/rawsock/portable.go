@@ -13,14 +13,15 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A portable port is held by one socket after another, all at the same port number: to change its answer it closes the
-// one and opens the next. Between the two the port is free for an instant, and another program may take it; then Become
-// says so, and the port refuses if it still can.
+// A portable port is held by one socket after another, all at the same port number: to change its
+// answer it closes the one and opens the next. Between the two the port is free for an instant, and
+// another program may take it; then Become says so, and the port refuses if it still can.
 //
-// Three more things differ from the port on Linux. Changing to another answer than Listen resets the connections that
-// nobody has accepted, and they are not handed out later. With Hold, connections are taken from the kernel at once and
-// wait here: the client cannot tell, but the kernel's queue never fills. And what was dropped is not counted, so that a
-// handshake cannot be delayed.
+// Three more things differ from the port on Linux. Changing to another answer than Listen resets
+// the connections that nobody has accepted, and they are not handed out later. With Hold,
+// connections are taken from the kernel at once and wait here: the client cannot tell, but the
+// kernel's queue never fills. And what was dropped is not counted, so that a handshake cannot be
+// delayed.
 type portable struct {
 	sys  platform
 	addr *net.TCPAddr
@@ -85,8 +86,8 @@ func explainOpen(a *net.TCPAddr, err error) error {
 // Addr returns the bound address.
 func (p *portable) Addr() net.Addr { return p.addr }
 
-// Become changes the answer; see [network.Port]. Where the way stays the same nothing is closed: a Listen with another
-// Hold keeps its connections, and the new Hold is theirs too.
+// Become changes the answer; see [network.Port]. Where the way stays the same nothing is closed: a
+// Listen with another Hold keeps its connections, and the new Hold is theirs too.
 func (p *portable) Become(s network.State) error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -116,8 +117,8 @@ func (p *portable) Become(s network.State) error {
 	return p.fallBack(s, w, err)
 }
 
-// fallBack holds the port in the next best state after it could not enter s. If that is done in the same way, then it
-// only took a second try.
+// fallBack holds the port in the next best state after it could not enter s. If that is done in the
+// same way, then it only took a second try.
 func (p *portable) fallBack(s network.State, w way, cause error) error {
 	cause = explainOpen(p.addr, cause)
 	for _, a := range []network.Answer{network.Refuse, network.Own} {
@@ -154,7 +155,8 @@ func (p *portable) enter(o *opening, s network.State) {
 	p.changed.Broadcast()
 }
 
-// leave frees the port and resets what is queued, as a kernel does when a listener closes. The caller holds changing.
+// leave frees the port and resets what is queued, as a kernel does when a listener closes. The
+// caller holds changing.
 func (p *portable) leave() error {
 	p.mu.Lock()
 	o, queue := p.now, p.queue
@@ -180,8 +182,9 @@ func (p *portable) pump(o *opening) {
 	}
 }
 
-// wants waits until a connection is wanted from o, and returns false when o holds the port no longer. Without Hold, one
-// is wanted for each call of Accept that would wait otherwise: the rest stay in the kernel's queue, so that it can fill.
+// wants waits until a connection is wanted from o, and returns false when o holds the port no
+// longer. Without Hold, one is wanted for each call of Accept that would wait otherwise: the rest
+// stay in the kernel's queue, so that it can fill.
 func (p *portable) wants(o *opening) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -259,14 +262,16 @@ func (p *portable) adopt(tcp *net.TCPConn) (network.Conn, error) {
 	return c, nil
 }
 
-// ring wakes Accept. It takes the lock, so that it cannot ring between Accept's look at the clock and its wait.
+// ring wakes Accept. It takes the lock, so that it cannot ring between Accept's look at the clock
+// and its wait.
 func (p *portable) ring() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.changed.Broadcast()
 }
 
-// Visits counts the connections that were made. A SYN that is refused or dropped leaves no trace here.
+// Visits counts the connections that were made. A SYN that is refused or dropped leaves no trace
+// here.
 func (p *portable) Visits() network.Visits {
 	p.mu.Lock()
 	defer p.mu.Unlock()

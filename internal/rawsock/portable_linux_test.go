@@ -153,8 +153,8 @@ func TestPortableAcceptOutlivesChanges(t *testing.T) {
 	})
 }
 
-// What nobody has accepted is reset by a change, whether the kernel had it or the port. (Without SO_REUSEADDR, the last
-// segment of a handshake, processed late, could bar Linux from the port.)
+// What nobody has accepted is reset by a change, whether the kernel had it or the port. (Without
+// SO_REUSEADDR, the last segment of a handshake, processed late, could bar Linux from the port.)
 func TestPortableChangeResetsWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	for _, hold := range []time.Duration{0, time.Hour} {
@@ -194,8 +194,9 @@ func TestPortableCloseEndsEverything(t *testing.T) {
 	}
 }
 
-// The tables of these tests do on Linux's kernel what other systems' tables do on theirs. Where the other kernel's answer
-// is not available (macOS leaves SYNs for a bound socket unanswered, Linux refuses them) the way next to it stands in.
+// The tables of these tests do on Linux's kernel what other systems' tables do on theirs. Where the
+// other kernel's answer is not available (macOS leaves SYNs for a bound socket unanswered, Linux
+// refuses them) the way next to it stands in.
 func asFreeBSD(bool) platform {
 	sys := bsd("linux") // the number of IP_MINTTL differs, nothing else
 	sys.goos = "freebsd"
@@ -244,8 +245,8 @@ func bindTable(t *testing.T, sys platform, ip net.IP) *portable {
 	}
 }
 
-// quietPort returns a port below the ephemeral range: none that the kernel could give to a test that runs beside this one
-// in the instant in which a change of state leaves the port free.
+// quietPort returns a port below the ephemeral range: none that the kernel could give to a test
+// that runs beside this one in the instant in which a change of state leaves the port free.
 func quietPort() int {
 	const low = 10000
 	return low + int(portCount.Add(1)%uint32(max(portRange().low-low, 1000)))
@@ -253,11 +254,13 @@ func quietPort() int {
 
 var (
 	allTables = map[string]func(bool) platform{"freebsd": asFreeBSD, "darwin": asMacOS, "windows": asWindows}
-	// reuseTables can change the way beside live connections. Windows can, too, but Linux needs SO_REUSEADDR for it.
+	// reuseTables can change the way beside live connections. Windows can, too, but Linux needs
+	// SO_REUSEADDR for it.
 	reuseTables = map[string]func(bool) platform{"freebsd": asFreeBSD, "darwin": asMacOS}
 )
 
-// requireSilent dials a port that drops: the dial ends with its own limit, and the kernel has counted the SYN.
+// requireSilent dials a port that drops: the dial ends with its own limit, and the kernel has
+// counted the SYN.
 func requireSilent(t *testing.T, p *portable) {
 	t.Helper()
 	require.Equal(t, silent, p.now.way)
@@ -285,7 +288,8 @@ func silenced(t *testing.T, p *portable) (n int) {
 	return n
 }
 
-// requireState tries what the port answers. Where it listens, both ends of the connection are returned.
+// requireState tries what the port answers. Where it listens, both ends of the connection are
+// returned.
 func requireState(t *testing.T, p *portable, s network.State) (client, server net.Conn) {
 	t.Helper()
 	switch s.Answer {
@@ -329,7 +333,8 @@ func TestPortableLeavesNothing(t *testing.T) {
 	assert.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "(*portable).pump")
 }
 
-// leaveDescriptors lets the process open n more descriptors, until the end of the test. The test must not be parallel.
+// leaveDescriptors lets the process open n more descriptors, until the end of the test. The test
+// must not be parallel.
 func leaveDescriptors(t *testing.T, n int) {
 	t.Helper()
 	var old, limit syscall.Rlimit

@@ -26,7 +26,8 @@ func TestPortableExplainsAPortInUse(t *testing.T) {
 	})
 }
 
-// A host without IPv6 says so when it binds; later, the same errno means something else, and must skip no test.
+// A host without IPv6 says so when it binds; later, the same errno means something else, and must
+// skip no test.
 func TestPortableExplainsAHostWithoutIPv6(t *testing.T) {
 	t.Parallel()
 	sys := asMacOS(true)
@@ -75,7 +76,8 @@ func TestPortableSaysThatThePortIsLost(t *testing.T) {
 	requireServed(t, p)
 }
 
-// The same without a thief: a table without SO_REUSEADDR cannot come back beside a live connection on Linux.
+// The same without a thief: a table without SO_REUSEADDR cannot come back beside a live connection
+// on Linux.
 func TestPortableIsLostBesideALiveConnection(t *testing.T) {
 	t.Parallel()
 	p := bindTable(t, asWindows(false), loopback4)

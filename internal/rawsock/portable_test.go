@@ -16,7 +16,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// These tests need no kernel: what binds and listens is made up, so that they run on every system and in virtual time.
+// These tests need no kernel: what binds and listens is made up, so that they run on every system
+// and in virtual time.
 
 type closer func() error
 
@@ -85,7 +86,8 @@ func pipe(t *testing.T) net.Conn {
 	return piped{end: a}
 }
 
-// Accept must sleep while it waits, however many wait with it: if not, this bubble never comes to rest.
+// Accept must sleep while it waits, however many wait with it: if not, this bubble never comes to
+// rest.
 func TestPortableAcceptsWaitAsleep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -125,7 +127,8 @@ func TestPortableHoldIsExact(t *testing.T) {
 	})
 }
 
-// The Hold that counts is the one in force, for connections of an earlier one too; so it is on Linux.
+// The Hold that counts is the one in force, for connections of an earlier one too; so it is on
+// Linux.
 func TestPortableHoldChangesWithTheState(t *testing.T) {
 	t.Parallel()
 	for _, hold := range []time.Duration{0, time.Minute, 3 * time.Hour, -time.Hour} {
@@ -218,7 +221,8 @@ func TestPortableAcceptFailsForOneOnly(t *testing.T) {
 	})
 }
 
-// A connection that the kernel hands over during the change is reset, and the change waits for that: it is on the port.
+// A connection that the kernel hands over during the change is reset, and the change waits for
+// that: it is on the port.
 func TestPortableChangeEndsWhatComesLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// blackTTL makes the kernel drop every segment: loopback packets carry the default TTL, 64, and IP_MINTTL drops what
-// has less than asked for (RFC 5082; ip(7)). No privilege is needed.
+// blackTTL makes the kernel drop every segment: loopback packets carry the default TTL, 64, and
+// IP_MINTTL drops what has less than asked for (RFC 5082; ip(7)). No privilege is needed.
 const blackTTL = 255
 
 // setMinTTL sets or clears (0) the least TTL that segments to this socket must carry.
@@ -30,8 +30,8 @@ func listen(fd, backlog int) error {
 	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
 }
 
-// queued returns how many connections wait in the listener's accept queue: TCP_INFO of a listening socket gives it
-// as tcpi_unacked (net/ipv4/tcp.c, tcp_get_info).
+// queued returns how many connections wait in the listener's accept queue: TCP_INFO of a listening
+// socket gives it as tcpi_unacked (net/ipv4/tcp.c, tcp_get_info).
 func queued(fd int) (int, error) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -40,9 +40,9 @@ func queued(fd int) (int, error) {
 	return int(info.Unacked), nil
 }
 
-// drops returns how many segments the kernel has dropped that were addressed to this very socket: SO_MEMINFO's last
-// field, SK_MEMINFO_DROPS (include/uapi/linux/sock_diag.h). Both a SYN under IP_MINTTL and one that meets a full
-// accept queue are counted there.
+// drops returns how many segments the kernel has dropped that were addressed to this very socket:
+// SO_MEMINFO's last field, SK_MEMINFO_DROPS (include/uapi/linux/sock_diag.h). Both a SYN under
+// IP_MINTTL and one that meets a full accept queue are counted there.
 func drops(fd int) (int, error) {
 	var mem [9]uint32
 	size := uint32(unsafe.Sizeof(mem))
@@ -61,8 +61,8 @@ func sockaddr(a *net.TCPAddr) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
 }
 
-// boundSocket opens a plain TCP socket (not MPTCP, which refuses IP_MINTTL) and binds it, without SO_REUSEADDR: with
-// it, any net.Listen could take the port from under us.
+// boundSocket opens a plain TCP socket (not MPTCP, which refuses IP_MINTTL) and binds it, without
+// SO_REUSEADDR: with it, any net.Listen could take the port from under us.
 func boundSocket(a *net.TCPAddr) (fd int, port int, err error) {
 	family := unix.AF_INET
 	if a.IP.To4() == nil {
@@ -96,8 +96,8 @@ func boundSocket(a *net.TCPAddr) (fd int, port int, err error) {
 // PartitionMechanism names what partitions a connection, for reports about a platform.
 const PartitionMechanism = "IP_MINTTL or IPV6_MINHOPCOUNT on the connection"
 
-// partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs: there is no privilege, no
-// process and no copy in between, and nothing is lost but time.
+// partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs: there
+// is no privilege, no process and no copy in between, and nothing is lost but time.
 func partition(c *net.TCPConn, v6 bool) error { return partitionIf(canDrop(v6), c, v6) }
 
 func partitionIf(works bool, c *net.TCPConn, v6 bool) error {
@@ -121,15 +121,15 @@ func healed(c *net.TCPConn, v6 bool) error {
 	return control(c, func(fd int) error { return setMinTTL(fd, v6, 0) })
 }
 
-// smallSegment is TCP_MAXSEG for a small window: the other side's kernel sizes its send buffer by the segments that it
-// may send, and those of loopback are 64 KiB.
+// smallSegment is TCP_MAXSEG for a small window: the other side's kernel sizes its send buffer by
+// the segments that it may send, and those of loopback are 64 KiB.
 const smallSegment = 1448
 
 // WindowMechanism names what makes a window small, for reports about a platform.
 const WindowMechanism = "TCP_MAXSEG 1448, SO_RCVBUF 1"
 
-// shrinkWindow makes fd's receive window as small as the kernel allows, for connections made from now on. On Linux 6.18
-// the other side's writes then block after 30,528 bytes.
+// shrinkWindow makes fd's receive window as small as the kernel allows, for connections made from
+// now on. On Linux 6.18 the other side's writes then block after 30,528 bytes.
 func shrinkWindow(fd uintptr) error {
 	if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, smallSegment); err != nil {
 		return os.NewSyscallError("setsockopt", err)
@@ -137,9 +137,9 @@ func shrinkWindow(fd uintptr) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
 }
 
-// setWindow makes the window small, or as it was. The options work on a socket that listens, too: a connection gets
-// what is in force when its SYN arrives. They are set whenever a small window is asked for, since a listener forgets
-// TCP_MAXSEG in shutdown(2) (tcp_disconnect clears rx_opt).
+// setWindow makes the window small, or as it was. The options work on a socket that listens, too: a
+// connection gets what is in force when its SYN arrives. They are set whenever a small window is
+// asked for, since a listener forgets TCP_MAXSEG in shutdown(2) (tcp_disconnect clears rx_opt).
 func (p *port) setWindow(fd int, small bool) error {
 	switch {
 	case !small && p.buffer > 0:
@@ -156,8 +156,8 @@ func (p *port) setWindow(fd int, small bool) error {
 	return shrinkWindow(uintptr(fd))
 }
 
-// restoreWindow gives the buffer its size back (the kernel doubles what it is told, socket(7)) and the kernel its right
-// to change it, which SO_RCVBUF has taken; SO_BUF_LOCK is in Linux since 5.14.
+// restoreWindow gives the buffer its size back (the kernel doubles what it is told, socket(7)) and
+// the kernel its right to change it, which SO_RCVBUF has taken; SO_BUF_LOCK is in Linux since 5.14.
 func (p *port) restoreWindow(fd int) error {
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_RCVBUF, p.buffer / 2},

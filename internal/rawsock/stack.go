@@ -16,8 +16,9 @@ type Loopback struct{}
 
 var _ network.Stack = Loopback{}
 
-// Bind takes a loopback address and holds it. The network is "tcp", "tcp4" or "tcp6", and the address a literal such
-// as "127.0.0.1:1717", or empty for any free port of the family; or it is "unix", and the address a path.
+// Bind takes a loopback address and holds it. The network is "tcp", "tcp4" or "tcp6", and the
+// address a literal such as "127.0.0.1:1717", or empty for any free port of the family; or it is
+// "unix", and the address a path.
 func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -132,7 +133,8 @@ func reachable(nw, address string) error {
 	return err
 }
 
-// loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no business beyond it.
+// loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no
+// business beyond it.
 func loopbackAddr(nw, address string) (*net.TCPAddr, error) {
 	var any netip.Addr
 	switch nw {

@@ -18,9 +18,10 @@ import (
 // longestPath is what sun_path holds beside its final zero (unix(7)).
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// A unixPort is one socket for its whole life. What a connect meets is decided by the file at the path: the socket's own,
-// a stale one, or none. Each change is one rename(2), so there is no instant without the old answer or the new. What
-// others have put at the path, such as a server of theirs while there was none of ours, is neither replaced nor removed.
+// A unixPort is one socket for its whole life. What a connect meets is decided by the file at the
+// path: the socket's own, a stale one, or none. Each change is one rename(2), so there is no
+// instant without the old answer or the new. What others have put at the path, such as a server of
+// theirs while there was none of ours, is neither replaced nor removed.
 type unixPort struct {
 	addr *net.UnixAddr
 	dir  string      // to be removed with Close, if it is ours
@@ -121,8 +122,8 @@ func checkUnix(s network.State) error {
 	return fmt.Errorf("linux: cannot %s on a unix socket: %w", what, errors.ErrUnsupported)
 }
 
-// canHold asks who waits in the accept queue, which has to be asked again when somebody comes. Forever asks nothing. The
-// caller holds mu.
+// canHold asks who waits in the accept queue, which has to be asked again when somebody comes.
+// Forever asks nothing. The caller holds mu.
 func (p *unixPort) canHold(d time.Duration) error {
 	if d == 0 || d == network.Forever {
 		return nil
@@ -192,8 +193,8 @@ func (p *unixPort) Accept() (network.Conn, error) { return p.accept(p.awaitListe
 
 func wrapUnix(c net.Conn) (network.Conn, error) { return &unixConn{c.(*net.UnixConn)}, nil }
 
-// awaitListening waits for a state in which there may be something to accept, and clears the deadline with which the last
-// change of state woke us.
+// awaitListening waits for a state in which there may be something to accept, and clears the
+// deadline with which the last change of state woke us.
 func (p *unixPort) awaitListening() (gen int, _ network.Conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -251,7 +251,8 @@ func TestUnixSaysWhatItCannot(t *testing.T) {
 	}
 }
 
-// requireBothEnds looks at a connection on which the client has sent five bytes that nobody has read.
+// requireBothEnds looks at a connection on which the client has sent five bytes that nobody has
+// read.
 func requireBothEnds(t *testing.T, client, server network.Conn) {
 	t.Helper()
 	info, err := server.Info()

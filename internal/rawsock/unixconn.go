@@ -10,13 +10,14 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A unixConn is one end of a unix stream connection. There are no segments: it cannot be partitioned, and what the other
-// side sees of a Close depends on what is unread.
+// A unixConn is one end of a unix stream connection. There are no segments: it cannot be
+// partitioned, and what the other side sees of a Close depends on what is unread.
 type unixConn struct{ *net.UnixConn }
 
 var _ network.Conn = (*unixConn)(nil)
 
-// Reset is not available: the other side reads ECONNRESET only if bytes of its own were unread when we closed.
+// Reset is not available: the other side reads ECONNRESET only if bytes of its own were unread when
+// we closed.
 func (c *unixConn) Reset() error { return c.cannot("reset") }
 
 // Partition is not available.

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never listened is as good.
+// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never
+// listened is as good.
 func (p *unixPort) refuse() error {
 	if p.ln == nil && p.live == "" {
 		return nil
@@ -90,7 +91,8 @@ func (p *unixPort) stash() error {
 	return nil
 }
 
-// staleFile makes one beside the path. It is bound by a short name of the directory, so that it fits whatever the path.
+// staleFile makes one beside the path. It is bound by a short name of the directory, so that it
+// fits whatever the path.
 func (p *unixPort) staleFile() (string, error) {
 	dir := filepath.Dir(p.addr.Name)
 	d, err := os.Open(dir)
@@ -123,7 +125,8 @@ func (p *unixPort) explainTaken(err error) error {
 	return err
 }
 
-// isStale reports whether at path there is a socket that nobody listens on. Servers that come up remove those.
+// isStale reports whether at path there is a socket that nobody listens on. Servers that come up
+// remove those.
 func isStale(path string) bool {
 	there, err := os.Lstat(path)
 	if err != nil || there.Mode().Type() != fs.ModeSocket {
@@ -137,8 +140,8 @@ func isStale(path string) bool {
 	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
 }
 
-// isFile reports whether that very file is at path. Its time counts too, since the number of a file that is gone is used
-// again.
+// isFile reports whether that very file is at path. Its time counts too, since the number of a file
+// that is gone is used again.
 func isFile(path string, file os.FileInfo) bool {
 	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(there, file) && there.ModTime().Equal(file.ModTime())

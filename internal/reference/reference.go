@@ -1,5 +1,5 @@
-// Package reference measures how late this machine is with timers, so that a slow machine is not held against the code
-// under test.
+// Package reference measures how late this machine is with timers, so that a slow machine is not
+// held against the code under test.
 package reference
 
 import (
@@ -11,25 +11,27 @@ import (
 )
 
 const (
-	// tick is how often a timer fires. A stall that is shorter can fall between two ticks and be missed.
+	// tick is how often a timer fires. A stall that is shorter can fall between two ticks and be
+	// missed.
 	tick = 5 * time.Millisecond
-	// waits is how often code that waits once must wait for the machine as well: until it has its turn to begin, until it wakes
-	// up, and until those that it tells have their turn.
+	// waits is how often code that waits once must wait for the machine as well: until it has its
+	// turn to begin, until it wakes up, and until those that it tells have their turn.
 	waits = 3
 )
 
 // base is when times are counted from.
 var base = time.Now()
 
-// A lateness is when a timer should have fired, and when it did. It leads to the next one, so that those that nobody asks
-// for any more are garbage.
+// A lateness is when a timer should have fired, and when it did. It leads to the next one, so that
+// those that nobody asks for any more are garbage.
 type lateness struct {
 	due, fired time.Duration
 	next       atomic.Pointer[lateness]
 }
 
-// A clock is a timer that fires again and again while somebody watches, and notes how late it was. It has no lock: on a busy
-// machine one that is held by a thread that does not run would hold up all operations at once.
+// A clock is a timer that fires again and again while somebody watches, and notes how late it was.
+// It has no lock: on a busy machine one that is held by a thread that does not run would hold up
+// all operations at once.
 type clock struct {
 	watches atomic.Int64
 	armed   atomic.Bool
@@ -108,21 +110,23 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 	return worst, min(sum, max(0, to-from))
 }
 
-// A Watch knows how late timers are from Begin on. To the zero Watch, which has not begun, nothing is late. Late and End may
-// be called from any goroutine once Begin has returned.
+// A Watch knows how late timers are from Begin on. To the zero Watch, which has not begun, nothing
+// is late. Late and End may be called from any goroutine once Begin has returned.
 //
-// Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the watch's own: the scheduler of
-// Go keeps it where it keeps the timers of the goroutine that began (each processor has its own, and one of them may stall).
-// Each queues up behind the goroutines that are ready to run when it has fired, as code does that waits for a timer or a
-// socket. It is late by what both took too long, and the later of the two counts.
+// Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the
+// watch's own: the scheduler of Go keeps it where it keeps the timers of the goroutine that began
+// (each processor has its own, and one of them may stall). Each queues up behind the goroutines
+// that are ready to run when it has fired, as code does that waits for a timer or a socket. It is
+// late by what both took too long, and the later of the two counts.
 type Watch struct {
 	from *lateness // the last one of all before it began
 	own  clock
 	head lateness // before the first one of own
 }
 
-// Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a testing/synctest bubble, whose times
-// have no monotonic reading, it does nothing: nothing is late there.
+// Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a
+// testing/synctest bubble, whose times have no monotonic reading, it does nothing: nothing is late
+// there.
 func (w *Watch) Begin(first time.Duration) {
 	if now := time.Now(); now == now.Round(0) {
 		return
@@ -135,8 +139,9 @@ func (w *Watch) Begin(first time.Duration) {
 	w.own.ensure(first)
 }
 
-// Late returns how much the machine may have delayed code between two moments after Begin. Late ticks took sum in all, and a
-// timer was overdue for worst at the three worst times. Unlike sum, worst does not grow with the time between the two.
+// Late returns how much the machine may have delayed code between two moments after Begin. Late
+// ticks took sum in all, and a timer was overdue for worst at the three worst times. Unlike sum,
+// worst does not grow with the time between the two.
 func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	if w.from == nil {
 		return 0, 0

@@ -106,7 +106,8 @@ func TestTimerRunsWhileWatched(t *testing.T) {
 	}
 }
 
-// The watch's own timer notes a stall that the other one does not see, and it counts once if both see it.
+// The watch's own timer notes a stall that the other one does not see, and it counts once if both
+// see it.
 func TestOwnTimerCounts(t *testing.T) {
 	w := keep([2]int{100, 400}, [2]int{1e9, 1e9})
 	w.head.next.Store(&lateness{due: ms(300), fired: ms(800)})

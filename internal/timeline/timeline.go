@@ -1,5 +1,5 @@
-// Package timeline is the list of what a fixture saw and did, in order, which can be waited on. It knows no fixture: what
-// the kinds of events mean is up to who records them.
+// Package timeline is the list of what a fixture saw and did, in order, which can be waited on. It
+// knows no fixture: what the kinds of events mean is up to who records them.
 package timeline
 
 import (
@@ -44,8 +44,8 @@ func As[E ~struct {
 // ErrEnded tells apart a fixture that was closed from one that is waited on without success.
 var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 
-// A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a fixture that was never
-// started: nothing has happened, and nothing will.
+// A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a
+// fixture that was never started: nothing has happened, and nothing will.
 type Log[K ~string] struct {
 	start time.Time
 	ended error
@@ -157,7 +157,8 @@ func (l *Log[K]) Changed() <-chan struct{} {
 	return next
 }
 
-// seen counts the events of kind k, and returns a channel that is closed at the next event of any kind.
+// seen counts the events of kind k, and returns a channel that is closed at the next event of any
+// kind.
 func (l *Log[K]) seen(k K) (n int, next <-chan struct{}, stopped bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -151,8 +151,8 @@ func newTrial(seed uint64, real bool) trial {
 	return tr
 }
 
-// possible reports whether the client can have its bug, and whether the doc of Expect claims that it
-// is found.
+// possible reports whether the client can have its bug, and whether the doc of Expect claims that
+// it is found.
 func (tr trial) possible() bool {
 	away := tr.bug == neverDials || tr.bug == strays
 	switch {

@@ -127,8 +127,8 @@ func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
 	return f
 }
 
-// faults is what is wrong with the client. sent counts the packets that reached the fixture's address
-// during the call; negative: nobody looked.
+// faults is what is wrong with the client. sent counts the packets that reached the fixture's
+// address during the call; negative: nobody looked.
 func (tr trial) faults(rec *record, sent int) []string {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package warm prepares what package net makes once for the life of the process, so that it is not made in a bubble of
-// testing/synctest.
+// Package warm prepares what package net makes once for the life of the process, so that it is not
+// made in a bubble of testing/synctest.
 package warm
 
 import (
@@ -19,9 +19,10 @@ var (
 	done  = make(chan struct{}) // made outside any bubble; closed when both lookups have returned
 )
 
-// Resolver uses package net's two resolvers once, outside any bubble. If their first use were in one, the channels that
-// they keep would belong to it, and the next lookup outside would end the process (go.dev/issue/80903). It may itself be called
-// in a bubble, before anything else there looks up a name: later is too late.
+// Resolver uses package net's two resolvers once, outside any bubble. If their first use were in
+// one, the channels that they keep would belong to it, and the next lookup outside would end the
+// process (go.dev/issue/80903). It may itself be called in a bubble, before anything else there
+// looks up a name: later is too late.
 func Resolver() {
 	begin.Do(func() {
 		if now := time.Now(); now != now.Round(0) { // real time has a monotonic reading
@@ -41,7 +42,8 @@ func lookUp() {
 	_, _ = (&net.Resolver{PreferGo: true}).LookupHost(ctx, "localhost")
 }
 
-// leaveBubble runs f outside any bubble, as the runtime does with cleanups (see testing/synctest). It costs a garbage collection.
+// leaveBubble runs f outside any bubble, as the runtime does with cleanups (see testing/synctest).
+// It costs a garbage collection.
 func leaveBubble(f func()) {
 	var left atomic.Bool // a channel that is made here would belong to the bubble
 	abandon(func() { f(); left.Store(true) })

@@ -17,7 +17,8 @@ import (
 // whereEnv says where the child process makes its network, which prepares the resolver.
 const whereEnv = "SOCKETTEST_WARM"
 
-// A lookup in a bubble leaves the resolvers usable, whether they were prepared outside or in it. A process has one first use.
+// A lookup in a bubble leaves the resolvers usable, whether they were prepared outside or in it. A
+// process has one first use.
 func TestResolverOutlivesABubble(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"outside", "inside"} {
