@@ -208,7 +208,7 @@ func (n *Network) releaseHeld() {
 	}
 }
 
-// recut changes which ends hear what is sent to them. The caller holds mu.
+// changeCuts changes which ends hear what is sent to them. The caller holds mu.
 func (n *Network) changeCuts(change func()) {
 	heard := map[*Conn]bool{}
 	for c := range n.conns {
