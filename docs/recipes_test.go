@@ -153,7 +153,8 @@ func serve(ln net.Listener, limit time.Duration) (shutdown func()) {
 	wg.Go(func() {
 		for {
 			c, err := ln.Accept()
-			if ne, ok := errors.AsType[net.Error](err); ok && ne.Temporary() { //nolint:staticcheck // what net/http does
+			//lint:ignore SA1019 as net/http does
+			if ne, ok := errors.AsType[net.Error](err); ok && ne.Temporary() {
 				<-time.NewTimer(5 * time.Millisecond).C
 				continue
 			}

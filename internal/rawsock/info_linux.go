@@ -199,47 +199,68 @@ func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error
 	local, remote := literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr))
 	full, told, total := false, false, uint64(1) // the SYN is acknowledged, too
 	var since time.Time                          // when it was last seen to have written
-	starving, fed := false, time.Now()
+	h := hunger{c: c, fed: time.Now()}
 	for start := time.Now(); ; {
-		if !starving {
-			fed = time.Now()
-		} else if time.Since(fed) > starvation {
-			if err := control(c, feed); err != nil {
-				return err
-			}
-			fed = time.Now()
-		}
-		starving = false
 		unacked, err := unackedOf(c)
 		if err != nil {
 			return err
 		}
 		other, err := d.one(local, remote)
-		switch n := other.info.Bytes_acked + uint64(other.unacked); {
-		case errors.Is(err, unix.ENOENT):
-			return errOtherEnd
-		case err != nil:
+		if err != nil || other.mptcp {
+			return endOfLook(err)
+		}
+		n := other.info.Bytes_acked + uint64(other.unacked)
+		waits := n <= total && unacked > 0 && other.unread == 0 // for what we have sent
+		if err := h.look(waits); err != nil {
 			return err
-		case other.mptcp:
-			return errBlockedMPTCP
+		}
+		switch {
 		case n > total:
 			total, full, told, since = n, false, false, time.Now()
 			wrote()
-		case unacked > 0 && other.unread == 0:
-			wrote() // it waits for what we have sent
-			starving = true
+		case waits:
+			wrote()
 		case !told && other.tight && (full || time.Since(since) > restless):
 			told = true
 			blocked()
 		}
-		next := nextLook(time.Now()) // soon: whether it stays full
-		if full = other.full || full && other.tight; !full || told {
-			next = nextLook(start)
+		full = other.full || full && other.tight
+		if full && !told { // soon: whether it stays full
+			start = time.Now()
 		}
-		if err := patience.SleepUntil(ctx, next); err != nil {
+		if err := patience.SleepUntil(ctx, nextLook(start)); err != nil {
 			return err
 		}
 	}
+}
+
+// endOfLook is why the other end cannot be watched.
+func endOfLook(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return errOtherEnd
+	case err != nil:
+		return err
+	}
+	return errBlockedMPTCP
+}
+
+// A hunger is how long what we have sent has not been acknowledged.
+type hunger struct {
+	c   *net.TCPConn
+	fed time.Time // when it last was, or was given memory
+}
+
+// look gives the connection memory when it has starved for long enough.
+func (h *hunger) look(starves bool) error {
+	if starves && time.Since(h.fed) <= starvation {
+		return nil
+	}
+	h.fed = time.Now()
+	if !starves {
+		return nil
+	}
+	return control(h.c, feed)
 }
 
 // starvation is how long what we have sent may take to arrive, less than the kernel's least RTO.
