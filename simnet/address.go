@@ -13,7 +13,8 @@ import (
 	"example.com/go-sockettest/internal/dnsanswer"
 )
 
-// bindAddr is for Bind and BindPacket: a literal address or the host's name, and empty for any port. The caller holds mu.
+// bindAddr reads the address of a Bind or BindPacket: a literal, or the host's name and a port.
+// Empty means any port.
 func (h *Host) bindAddr(protocol, nw, address string) (netip.AddrPort, error) {
 	own, own6 := loopback4, loopback6
 	if h != h.n.here {
@@ -28,7 +29,7 @@ func (h *Host) bindAddr(protocol, nw, address string) (netip.AddrPort, error) {
 	case protocol + "6":
 		own = own6
 	case "unix":
-		return netip.AddrPort{}, fmt.Errorf("simnet: network is %q, which it has not; want tcp, tcp4 or tcp6: %w", nw, errors.ErrUnsupported)
+		return netip.AddrPort{}, fmt.Errorf("simnet: unknown network %q; want tcp, tcp4 or tcp6: %w", nw, errors.ErrUnsupported)
 	default:
 		return netip.AddrPort{}, fmt.Errorf("network is %q; want %s, %[2]s4 or %[2]s6: %[3]w", nw, protocol, net.UnknownNetworkError(nw))
 	}
@@ -60,7 +61,7 @@ func (h *Host) literal(protocol, nw, address string, own netip.Addr) (netip.Addr
 	return ap, nil
 }
 
-// protocolOf splits the name of a network.
+// protocolOf splits the name of a network into protocol and family.
 func protocolOf(nw string) (protocol, family string) {
 	switch nw {
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
@@ -69,7 +70,7 @@ func protocolOf(nw string) (protocol, family string) {
 	return "", ""
 }
 
-// resolve turns an address into those that package net would try, in order, with its errors.
+// resolve returns the addresses that package net would try, in order, and its errors.
 func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	fail := func(err error) ([]netip.AddrPort, error) {
 		return nil, &net.OpError{Op: op, Net: nw, Err: err}
@@ -103,7 +104,7 @@ func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
-// portNumber asks package net only for names: they are in a table, and no resolver is asked.
+// portNumber looks a port up by name in package net's table; no resolver is asked.
 func portNumber(nw, service string) (uint16, error) {
 	if n, err := strconv.ParseUint(service, 10, 16); err == nil {
 		return uint16(n), nil
@@ -112,7 +113,7 @@ func portNumber(nw, service string) (uint16, error) {
 	return uint16(n), err
 }
 
-// lookup finds a host's addresses of the family.
+// lookup returns the addresses of that name, of the family.
 func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
 	var all []netip.Addr
 	switch {
@@ -142,14 +143,15 @@ func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
 	return some, nil
 }
 
-// sort puts IPv6 first where both ends have addresses of it that are not of fd00::/8: RFC 6724 prefers IPv4 to those.
+// sort puts IPv6 first where both ends have an IPv6 address outside fd00::/8: RFC 6724 prefers IPv4
+// to those.
 func (h *Host) sort(addrs []netip.Addr) {
 	if len(addrs) == 2 && h.ip6.IsValid() && !h.ip6.IsPrivate() && !addrs[1].IsPrivate() {
 		slices.Reverse(addrs)
 	}
 }
 
-// byName returns the addresses of the host of that name, which may end in a dot, and be in capitals.
+// byName returns the addresses of the host of that name, which may end in a dot and be in capitals.
 func (n *Network) byName(name string) (addrs []netip.Addr) {
 	name = strings.TrimSuffix(name, ".")
 	n.mu.Lock()
@@ -171,7 +173,7 @@ func (n *Network) byName(name string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// specified puts the family's loopback in the place of the unspecified address, as connect(2) does.
+// specified replaces the unspecified address by the family's loopback, as connect(2) does.
 func specified(a netip.AddrPort) netip.AddrPort {
 	switch {
 	case !a.Addr().IsUnspecified():
@@ -182,9 +184,9 @@ func specified(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(loopback6, a.Port())
 }
 
-// Resolver returns a resolver that knows the names of the network's hosts, and nothing else: other names do not exist
-// (NXDOMAIN). It takes no time and asks no server; package fixtures/dnsfault has servers that fail. Before it, [net.Resolver]
-// asks /etc/hosts, as it does everywhere.
+// Resolver returns a resolver that knows the names of the network's hosts and no others: those do
+// not exist (NXDOMAIN). It answers at once and asks no server; package fixtures/dnsfault has
+// servers that fail. As everywhere, [net.Resolver] asks /etc/hosts first.
 func (n *Network) Resolver() *net.Resolver {
 	return dnsanswer.Resolver(func(name string) dnsanswer.Reply {
 		if name == localhost {

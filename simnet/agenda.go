@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An event is something that happens at a time, with the network's lock held. Its owner keeps it, and may schedule it
-// again and again.
+// An event is something that happens at a time. Its owner keeps it, and may schedule it again and
+// again.
 type event struct {
 	at    time.Time
 	seq   uint64 // events of one instant happen in the order in which they were scheduled
@@ -15,7 +15,8 @@ type event struct {
 	do    func()
 }
 
-// An agenda holds the events to come, behind one timer: timers of one instant fire in random order, events do not.
+// An agenda holds the events to come, behind one timer. Timers that are due at one instant fire in
+// random order; events do not.
 type agenda struct {
 	mu      *sync.Mutex // the network's
 	events  queue
@@ -27,7 +28,7 @@ type agenda struct {
 	ticking bool        // it is set when all that was due has happened
 }
 
-// schedule puts e at t, wherever it was before. The caller holds mu.
+// schedule moves e to t, or adds it.
 func (a *agenda) schedule(e *event, t time.Time) {
 	a.seq++
 	e.at, e.seq = t, a.seq
@@ -39,7 +40,7 @@ func (a *agenda) schedule(e *event, t time.Time) {
 	a.setTimer()
 }
 
-// drop takes e out, if it is in. The caller holds mu.
+// cancel removes e, if it is scheduled.
 func (a *agenda) cancel(e *event) {
 	if e.index > 0 {
 		heap.Remove(&a.events, e.index-1)
@@ -47,9 +48,10 @@ func (a *agenda) cancel(e *event) {
 	}
 }
 
-// wind sets the timer for the first event. One that is set for an earlier time is left alone: it costs less to let it
-// fire for nothing than to move it with every deadline. A timer of a bubble may not be touched outside it, nor one of the
-// outside within; it is then left to fire, or to vanish with its bubble.
+// setTimer sets the timer for the first event. A timer that is set for an earlier time is left
+// alone: it costs less to let it fire for nothing than to move it with every deadline. A timer of a
+// bubble must not be touched outside it, nor one from outside within. It is then left to fire, or
+// to vanish with its bubble.
 func (a *agenda) setTimer() {
 	if a.ticking {
 		return
@@ -77,7 +79,7 @@ func (a *agenda) setTimer() {
 	a.timer = time.AfterFunc(first.Sub(now), func() { a.tick(number) })
 }
 
-// tick lets happen what is due.
+// tick runs the events that are due.
 func (a *agenda) tick(number int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +95,7 @@ func (a *agenda) tick(number int) {
 	a.setTimer()
 }
 
-// isVirtual reports whether now was read in a bubble: there it has no monotonic clock reading.
+// isVirtual reports whether now was read in a bubble, where times have no monotonic clock reading.
 func isVirtual(now time.Time) bool { return now == now.Round(0) }
 
 // A queue is a heap of events by time and sequence.
@@ -113,14 +115,14 @@ func (q queue) Swap(i, j int) {
 	q[i].index, q[j].index = i+1, j+1
 }
 
-// Push is for package heap.
+// Push implements [heap.Interface].
 func (q *queue) Push(x any) {
 	e := x.(*event)
 	*q = append(*q, e)
 	e.index = len(*q)
 }
 
-// Pop is for package heap.
+// Pop implements [heap.Interface].
 func (q *queue) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
@@ -130,16 +132,16 @@ func (q *queue) Pop() any {
 	return e
 }
 
-// now is the time by which the network goes.
+// now returns the time by which the network goes.
 func now() time.Time { return time.Now() }
 
-// A deadline is that of one direction of a connection, or of a listener.
+// A deadline is that of one direction of a socket, or of a listener.
 type deadline struct {
 	expired bool
 	event   event
 }
 
-// set moves the deadline; zero is none. wake ends the waits. The caller holds mu.
+// set moves the deadline; the zero time means none. When it expires, wake ends the waits.
 func (d *deadline) set(a *agenda, t time.Time, wake func()) {
 	if d.event.do == nil && !t.IsZero() {
 		d.event.do = func() { d.expired = true; wake() }

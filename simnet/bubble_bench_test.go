@@ -15,8 +15,8 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
-// TestBubbleFigures is a fresh bubble in which something times out after 30 s. A bubble needs a *testing.T, so this is a test
-// that prints what a benchmark would:
+// TestBubbleFigures is a fresh bubble in which something times out after 30 s. A bubble needs a
+// *testing.T, so this is a test that prints what a benchmark would:
 //
 //	SIMNET_FIGURES=1 go test -run BubbleFigures ./simnet
 func TestBubbleFigures(t *testing.T) {

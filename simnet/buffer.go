@@ -1,8 +1,9 @@
 package simnet
 
-// A buffer is a queue of bytes, in chunks that come from the network's spares and go back there: a connection that is idle
-// holds none, and one that is busy goes on using the same few, which the processor's cache then has. What a call of Write
-// brings may be lent instead, as long as that call lasts: one copy less, if it is read meanwhile. The zero buffer is empty.
+// A buffer is a queue of bytes in chunks, which come from the network's spares and go back there.
+// So an idle connection holds none, and a busy one keeps using the same few, which are in the
+// processor's cache. What a call of Write brings may be lent for as long as that call lasts, which
+// saves a copy if it is read meanwhile. The zero buffer is empty.
 type buffer struct {
 	first, last *chunk // nil if there is none
 	lent        []byte // behind the chunks
@@ -16,13 +17,13 @@ type chunk struct {
 	b         [16<<10 - 24]byte // 16 KiB with what is above
 }
 
-// spares are chunks that nobody uses, the one that was used last first.
+// spares are chunks that nobody uses, the one used last first.
 type spares struct {
 	first *chunk
 	n     int
 }
 
-// maxSpares bounds what a network keeps, at 4 MiB: as much as a connection holds.
+// maxSpares limits what a network keeps to 4 MiB, as much as a connection holds.
 const maxSpares = 256
 
 func (s *spares) take() *chunk {
@@ -45,14 +46,14 @@ func (s *spares) give(c *chunk) {
 
 func (q *buffer) len() int { return q.n }
 
-// put copies p to the end.
+// put appends a copy of p.
 func (q *buffer) put(s *spares, p []byte) {
 	q.keep(s)
 	q.n += len(p)
 	q.append(s, p)
 }
 
-// lend puts p itself at the end. It must stay as it is until keep is called.
+// lend appends p itself, which must not change until keep is called.
 func (q *buffer) lend(s *spares, p []byte) {
 	q.keep(s)
 	q.n += len(p)
@@ -83,7 +84,7 @@ func (q *buffer) append(s *spares, p []byte) {
 	}
 }
 
-// next is what lies at the front in one piece, until the next call of put or skip.
+// next returns what lies at the front in one piece. It is valid until the next call of put or skip.
 func (q *buffer) next() []byte {
 	if c := q.first; c != nil {
 		return c.b[c.head:c.end]
@@ -91,7 +92,7 @@ func (q *buffer) next() []byte {
 	return q.lent
 }
 
-// skip removes n bytes from the front, which next has given.
+// skip removes n bytes from the front, which next has returned.
 func (q *buffer) skip(s *spares, n int) {
 	q.n -= n
 	c := q.first
@@ -118,7 +119,7 @@ func (q *buffer) read(s *spares, p []byte) (n int) {
 	return n
 }
 
-// drop frees all.
+// drop empties the buffer.
 func (q *buffer) drop(s *spares) {
 	for c := q.first; c != nil; {
 		next := c.next

@@ -8,8 +8,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A Conn is one end of a connection: a [net.Conn] with what [*net.TCPConn] has beyond that, and with the faults of
-// [network.Conn]. Its methods may be called from any goroutine.
+// A Conn is one end of a connection. It implements [net.Conn], has the other methods of
+// [*net.TCPConn], and can misbehave as a [network.Conn]. Its methods may be called from any
+// goroutine.
 type Conn struct {
 	socket
 	peer *Conn
@@ -33,7 +34,7 @@ type Conn struct {
 	wshut    bool          // CloseWrite was called, or Close
 	dead     bool          // CLOSED, in RFC 9293's words: there is no connection any more
 	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
-	leftPort bool          // Close or Reset was called: a cut of its port is none of its own any more
+	leftPort bool          // Close or Reset was called: Cut of its port is no concern of it any more
 	abortive bool          // SO_LINGER with 0
 	soErr    syscall.Errno // to be told once
 	orphan   *event        // the end of one that is closed, and whose other end never is; nil before
@@ -53,7 +54,7 @@ type Conn struct {
 
 var _ network.Conn = (*Conn)(nil)
 
-// A finState is how far a FIN of ours has come.
+// A finState is how far our FIN has come.
 type finState int8
 
 const (
@@ -63,8 +64,8 @@ const (
 	finArrived
 )
 
-// A resend is what one end knows of what it sent and that was not acknowledged. It is of use in a partition only: else
-// all arrives at once.
+// A resend is what one end knows about what it sent and what was not acknowledged. Without loss and
+// partitions everything arrives at once, and it is not used.
 type resend struct {
 	cut         bool // segments to this end vanish
 	window      int  // while cut: what the other end takes, as far as this one knows
@@ -83,7 +84,8 @@ type resend struct {
 // outstanding reports whether there is something to retransmit.
 func (r *resend) outstanding() bool { return r.lost || r.unacked > 0 || r.finUnacked }
 
-// A flight is what one end has sent that has not arrived, in order.
+// A flight is what one end has sent and what has not arrived, in order. On a network without
+// latency nothing is ever in the air.
 type flight struct {
 	air      buffer // the data
 	segments []segment
@@ -108,15 +110,16 @@ const (
 	windowSegment // the window has opened
 )
 
-// A keepAliveConfig is what the TCP_KEEP options say.
+// A keepAliveConfig holds the values of the TCP_KEEP options.
 type keepAliveConfig struct {
 	on             bool
 	idle, interval time.Duration
 	count          int
 }
 
-// A keepAlive probes an idle connection. Probes that are answered change nothing, so none is sent unless something is
-// in the way of them: timers that come again and again would keep a bubble's clock going forever.
+// A keepAlive probes an idle connection. Probes that are answered change nothing, so none is sent
+// unless something is in their way: timers that come again and again would keep a bubble's clock
+// going forever.
 type keepAlive struct {
 	keepAliveConfig
 	last   time.Time // when something was last heard of the other end
@@ -124,11 +127,12 @@ type keepAlive struct {
 	event  event
 }
 
-// Linux's buffers, as far as they grow on loopback: together they are what a write takes before it blocks, 3.9 MB.
+// Linux's buffers, as far as they grow on loopback. Together they are what a write takes before it
+// blocks, 3.9 MB.
 const (
 	defaultSend    = 2565 << 10
 	defaultReceive = 1300 << 10
-	smallSend      = 28 << 10 // of one whose other end has a small window: Linux lets it grow with what is acknowledged only
+	smallSend      = 28 << 10 // if the other end has a small window
 	smallReceive   = 2304     // the smallest SO_RCVBUF
 )
 
@@ -141,19 +145,20 @@ func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {
 	return c
 }
 
-// shrink makes c's window small, and with it what the other end keeps.
+// shrink makes c's window small, and with it the other end's send buffer.
 func shrink(c, other *Conn) { c.rcvMax, other.sndMax = smallReceive, smallSend }
 
-// slow reports whether what c sends takes its time.
+// takesTime reports whether what c sends arrives later than it was sent.
 func (c *Conn) takesTime() bool { return c.out.takesTime() || c.hasInAir() }
 
-// flies reports whether something is in the air.
+// hasInAir reports whether something is in the air.
 func (c *Conn) hasInAir() bool { return c.flight != nil && len(c.flight.segments) > 0 }
 
-// gone reports whether RST is all that c has to say to what still comes. While one is in the air it has the word.
+// onlyResets reports whether c answers everything that still comes with RST. It does not while a
+// RST of its own is in the air.
 func (c *Conn) onlyResets() bool { return c.aborted && !c.hasInAir() }
 
-// inAir is how many bytes of data have not landed.
+// inAir returns how many bytes of data have not arrived yet.
 func (c *Conn) inAir() int {
 	if c.flight == nil {
 		return 0
@@ -161,22 +166,24 @@ func (c *Conn) inAir() int {
 	return c.flight.air.len()
 }
 
-// deaf reports whether segments to this end vanish.
+// partitioned reports whether segments to this end vanish.
 func (c *Conn) partitioned() bool { return c.isCut() || c.peer.out.isCut() }
 
-// isCut reports whether that is by a partition of this end, or of its port.
+// isCut reports whether they vanish because this end, or its port, is partitioned.
 func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && !c.leftPort && c.port.state.Cut }
 
-// refuses reports whether data that arrives now is answered with RST: nobody can read it any more (RFC 9293, section
-// 3.6.1). One that has only called CloseRead takes it still, as on Linux.
+// refuses reports whether data that arrives now is answered with RST, because nobody can read it
+// any more (RFC 9293, section 3.6.1). An end that has only called CloseRead still takes it, as on
+// Linux.
 func (c *Conn) refuses() bool { return c.aborted || c.closed || c.wshut && c.rshut }
 
+// wake lets all calls in progress look again.
 func (c *Conn) wake() {
 	c.readable.Broadcast()
 	c.writable.Broadcast()
 }
 
-// state is that of RFC 9293, section 3.3.2.
+// state returns the name of the state in RFC 9293, section 3.3.2.
 func (c *Conn) state() string {
 	sent := c.finSent == finArrived && !c.resend.finUnacked
 	switch {
@@ -194,14 +201,14 @@ func (c *Conn) state() string {
 	return "FIN-WAIT-1"
 }
 
-// acts counts what a client does.
+// countVisit counts what a client does, at the port that it is connected to.
 func (c *Conn) countVisit() {
 	if p := c.peer.port; p != nil {
 		p.visits++
 	}
 }
 
-// letGo marks the end as closed by its owner.
+// markClosed marks the end as closed by its owner.
 func (c *Conn) markClosed() {
 	if p := c.peer.port; p != nil && !c.closed {
 		p.open--
@@ -213,7 +220,7 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.net, Source: c.la, Addr: c.ra, Err: err}
 }
 
-// takeError returns the error that the connection has to tell, and forgets it.
+// takeError returns the error that the connection has to report, and forgets it.
 func (c *Conn) takeError(op string) error {
 	e := c.soErr
 	c.soErr = 0

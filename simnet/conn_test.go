@@ -158,8 +158,9 @@ func TestWriteBlocksAtTheZeroWindow(t *testing.T) {
 	})
 }
 
-// What is sent into a partition arrives with the retransmission after it ends: 0.2, 0.6, 1.4, 3, 6.2, 12.6 s.
-func TestHealDeliversWithTheNextRetransmission(t *testing.T) {
+// What is sent into a partition arrives with the retransmission after it ends: 0.2, 0.6, 1.4, 3,
+// 6.2, 12.6 s.
+func TestHealDeliversByRetransmission(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
 		c, s := pair(t, nw)

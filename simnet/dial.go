@@ -14,12 +14,13 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// synWaits are the pauses after each SYN: Linux 6.5 and later send four more after 1 s each, before they double the
-// pause (tcp(7), tcp_syn_retries and tcp_syn_linear_timeouts, which are 6 and 4). After the last, the connect fails.
+// synWaits are the pauses after each SYN. Linux 6.5 and later send four more after 1 s each before
+// they double the pause (tcp(7): tcp_syn_retries and tcp_syn_linear_timeouts, which are 6 and 4).
+// After the last pause the connect fails.
 var synWaits = [...]time.Duration{time.Second, time.Second, time.Second, time.Second, time.Second, 2 * time.Second,
 	4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, 64 * time.Second}
 
-// A dial is a socket in SYN-SENT. The network's lock guards it.
+// A dial is a socket in SYN-SENT.
 type dial struct {
 	n         *Network
 	from      *Host
@@ -32,10 +33,10 @@ type dial struct {
 	first     time.Time // of its SYNs
 	syns      int
 	last      time.Time // of the latest SYN
-	skips     *port     // that drops all of them until stir is called; nil if they may be answered
-	nextSYN   event     // the next SYN
-	answerDue event     // the answer to a SYN that has arrived
-	answering *port     // that is about to answer
+	skips     *port     // it drops all further SYNs until retryDials is called; else nil
+	nextSYN   event
+	answerDue event // the answer to a SYN that has arrived
+	answering *port // that is about to answer
 	changed   sync.Cond
 	done      bool
 	client    *Conn // the answer is on its way
@@ -43,7 +44,7 @@ type dial struct {
 	errno     syscall.Errno
 }
 
-// dial connects to the first address that answers, as net.Dialer does.
+// dial connects to the first address that answers, as [net.Dialer] does.
 func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
 	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
@@ -78,7 +79,7 @@ func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
 	return first, others
 }
 
-// serial connects to one address after the other.
+// dialInTurn connects to one address after the other.
 func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
@@ -97,7 +98,7 @@ func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort
 	return nil, first
 }
 
-// connect sends SYNs until one is answered, the kernel's patience is over, or ctx.
+// connect sends SYNs until one is answered, the kernel gives up, or ctx is done.
 func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool, who sender) (*Conn, error) {
 	n := h.n
 	n.mu.Lock()
@@ -125,7 +126,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	switch {
 	case !d.done:
 		h.countConnect(d.ra)
-		d.finish(nil, syscall.EINTR) // which nobody sees
+		d.finish(nil, syscall.EINTR) // nobody sees it
 		return nil, contextError(ctx)
 	case d.errno != 0:
 		return nil, syscallError("connect", d.errno)
@@ -133,8 +134,8 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	return d.conn, nil
 }
 
-// aim counts a connect that begins, or is given up, at the port that it is meant for, though its
-// SYN may never get there. The caller holds mu.
+// countConnect counts a connect that begins, or is given up, at the port that it is meant for, even
+// if its SYN never gets there.
 func (h *Host) countConnect(a netip.AddrPort) {
 	if to, _ := h.route(a.Addr()); to != nil {
 		if p := to.at(a); p != nil {
@@ -143,7 +144,7 @@ func (h *Host) countConnect(a netip.AddrPort) {
 	}
 }
 
-// newDial gives it a local address. The caller holds mu.
+// newDial gives the dial a local address.
 func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*dial, syscall.Errno) {
 	n, a := h.n, specified(a)
 	to, own := h.route(a.Addr())
@@ -168,7 +169,7 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*di
 	return d, 0
 }
 
-// send sends a SYN, and sets the time for the next one.
+// sendSYN sends a SYN, and sets the time for the next one.
 func (d *dial) sendSYN() {
 	if d.to == nil {
 		d.unreachable()
@@ -191,8 +192,8 @@ func (d *dial) sendSYN() {
 	}
 }
 
-// unreachable is what becomes of a connect to an address that no machine has: nobody answers who has it (ARP, neighbour
-// discovery: three questions, a second apart), and no SYN can be sent.
+// unreachable handles a connect to an address that no machine has: nobody answers who has it (ARP
+// or neighbour discovery, three questions, a second apart), so no SYN can be sent.
 func (d *dial) unreachable() {
 	if d.syns > 0 {
 		d.finish(nil, syscall.EHOSTUNREACH)
@@ -202,7 +203,7 @@ func (d *dial) unreachable() {
 	d.n.agenda.schedule(&d.nextSYN, time.Now().Add(3*time.Second))
 }
 
-// arrive is what a SYN meets at a port.
+// landSYN is the arrival of a SYN at a port; p is nil if nobody has bound it.
 func (d *dial) landSYN(p *port) {
 	switch {
 	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
@@ -219,7 +220,7 @@ func (d *dial) landSYN(p *port) {
 	}
 }
 
-// establish completes the handshake, if the accept queue has room for it.
+// establish completes the handshake, if the accept queue has room.
 func (d *dial) establish(p *port) {
 	d.answering = nil
 	if len(p.queue) >= p.room() {
@@ -256,12 +257,12 @@ func (d *dial) establish(p *port) {
 			return
 		}
 		admit := func() { p.admit(server) }
-		d.out.carryOrLose(admit, admit) // before any data, which would stand in for an acknowledgement that was lost
+		d.out.carryOrLose(admit, admit) // before any data, which acknowledges it if this is lost
 		d.finish(client, 0)
 	}, forget)
 }
 
-// pair makes the two ends of a connection. The caller holds mu.
+// pair makes the two ends of a connection.
 func (d *dial) pair(serverNet string) (c, s *Conn) {
 	ours, theirs := net.TCPAddrFromAddrPort(d.la), net.TCPAddrFromAddrPort(d.ra)
 	c = d.from.newConn(d.net, ours, theirs)
@@ -272,14 +273,15 @@ func (d *dial) pair(serverNet string) (c, s *Conn) {
 	return c, s
 }
 
-// fail ends it, unless something else has.
+// fail ends the dial with an error, unless it has ended.
 func (d *dial) fail(e syscall.Errno) {
 	if !d.done {
 		d.finish(nil, e)
 	}
 }
 
-// finish wakes who waits for it. The local address is the connection's then, if there is one.
+// finish ends the dial and wakes its caller. If it succeeded, its local address belongs to the
+// connection.
 func (d *dial) finish(c *Conn, e syscall.Errno) {
 	d.countSkipped()
 	d.done, d.conn, d.errno = true, c, e
@@ -292,7 +294,10 @@ func (d *dial) finish(c *Conn, e syscall.Errno) {
 	d.changed.Broadcast()
 }
 
-// expectNothing notes that p will drop all further SYNs like the one that has just arrived. The caller of all of it holds mu.
+// skipSYNs notes that p will drop all further SYNs as it dropped this one. They cannot succeed
+// until something changes, so they are counted when somebody asks, instead of being sent: in a
+// bubble each timer stops the clock, which would cost more than everything else. retryDials sends
+// them again.
 func (d *dial) skipSYNs(p *port) {
 	if d.n.faults == 0 && p.awaiting == 0 {
 		d.skips = p
@@ -300,7 +305,8 @@ func (d *dial) skipSYNs(p *port) {
 	}
 }
 
-// sendLater sets the time for the next SYN that matters: if none succeeds, the one that is not sent any more.
+// scheduleSYN sets the time for the next SYN that matters. If all are skipped, that is the moment
+// at which the dial gives up.
 func (d *dial) scheduleSYN() {
 	at := d.last
 	for _, wait := range synWaits[d.syns-1:] {
@@ -311,7 +317,7 @@ func (d *dial) scheduleSYN() {
 	d.n.agenda.schedule(&d.nextSYN, at)
 }
 
-// catchUp counts the SYNs that have been sent without success up to now.
+// countSkipped counts the SYNs that would have been sent by now.
 func (d *dial) countSkipped() {
 	for d.skips != nil && d.syns < len(synWaits) {
 		at := d.last.Add(synWaits[d.syns-1])
@@ -327,14 +333,15 @@ func (d *dial) countSkipped() {
 	}
 }
 
-// catchUp is for those who count SYNs.
+// countSkippedSYNs does so for all dials, before SYNs are reported.
 func (n *Network) countSkippedSYNs() {
 	for d := range n.dials {
 		d.countSkipped()
 	}
 }
 
-// reconsider forgets an answer of p that has not been given: with its next SYN the dial meets what is there then.
+// forgetAnswer forgets an answer of p that is still to come. With its next SYN the dial meets what
+// is there then.
 func (d *dial) forgetAnswer(p *port) {
 	if d.answering == p {
 		d.answering = nil
@@ -342,16 +349,16 @@ func (d *dial) forgetAnswer(p *port) {
 	}
 }
 
-// stir makes all connects send their SYNs again: something has changed.
+// retryDials makes all dials send their SYNs again, because something has changed.
 func (n *Network) retryDials() {
-	var vain []*dial
+	var skipping []*dial
 	for d := range n.dials {
 		if d.countSkipped(); d.skips != nil {
-			vain = append(vain, d)
+			skipping = append(skipping, d)
 		}
 	}
-	slices.SortFunc(vain, func(a, b *dial) int { return cmp.Compare(a.nextSYN.seq, b.nextSYN.seq) })
-	for _, d := range vain {
+	slices.SortFunc(skipping, func(a, b *dial) int { return cmp.Compare(a.nextSYN.seq, b.nextSYN.seq) })
+	for _, d := range skipping {
 		d.skips = nil
 		d.scheduleSYN()
 	}

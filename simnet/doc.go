@@ -15,8 +15,8 @@
 //
 // The kernel's loopback is the truth, and the default: use it for what is quick, and for code that
 // takes no dialer. Use a [Network] for long limits (timeouts of seconds, backoff, keep-alive), for
-// exact times, and inside a bubble, whose clock stands still while real sockets are in use. The code
-// under test must take a dial function or a listener.
+// exact times, and inside a bubble, whose clock stands still while real sockets are in use. The
+// code under test must take a dial function or a listener.
 //
 // # What is modelled
 //
@@ -28,37 +28,38 @@
 // gone after 60 s. UDP has datagrams and ICMP port unreachable. Errors have package net's types,
 // operations and addresses, and Linux's errnos, on every platform.
 //
-// A network is one machine until you ask for others: [Network.Host] makes one with a name, addresses
-// and a loopback of its own. Between any two machines, in each direction, and for the whole network
-// you can set latency, jitter, bandwidth, loss, reordering of datagrams, hold and partition ([Link]).
-// Each can change while it is in use, and is undone by the function that it returns.
+// A network is one machine until you ask for others: [Network.Host] makes one with a name,
+// addresses and a loopback of its own. Between any two machines, in each direction, and for the
+// whole network you can set latency, jitter, bandwidth, loss, reordering of datagrams, hold and
+// partition ([Link]). Each can change while it is in use, and is undone by the function that it
+// returns.
 //
-// Chance is drawn from a seed, so each run is the same ([Seed]). Each connection and each UDP socket
-// has draws of its own, in each direction and for each kind of fault. They depend neither on other
-// faults nor on the order in which goroutines run. Connections are told apart by the host that
-// dials, the address that it dials and how often it has dialled that before; UDP sockets by their own
-// address. If several goroutines of one host dial one address at one instant, it is not certain which
-// gets the first connection and which the second, but each connection has the same draws in every
-// run. Give each goroutine a [Host] of its own where that matters. Connections that share a bandwidth
-// share it in the order in which they send.
+// Chance is drawn from a seed, so each run is the same ([Seed]). Each connection and each UDP
+// socket has draws of its own, in each direction and for each kind of fault. They depend neither on
+// other faults nor on the order in which goroutines run. Connections are told apart by the host
+// that dials, the address that it dials and how often it has dialled that before; UDP sockets by
+// their own address. If several goroutines of one host dial one address at one instant, it is not
+// certain which gets the first connection and which the second, but each connection has the same
+// draws in every run. Give each goroutine a [Host] of its own where that matters. Connections that
+// share a bandwidth share it in the order in which they send.
 //
 // # What is not
 //
-// There is no congestion control (what is lost is sent again, and the rest at full speed), no Nagle,
-// no urgent data, and no queue that overflows except a UDP socket's own; TIME-WAIT holds no port. An
-// acknowledgement takes no time of its own and is lost only in a partition, so a send buffer has room
-// again half a round trip early. Under [Network.Hold] no data is retransmitted. The number of bytes
-// that a write takes before it blocks is close to the kernel's, but not the same. There are no file
-// descriptors, so no SyscallConn and no File; a connection is a [*Conn], not a *net.TCPConn. There
-// are no unix sockets, and no routers between machines.
+// There is no congestion control (what is lost is sent again, and the rest at full speed), no
+// Nagle, no urgent data, and no queue that overflows except a UDP socket's own; TIME-WAIT holds no
+// port. An acknowledgement takes no time of its own and is lost only in a partition, so a send
+// buffer has room again half a round trip early. Under [Network.Hold] no data is retransmitted. The
+// number of bytes that a write takes before it blocks is close to the kernel's, but not the same.
+// There are no file descriptors, so no SyscallConn and no File; a connection is a [*Conn], not a
+// *net.TCPConn. There are no unix sockets, and no routers between machines.
 //
 // # How it waits
 //
 // Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between. The only
 // goroutines of its own race two addresses while a name with both is dialled. A Network may be made
 // outside a bubble and used inside, and outside again. While connections of one bubble are open, it
-// must be used neither in another bubble nor outside: it goes by one clock at a time, and the runtime
-// ends a process that has it go by two.
+// must be used neither in another bubble nor outside: it goes by one clock at a time, and the
+// runtime ends a process that has it go by two.
 //
 // # How it is built
 //

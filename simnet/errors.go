@@ -13,8 +13,8 @@ import (
 
 var errDeadline = os.ErrDeadlineExceeded
 
-// errCanceled and errTimeout are package net's own errors for a dial whose context has ended. They have no names, but a
-// dial that is over before it begins returns them, and opens no socket.
+// errCanceled and errTimeout are package net's own errors for a dial whose context has ended. They
+// have no names, but a dial that is over before it begins returns them, and opens no socket.
 var errCanceled, errTimeout = endedDials()
 
 func endedDials() (canceled, timeout error) {
@@ -34,7 +34,7 @@ func dialError(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// endOf is what a dial says of its context, nil while that goes on.
+// contextError returns what a dial says about its context, nil while that goes on.
 func contextError(ctx context.Context) error {
 	switch ctx.Err() {
 	case nil:
@@ -45,9 +45,10 @@ func contextError(ctx context.Context) error {
 	return errCanceled
 }
 
-// sys wraps an errno as package os does.
+// syscallError wraps an errno as package os does.
 func syscallError(call string, e syscall.Errno) error { return os.NewSyscallError(call, e) }
 
+// bindError is the error of a Bind, which says what to do if the address is in use.
 func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
 	addr := net.Addr(net.TCPAddrFromAddrPort(a))
 	if protocol == "udp" {
@@ -60,12 +61,14 @@ func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
 	return fmt.Errorf("bind %s: %w", a, err)
 }
 
-// asked is an address as package net has it in the error of a dial or a listen: resolved, in 16 bytes. That of a socket has 4.
+// resolvedTCP returns an address as package net has it in the error of a dial or a listen:
+// resolved, in 16 bytes. A socket's own address has 4.
 func resolvedTCP(a netip.AddrPort) *net.TCPAddr {
 	ip := a.Addr().As16()
 	return &net.TCPAddr{IP: ip[:], Port: int(a.Port())}
 }
 
+// resolvedUDP is resolvedTCP for UDP.
 func resolvedUDP(a netip.AddrPort) *net.UDPAddr {
 	tcp := resolvedTCP(a)
 	return &net.UDPAddr{IP: tcp.IP, Port: tcp.Port}

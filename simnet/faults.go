@@ -12,15 +12,16 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// A Link is what connects two hosts, in both directions or in one: its methods change how it treats what is sent from now on,
-// until the function that they return is called, in any order. Of two changes of one kind the later one counts; what the
-// whole [Network] has comes on top. What makes no sense is fatal to the test.
+// A Link is what connects two hosts, in both directions or in one. Its methods change how it treats
+// what is sent from now on, until you call the function that they return; calls may be undone in
+// any order. Of two changes of one kind the later one is in force. What is set for the whole
+// [Network] comes on top. Arguments that make no sense are fatal to the test.
 type Link struct {
 	n     *Network
 	paths []*path
 }
 
-// Link returns what connects two hosts, or one with itself, in both directions.
+// Link returns what connects two hosts, or one host with itself, in both directions.
 func (n *Network) Link(a, b *Host) *Link {
 	n.check("Link", a, b)
 	n.mu.Lock()
@@ -47,8 +48,9 @@ func (n *Network) check(method string, hosts ...*Host) {
 	}
 }
 
-// Latency makes everything that is sent arrive d later in each of the link's directions: a connect takes 2 d, and so do a
-// request and its answer. Nothing overtakes what was sent before it on the same connection.
+// Latency makes everything that is sent arrive d later, in each direction of the link: a connect
+// takes 2 d, and so do a request and its answer. On one connection nothing overtakes what was sent
+// before it.
 func (l *Link) Latency(d time.Duration) (undo func()) {
 	if d < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Latency: d is %v; want 0 or more", d))
@@ -56,8 +58,8 @@ func (l *Link) Latency(d time.Duration) (undo func()) {
 	return change(l, func(p *path) *override[time.Duration] { return &p.latency }, d)
 }
 
-// Jitter makes everything arrive up to d later, by chance: drawn again for each segment. On one connection nothing overtakes
-// what was sent before; datagrams do.
+// Jitter makes everything arrive up to d later, drawn for each segment. On one connection nothing
+// overtakes what was sent before it; datagrams do.
 func (l *Link) Jitter(d time.Duration) (undo func()) {
 	if d < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Jitter: d is %v; want 0 or more", d))
@@ -65,8 +67,8 @@ func (l *Link) Jitter(d time.Duration) (undo func()) {
 	return change(l, func(p *path) *override[time.Duration] { return &p.jitter }, d)
 }
 
-// Bandwidth lets this many bytes of data through a second, in each direction, for all connections together: what is sent
-// waits for its turn. Headers do not count. 0 is no bound.
+// Bandwidth limits the bytes of data per second, in each direction, for all connections together.
+// What is sent waits for its turn. Headers do not count. 0 means no limit.
 func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 	if bytesPerSecond < 0 {
 		l.n.fatal(fmt.Errorf("simnet: Bandwidth: bytesPerSecond is %d; want 1 or more, or 0 for no bound", bytesPerSecond))
@@ -74,18 +76,18 @@ func (l *Link) Bandwidth(bytesPerSecond int) (undo func()) {
 	return change(l, func(p *path) *override[int] { return &p.bandwidth }, bytesPerSecond)
 }
 
-// Loss loses this share of what is sent, from 0 to 1, by chance: drawn again for each segment of up to 1448 bytes and each
-// datagram. What a connection loses is sent again, and never missing: after one round trip if three more segments show
-// the gap (RFC 5681), else by the retransmission timer, a round trip and 200 ms, doubled each time (RFC 6298). SYNs are sent
-// again after a second. Acknowledgements are not lost.
+// Loss loses this share of what is sent, from 0 to 1, drawn for each segment of up to 1448 bytes
+// and for each datagram. What a connection loses is sent again: after one round trip if three more
+// segments show the gap (RFC 5681), else by the retransmission timer, a round trip and 200 ms,
+// doubled each time (RFC 6298). SYNs are sent again after a second. Acknowledgements are not lost.
 func (l *Link) Loss(share float64) (undo func()) {
 	checkShare(l, "Loss", share)
 	return change(l, func(p *path) *override[float64] { return &p.loss }, share)
 }
 
-// Reorder lets this share of the datagrams of UDP, from 0 to 1, be overtaken by the next one of the
-// same socket; if none comes, it arrives 10 ms late. A TCP connection reads all in order: for it,
-// reordering is jitter.
+// Reorder lets this share of UDP datagrams, from 0 to 1, be overtaken by the next one of the same
+// socket. If none comes, they arrive 10 ms late. A TCP connection reads everything in order: for
+// it, reordering is jitter.
 func (l *Link) Reorder(share float64) (undo func()) {
 	checkShare(l, "Reorder", share)
 	return change(l, func(p *path) *override[float64] { return &p.reorder }, share)
@@ -120,8 +122,8 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 	})
 }
 
-// Hold keeps everything that is sent from now on in the air: SYNs, data, FIN and RST arrive when release is called, in
-// order. Several may hold at once.
+// Hold keeps everything that is sent from now on in the air. SYNs, data, FIN and RST arrive, in
+// order, when release is called. Holds may overlap.
 func (l *Link) Hold() (release func()) {
 	return l.count(func(p *path, by int) {
 		if p.holds += by; p.holds == 0 {
@@ -130,15 +132,16 @@ func (l *Link) Hold() (release func()) {
 	})
 }
 
-// Partition makes everything that is sent vanish, SYNs included, until heal is called: then it arrives with the next
-// retransmission, or connections have failed with ETIMEDOUT before. Of a link in one direction only that one is cut: what
-// is sent the other way arrives, and its acknowledgement does not. Unlike with [Conn.Partition] closing does not heal it.
-// Several may cut at once.
+// Partition makes everything that is sent vanish, SYNs included, until heal is called. Then it
+// arrives with the next retransmission, unless the connection has failed with ETIMEDOUT before. A
+// link in one direction is cut in that direction only: what is sent the other way arrives, but its
+// acknowledgement does not. Closing does not heal it, unlike [Conn.Partition]. Partitions may
+// overlap.
 func (l *Link) Partition() (heal func()) {
 	return l.count(func(p *path, by int) { l.n.changeCuts(func() { p.cuts += by }) })
 }
 
-// count counts a fault that can be in force several times over, in each direction.
+// count adds a fault that may overlap with itself, in each direction.
 func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	if disarm.On() {
 		return func() {}
@@ -157,33 +160,33 @@ func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	return sync.OnceFunc(func() { by(-1) })
 }
 
-// everywhere is the link of the whole network.
+// wholeNetwork returns the link of the whole network.
 func (n *Network) wholeNetwork() *Link { return &Link{n, []*path{&n.all}} }
 
-// Latency is [Link.Latency] of every link and every loopback.
+// Latency is [Link.Latency] for every link and every loopback.
 func (n *Network) Latency(d time.Duration) (undo func()) { return n.wholeNetwork().Latency(d) }
 
-// Jitter is [Link.Jitter] of every link and every loopback.
+// Jitter is [Link.Jitter] for every link and every loopback.
 func (n *Network) Jitter(d time.Duration) (undo func()) { return n.wholeNetwork().Jitter(d) }
 
-// Bandwidth is [Link.Bandwidth] of every link and every loopback, each by itself.
+// Bandwidth is [Link.Bandwidth] for every link and every loopback, each by itself.
 func (n *Network) Bandwidth(bytesPerSecond int) (undo func()) {
 	return n.wholeNetwork().Bandwidth(bytesPerSecond)
 }
 
-// Loss is [Link.Loss] of every link and every loopback.
+// Loss is [Link.Loss] for every link and every loopback.
 func (n *Network) Loss(share float64) (undo func()) { return n.wholeNetwork().Loss(share) }
 
-// Reorder is [Link.Reorder] of every link and every loopback.
+// Reorder is [Link.Reorder] for every link and every loopback.
 func (n *Network) Reorder(share float64) (undo func()) { return n.wholeNetwork().Reorder(share) }
 
-// Hold is [Link.Hold] of every link and every loopback.
+// Hold is [Link.Hold] for every link and every loopback.
 func (n *Network) Hold() (release func()) { return n.wholeNetwork().Hold() }
 
-// Partition is [Link.Partition] of every link and every loopback: nobody hears anybody, not even themselves.
+// Partition is [Link.Partition] for every link and every loopback. Nothing arrives anywhere.
 func (n *Network) Partition() (heal func()) { return n.wholeNetwork().Partition() }
 
-// letGo lets arrive what was held and is not any more, at once. The caller holds mu.
+// releaseHeld lets arrive at once what was held and is not held any more.
 func (n *Network) releaseHeld() {
 	for _, p := range n.sortedPaths() {
 		if p.isHeld() {
@@ -208,7 +211,7 @@ func (n *Network) releaseHeld() {
 	}
 }
 
-// changeCuts changes which ends hear what is sent to them. The caller holds mu.
+// changeCuts calls change, and tells the ends that are partitioned by it.
 func (n *Network) changeCuts(change func()) {
 	heard := map[*Conn]bool{}
 	for c := range n.conns {
@@ -238,7 +241,7 @@ func (c *Conn) Partition() error {
 	return nil
 }
 
-// cutOff: one of the ends cannot hear the other from now on, or none.
+// cutOff is called when one of the two ends can no longer hear the other.
 func (c *Conn) cutOff() {
 	c.resend.window = c.peer.rcvMax - c.peer.rcv.len()
 	c.resend.lost = c.resend.lost || c.snd.len() > 0 // a window's opening would not be seen
@@ -246,7 +249,8 @@ func (c *Conn) cutOff() {
 	c.alive.update(c)
 }
 
-// Heal ends a partition: what vanished arrives with the other end's next retransmission; see [network.Conn].
+// Heal ends a partition. What vanished arrives with the other end's next retransmission; see
+// [network.Conn].
 func (c *Conn) Heal() error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -267,7 +271,7 @@ func (n *Network) updateKeepAlives() {
 	}
 }
 
-// inOrder returns the paths, always in the same order.
+// sortedPaths returns the paths, always in the same order.
 func (n *Network) sortedPaths() []*path {
 	list := make([]*path, 0, len(n.paths))
 	for _, p := range n.paths {
@@ -279,7 +283,8 @@ func (n *Network) sortedPaths() []*path {
 	return list
 }
 
-// byNumber puts sockets in the order in which they were made, so that each run of a program goes the same way.
+// sorted returns sockets in the order in which they were made, so that each run of a program goes
+// the same way.
 func sorted(set map[*Conn]struct{}) []*Conn {
 	list := make([]*Conn, 0, len(set))
 	for c := range set {

@@ -118,7 +118,8 @@ func TestBandwidthIsShared(t *testing.T) {
 	})
 }
 
-// arrivals are when each of n datagrams arrives, which are sent 1 ms apart, by what they carry; and in which order.
+// arrivals are when each of n datagrams arrives, which are sent 1 ms apart, by what they carry; and
+// in which order.
 func arrivals(t *testing.T, nw *simnet.Network, n int) (at map[byte]time.Duration, order []byte) {
 	t.Helper()
 	server, err := nw.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -223,7 +224,8 @@ func TestDrawsAreByKindAndSeed(t *testing.T) {
 	assert.Equal(t, keys(lost), keys(run(7, loss)))
 }
 
-// One segment that is lost is sent again: after 200 ms, or, where the gap shows, after a round trip.
+// One segment that is lost is sent again: after 200 ms, or, where the gap shows, after a round
+// trip.
 func TestLossDelays(t *testing.T) {
 	t.Parallel()
 	kinds := map[time.Duration]int{}

@@ -2,7 +2,8 @@ package simnet
 
 import "slices"
 
-// fly sends a segment, or, where bandwidth is short, as many as n bytes need. None overtakes another. The caller holds mu.
+// launch sends a segment, or, where bandwidth is limited, as many as n bytes need. None overtakes
+// another.
 func (c *Conn) launch(kind segmentKind, n int) {
 	if c.flight == nil {
 		c.flight = &flight{event: event{do: c.land}}
@@ -21,7 +22,7 @@ func (c *Conn) launch(kind segmentKind, n int) {
 	c.scheduleLanding()
 }
 
-// send puts a segment behind the others.
+// enqueue puts a segment behind the others.
 func (c *Conn) enqueue(kind segmentKind, n int) {
 	f, s := c.flight, segment{kind: kind, n: n}
 	wobble := jitter
@@ -44,7 +45,7 @@ func (c *Conn) enqueue(kind segmentKind, n int) {
 	f.segments = append(f.segments, s)
 }
 
-// takeOff sets the time at which the first segment lands.
+// scheduleLanding sets the time at which the first segment arrives.
 func (c *Conn) scheduleLanding() {
 	f := c.flight
 	if len(f.segments) == 0 {
@@ -98,7 +99,8 @@ func (c *Conn) landData(n, through int) {
 	c.writable.Broadcast()
 }
 
-// takeBack makes what is in the air data to be sent again: its beginning was lost, and what follows is of no use before.
+// takeBack puts what is in the air back into the send buffer: its beginning was lost, and what
+// follows is useless without it.
 func (c *Conn) takeBack() {
 	f := c.flight
 	f.segments = slices.DeleteFunc(f.segments, func(s segment) bool { return s.kind != rstSegment })

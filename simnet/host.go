@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// A Host is a machine on a [Network]: it has a name, addresses of its own, and a loopback that nobody else reaches. It
-// implements [network.Stack]: a fixture that is started on it listens at its address, and what it dials comes from there.
-// Its methods may be called from any goroutine.
+// A Host is a machine on a [Network]: it has a name, addresses, and a loopback that no other
+// machine reaches. It implements [network.Stack]: a fixture that is started on it listens at its
+// address, and what it dials comes from there. Its methods may be called from any goroutine.
 type Host struct {
 	n          *Network
 	name       string
@@ -39,9 +39,10 @@ func (n *Network) newHost(name string) *Host {
 		packets: map[netip.AddrPort]*PacketConn{}, senders: map[sender]int{}, last: firstEphemeral - 1}
 }
 
-// Host returns the machine of that name, which is made by the first call; "localhost" is the Network itself. A new one has
-// the addresses given, one of IPv4 or of IPv6 or one of each, or else the next of 10.0.0.0/8 and of fd00::/8. Each host
-// reaches every other by address and by name. A name or address that is taken, or is none, is fatal to the test.
+// Host returns the machine of that name. The first call makes it, with the addresses given: one of
+// IPv4, one of IPv6, or one of each. Without addresses it gets the next of 10.0.0.0/8 and of
+// fd00::/8. The name "localhost" is the Network itself. Each host reaches every other by address
+// and by name. A name or an address that is bad or taken is fatal to the test.
 func (n *Network) Host(name string, addrs ...string) *Host {
 	n.mu.Lock()
 	h, err := n.host(name, addrs)
@@ -71,7 +72,8 @@ func (n *Network) host(name string, addrs []string) (*Host, error) {
 	return h, nil
 }
 
-// settle gives the network's own machine its addresses, once there is somebody to reach it.
+// giveOwnAddresses gives the network's own machine its addresses, once there is another to reach
+// it.
 func (n *Network) giveOwnAddresses() {
 	if !n.here.ip4.IsValid() {
 		n.here.ip4, n.here.ip6 = n.nextAddrs()
@@ -88,7 +90,7 @@ func (n *Network) add(h *Host) {
 	}
 }
 
-// nextAddrs are 10.0.0.1 and fd00::1, and so on.
+// nextAddrs returns 10.0.0.1 and fd00::1, then 10.0.0.2 and fd00::2, and so on.
 func (n *Network) nextAddrs() (ip4, ip6 netip.Addr) {
 	if !n.lastIP4.IsValid() {
 		n.lastIP4, n.lastIP6 = netip.AddrFrom4([4]byte{10}), netip.MustParseAddr("fd00::")
@@ -139,7 +141,7 @@ func isName(s string) bool {
 // Name returns the host's name.
 func (h *Host) Name() string { return h.name }
 
-// Addr returns the host's IPv4 address, or, if it has none, that of IPv6.
+// Addr returns the host's IPv4 address, or its IPv6 address if it has no other.
 func (h *Host) Addr() netip.Addr {
 	if h.ip4.IsValid() {
 		return h.ip4
@@ -147,7 +149,7 @@ func (h *Host) Addr() netip.Addr {
 	return h.ip6
 }
 
-// Addr6 returns the host's IPv6 address; the zero Addr if it has none.
+// Addr6 returns the host's IPv6 address, or the zero Addr if it has none.
 func (h *Host) Addr6() netip.Addr { return h.ip6 }
 
 // String returns the name and the addresses.
@@ -161,7 +163,8 @@ func (h *Host) String() string {
 	return fmt.Sprintf("%s (%v, %v)", h.name, h.ip4, h.ip6)
 }
 
-// own is the host's address of the family of ip, from which it sends to ip; the zero Addr if it has none.
+// own returns the host's address from which it sends to ip, of the same family; the zero Addr if it
+// has none.
 func (h *Host) own(ip netip.Addr) netip.Addr {
 	switch {
 	case ip.IsLoopback() && ip.Is4():
@@ -177,7 +180,7 @@ func (h *Host) own(ip netip.Addr) netip.Addr {
 // has reports whether ip is one of the host's addresses.
 func (h *Host) has(ip netip.Addr) bool { return ip.IsLoopback() || ip == h.ip4 || ip == h.ip6 }
 
-// route finds the machine with an address, and the address to connect to it from. The caller holds mu.
+// route finds the machine with an address, and the address to connect to it from.
 func (h *Host) route(ip netip.Addr) (to *Host, from netip.Addr) {
 	if from = h.own(ip); !from.IsValid() {
 		return nil, from
@@ -188,15 +191,15 @@ func (h *Host) route(ip netip.Addr) (to *Host, from netip.Addr) {
 	return h.n.addrs[ip], from
 }
 
-// next counts those that are called alike. The caller holds mu.
+// next numbers those that are called alike.
 func (h *Host) next(s sender) sender {
 	h.senders[s]++
 	s.n = h.senders[s]
 	return s
 }
 
-// ephemeral returns a port that nobody has on ip, the next in turn, so that each run of a program sees the same; 0 if
-// there is none. The caller holds mu.
+// ephemeral returns a port that nobody has on ip, or 0 if there is none. It is the next in turn, so
+// that each run of a program sees the same.
 func (h *Host) ephemeral(ip netip.Addr) uint16 {
 	for range lastEphemeral - firstEphemeral + 1 {
 		if h.last++; h.last > lastEphemeral {
@@ -209,7 +212,7 @@ func (h *Host) ephemeral(ip netip.Addr) uint16 {
 	return 0
 }
 
-// release gives back the local address of a client. The caller holds mu.
+// release gives back the local address of a client.
 func (h *Host) release(a netip.AddrPort) {
 	if h.used[a]--; h.used[a] <= 0 {
 		delete(h.used, a)

@@ -123,7 +123,8 @@ func TestAddressesThatNobodyHas(t *testing.T) {
 	})
 }
 
-// An address that nobody answers at is what tests dial 10.255.255.1 for: here it is a black hole on every try.
+// An address that nobody answers at is what tests dial 10.255.255.1 for: here it is a black hole on
+// every try.
 func TestHostThatPlaysDead(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {

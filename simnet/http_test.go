@@ -106,7 +106,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A client that expects 100 Continue sends its body when that comes, or when it has waited for it long enough.
+// A client that expects 100 Continue sends its body when that comes, or when it has waited for it
+// long enough.
 func TestExpectContinueTimeoutOfAnHTTPClient(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

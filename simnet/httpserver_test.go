@@ -56,7 +56,7 @@ func TestTimeoutsOfAnHTTPServer(t *testing.T) {
 }
 
 // What bounds a request's header bounds the TLS handshake before it as well, of HTTP/2 too.
-func TestReadHeaderTimeoutOfAnHTTPServerBoundsTheHandshake(t *testing.T) {
+func TestReadHeaderTimeoutBoundsHandshake(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*http.Server){
 		"read header": func(s *http.Server) { s.ReadHeaderTimeout = limit },
@@ -107,8 +107,9 @@ func TestReadTimeoutOfAnHTTP2Server(t *testing.T) {
 	}, http2)
 }
 
-// A client that does not read stops a server that writes, up to its write timeout: then the request is cancelled. Over TLS,
-// HTTP/1.1's Write then waits for room for close_notify, for 5 s, which is no knob but a constant of crypto/tls.
+// A client that does not read stops a server that writes, up to its write timeout: then the request
+// is cancelled. Over TLS, HTTP/1.1's Write then waits for room for close_notify, for 5 s, which is
+// no knob but a constant of crypto/tls.
 func TestWriteTimeoutOfAnHTTPServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, nw *simnet.Network, p protocol) {

@@ -12,7 +12,7 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// Peer tells what is known of the other end; see [network.Conn].
+// Peer returns what is known about the other end; see [network.Conn].
 func (c *Conn) Peer() (network.PeerState, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -55,7 +55,7 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 	}
 }
 
-// WatchPeer tells how the other end gets on with writing; see [network.Conn].
+// WatchPeer reports how the other end gets on with writing; see [network.Conn].
 func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 	defer context.AfterFunc(ctx, func() {
 		c.n.mu.Lock()
@@ -114,7 +114,7 @@ func (c *Conn) AwaitAcked(ctx context.Context) error {
 	}
 }
 
-// Info tells what is known of both ends; see [network.Conn].
+// Info returns the state of both ends; see [network.Conn].
 func (c *Conn) Info() (network.ConnInfo, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -130,12 +130,12 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 	return info, nil
 }
 
-// isQueued reports whether it waits in its port's accept queue.
+// isQueued reports whether the connection waits in its port's accept queue.
 func (c *Conn) isQueued() bool {
 	return c.port != nil && slices.ContainsFunc(c.port.queue, func(a arrival) bool { return a.c == c })
 }
 
-// Arrived counts what has come from the other end; see [network.Conn].
+// Arrived returns how many bytes have come from the other end; see [network.Conn].
 func (c *Conn) Arrived() (int64, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -149,7 +149,7 @@ func (c *Conn) Arrived() (int64, error) {
 	return n, nil
 }
 
-// socketInfo is the state of one end.
+// socketInfo returns the state of one end.
 func (c *Conn) socketInfo() network.SocketInfo {
 	return network.SocketInfo{
 		State: c.state(), Unread: c.rcv.len(), Unacked: c.snd.len() + c.inAir() + c.resend.unacked, Retransmits: c.resend.total,
@@ -157,8 +157,9 @@ func (c *Conn) socketInfo() network.SocketInfo {
 	}
 }
 
-// Sockets lists what is on the network, as ss(8) would, for a report: one line for each port, each connect that waits and
-// each end of a connection. Where there are several machines, a line begins with the name of its own.
+// Sockets lists what is on the network, as ss(8) would, for a report: one line for each port, each
+// connect in progress and each end of a connection. If there are several machines, each line begins
+// with a machine's name.
 func (n *Network) Sockets() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -188,7 +189,7 @@ func (n *Network) Sockets() []string {
 	return lines
 }
 
-// Clients returns the sockets that are connecting or connected to the port.
+// Clients returns the sockets that are connecting or connected to the port; see [network.Port].
 func (b *boundPort) Clients() ([]network.Client, error) {
 	n := b.p.n
 	n.mu.Lock()
@@ -212,8 +213,9 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 	return clients, nil
 }
 
-// Connected returns the sockets of all machines whose other end is on this one, and which their owner has not closed,
-// whoever ended the connection. A number is never used again. The error is nil.
+// Connected returns the sockets, on any machine, that are connected to this one and that their
+// owners have not closed, even if the connection has ended. A socket's number is never used again.
+// The error is always nil.
 func (h *Host) Connected() ([]network.Socket, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()

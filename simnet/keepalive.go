@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// defaultKeepAlive is package net's.
+// defaultKeepAlive is package net's default.
 var defaultKeepAlive = keepAliveConfig{on: true, idle: 15 * time.Second, interval: 15 * time.Second, count: 9}
 
 // heard notes that a segment has arrived.
@@ -25,7 +25,7 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 	k.update(c)
 }
 
-// update starts or ends probing.
+// update starts or stops probing.
 func (k *keepAlive) update(c *Conn) {
 	well := !c.partitioned() && !c.peer.partitioned() && !c.peer.onlyResets() && !c.out.isHeld() && !c.peer.out.isHeld()
 	if !k.on || c.dead || c.closed || well {

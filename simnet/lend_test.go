@@ -14,7 +14,8 @@ import (
 	"example.com/go-sockettest/simnet"
 )
 
-// What a writer does with its buffer after Write is its own affair, however much of it was read by then.
+// What a writer does with its buffer after Write is its own affair, however much of it was read by
+// then.
 func TestWriteKeepsNothingOfItsBuffer(t *testing.T) {
 	for _, size := range []int{1, 100, 8 << 10, 64 << 10, 5 << 20} { // the last one blocks: no buffer holds it
 		c, s := ends["simnet"](t)
@@ -65,7 +66,8 @@ func TestWritesThatNobodyHasReadAreKept(t *testing.T) {
 	assert.True(t, bytes.Equal(want, got), "%d B", len(got))
 }
 
-// What the send buffer holds is sent by the other end's Read, and its memory serves other connections then.
+// What the send buffer holds is sent by the other end's Read, and its memory serves other
+// connections then.
 func TestTheSendBufferIsNotLent(t *testing.T) {
 	for _, size := range []int{4 << 20, 4<<20 + 5_000, 4<<20 + 10_000} { // more than the other end's window; the rest differs
 		synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,27 @@ import (
 	"time"
 )
 
-// Close sends what is in the send buffer and FIN, in the background; or RST, if something was not read or SetLinger says
-// so. A partition is healed first.
+// The life of a connection, as each end sees it:
+//
+//	what happens                  method        from          to
+//	the handshake is complete     dial.pair     -             ESTABLISHED
+//	CloseWrite or Close           shutWrite     ESTABLISHED   FIN-WAIT-1
+//	                                            CLOSE-WAIT    LAST-ACK
+//	our FIN has arrived           landFIN       FIN-WAIT-1    FIN-WAIT-2
+//	their FIN arrives             onFIN         ESTABLISHED   CLOSE-WAIT
+//	both FINs have arrived        endAfterFINs  any           CLOSED
+//	60 s in FIN-WAIT-2, closed    endAfterFINs  FIN-WAIT-2    CLOSED, aborted
+//	RST arrives                   onRST         any           CLOSED, aborted: ECONNRESET or EPIPE
+//	it gives up                   retransmit,   any           CLOSED, aborted: ETIMEDOUT
+//	                              probe
+//	Reset, or Close with data     abort         any           CLOSED, aborted; the other end gets RST
+//	unread or after SetLinger(0)
+//
+// CLOSED is the field dead. Independently of it, the owner's Close or Reset sets closed. An end that
+// is both is taken off the network's list (unlist). An aborted end answers what still comes with RST.
+
+// Close sends in the background what is in the send buffer, then FIN. If something was not read, or
+// after SetLinger(0), it sends RST instead. A partition is healed first.
 func (c *Conn) Close() error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -30,6 +49,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// heal ends the partition of this end.
 func (c *Conn) heal() {
 	c.resend.cut = false
 	c.alive.update(c)
@@ -47,7 +67,8 @@ func (c *Conn) Reset() error {
 	return nil
 }
 
-// CloseWrite sends FIN, after what is in the send buffer: the other end reads EOF, and can still write.
+// CloseWrite sends FIN, after what is in the send buffer. The other end reads EOF, and can still
+// write.
 func (c *Conn) CloseWrite() error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -59,7 +80,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// CloseRead ends reading: what has arrived can still be read, then comes EOF. The other end is not told.
+// CloseRead ends reading. What has arrived can still be read, then comes EOF. The other end is not
+// told.
 func (c *Conn) CloseRead() error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -71,6 +93,7 @@ func (c *Conn) CloseRead() error {
 	return nil
 }
 
+// mayShut is the error of a CloseWrite or a CloseRead that comes too late.
 func (c *Conn) mayShut() error {
 	switch {
 	case c.closed:
@@ -81,7 +104,7 @@ func (c *Conn) mayShut() error {
 	return nil
 }
 
-// finish ends what is written, once.
+// shutWrite ends writing, once.
 func (c *Conn) shutWrite() {
 	if c.wshut || c.dead {
 		return
@@ -92,7 +115,7 @@ func (c *Conn) shutWrite() {
 	c.armResend()
 }
 
-// onFIN: the other end's FIN has arrived.
+// onFIN is called when the other end's FIN has arrived.
 func (c *Conn) onFIN() {
 	c.fin = true
 	c.acknowledge()
@@ -100,7 +123,8 @@ func (c *Conn) onFIN() {
 	c.wake()
 }
 
-// heard: a segment has arrived, which acknowledges all that the other end has.
+// acknowledge is called when a segment has arrived, which acknowledges everything that the other
+// end has.
 func (c *Conn) acknowledge() {
 	c.alive.heard()
 	if c.resend.unacked > 0 || c.resend.finUnacked {
@@ -111,8 +135,8 @@ func (c *Conn) acknowledge() {
 	}
 }
 
-// settle ends a connection of which both FINs have arrived, and, in time, one whose own FIN has and
-// that nobody has open any more.
+// endAfterFINs ends a connection if both FINs have arrived. If only our own FIN has, and our owner
+// has closed it, it does so after a minute.
 func (c *Conn) endAfterFINs() {
 	if c.finSent != finArrived || c.resend.finUnacked || c.resend.unacked > 0 || c.dead {
 		return
@@ -130,7 +154,8 @@ func (c *Conn) endAfterFINs() {
 // Linux's tcp_fin_timeout (tcp(7)).
 const orphanLife = time.Minute
 
-// onRST: RST has arrived, unless the connection is cut. What arrived before can still be read.
+// onRST is called when RST arrives, unless the connection is partitioned. What arrived before can
+// still be read.
 func (c *Conn) onRST() {
 	switch {
 	case c.partitioned():
@@ -142,7 +167,7 @@ func (c *Conn) onRST() {
 	}
 }
 
-// end is the end of the connection by something else than FIN.
+// terminate ends the connection without FINs: by RST, or because it gave up.
 func (c *Conn) terminate(e syscall.Errno) {
 	if c.dead {
 		return
@@ -165,7 +190,7 @@ func (c *Conn) abort() {
 	c.afterClose()
 }
 
-// over frees what a connection that has ended needs no more.
+// afterEnd frees what a connection that has ended no longer needs.
 func (c *Conn) afterEnd() {
 	c.snd.drop(&c.n.spares)
 	c.n.agenda.cancel(&c.resend.event)
@@ -176,7 +201,7 @@ func (c *Conn) afterEnd() {
 	c.unlist()
 }
 
-// shut ends what only an open socket has.
+// afterClose frees what only an open socket needs.
 func (c *Conn) afterClose() {
 	c.rcv.drop(&c.n.spares)
 	c.dropDeadlines()
@@ -184,7 +209,7 @@ func (c *Conn) afterClose() {
 	c.unlist()
 }
 
-// forget takes a socket off the network's list that is closed, and not needed for what is still to be sent.
+// unlist takes a socket off the network's list once it is closed and its connection has ended.
 func (c *Conn) unlist() {
 	if !c.dead || !c.closed {
 		return

@@ -101,7 +101,8 @@ func TestLatencyOfRST(t *testing.T) {
 	})
 }
 
-// All bytes arrive, in order, through windows that close and open, whatever the network does meanwhile.
+// All bytes arrive, in order, through windows that close and open, whatever the network does
+// meanwhile.
 func TestNothingIsLost(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]func(nw *simnet.Network, c, s *simnet.Conn) func(){

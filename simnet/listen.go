@@ -10,13 +10,14 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A boundPort is a port as fixtures see it.
+// A boundPort is a port as fixtures see it. It implements [network.Port].
 type boundPort struct{ p *port }
 
 // Addr returns the bound address.
 func (b *boundPort) Addr() net.Addr { return b.p.tcp }
 
-// Become changes how the port answers a connect; see [network.Port]. All states are available, Handshake with any other.
+// Become changes how the port answers a connect; see [network.Port]. All states are available,
+// Handshake with any other.
 func (b *boundPort) Become(s network.State) error {
 	if err := checkState(s); err != nil {
 		return err
@@ -30,7 +31,7 @@ func (b *boundPort) Become(s network.State) error {
 	return nil
 }
 
-// checkState finds the states that no network could give.
+// checkState refuses the states that no network could be in.
 func checkState(s network.State) error {
 	switch {
 	case s.Answer < network.Own || s.Answer > network.Absent:
@@ -47,7 +48,7 @@ func checkState(s network.State) error {
 	return nil
 }
 
-// become changes the answer to connects. What hangs looks again when it next sends its SYN. The caller holds mu.
+// become changes the answer to connects. Dials that hang meet it with their next SYN.
 func (p *port) become(s network.State) {
 	if p.state.Cut != s.Cut {
 		p.n.changeCuts(func() { p.state.Cut = s.Cut })
@@ -124,7 +125,7 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 }
 
 // Visits counts what clients did here: connects that were tried or given up, whatever they met,
-// SYNs that were dropped, writes, and ends of connections.
+// dropped SYNs, writes, and ends of connections.
 func (b *boundPort) Visits() network.Visits {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
@@ -132,7 +133,7 @@ func (b *boundPort) Visits() network.Visits {
 	return network.Visits{Count: b.p.visits + b.p.dropped, Open: b.p.open, Complete: true, Exact: true}
 }
 
-// Mechanism has nothing to tell: simnet answers as it is told.
+// Mechanism returns an empty string: there is nothing to tell.
 func (b *boundPort) Mechanism() string { return "" }
 
 // Close gives the address back.
@@ -166,11 +167,12 @@ func (p *port) close() bool {
 	return true
 }
 
-// A Listener is what [Network.Listen] returns: a [net.Listener] with what [*net.TCPListener] has beyond that.
+// A Listener is what [Network.Listen] returns: a [net.Listener] with the other methods of
+// [*net.TCPListener].
 type Listener struct{ p *port }
 
-// Accept waits for the next connection, which is a [*Conn] with keep-alive every 15 s. It fails with [net.ErrClosed] or
-// [os.ErrDeadlineExceeded] only.
+// Accept waits for the next connection, which is a [*Conn] with keep-alive every 15 s. It fails
+// only with [net.ErrClosed] or [os.ErrDeadlineExceeded].
 func (l *Listener) Accept() (net.Conn, error) {
 	c, err := l.p.accept()
 	if err != nil {
@@ -182,7 +184,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Close stops listening, and resets what nobody has accepted.
+// Close stops listening, and resets connections that nobody has accepted.
 func (l *Listener) Close() error {
 	if !l.p.close() {
 		return l.p.opError("close", net.ErrClosed)
@@ -193,7 +195,7 @@ func (l *Listener) Close() error {
 // Addr returns the bound address.
 func (l *Listener) Addr() net.Addr { return l.p.tcp }
 
-// SetDeadline ends calls of Accept at t, those that wait included; the zero time is no deadline.
+// SetDeadline sets the deadline of Accept, calls in progress included. The zero time means none.
 func (l *Listener) SetDeadline(t time.Time) error {
 	l.p.n.mu.Lock()
 	defer l.p.n.mu.Unlock()

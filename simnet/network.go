@@ -20,9 +20,10 @@ type TB interface {
 	Cleanup(func())
 }
 
-// A Network is one machine with its loopback, in memory, and with as many other machines as [Network.Host] is asked for. Its
-// own methods are those of that one machine: whatever is bound there can be reached from it by any address of 127.0.0.0/8,
-// ::1 and the name localhost. Its methods may be called from any goroutine.
+// A Network is one machine with its loopback, in memory, and as many other machines as you ask
+// [Network.Host] for. Its own methods are those of that one machine: what is bound there can be
+// reached from it at any address of 127.0.0.0/8, at ::1 and by the name localhost. Its methods may
+// be called from any goroutine.
 type Network struct {
 	t      TB // nil if there is none
 	seed   uint64
@@ -48,15 +49,17 @@ type Network struct {
 // An Option changes what [New] returns.
 type Option func(*Network)
 
-// Seed makes the draws of jitter, loss and reordering those that a failure has printed. The default is the number in the
-// environment variable SOCKETTEST_SEED, or 1: without either, each run of a test draws the same.
+// Seed sets the seed of jitter, loss and reordering, so that a failure that printed its seed
+// happens again. The default is the number in the environment variable SOCKETTEST_SEED, or 1.
+// Without either, each run of a test draws the same.
 func Seed(seed uint64) Option { return func(n *Network) { n.seed = seed } }
 
-// New returns a network with nothing on it. It needs no end: what nobody refers to is gone. If the test fails, its
-// sockets are logged at the end, as ss(8) would list them, and the seed if it was used; t may be nil.
+// New returns a network with nothing on it. It need not be closed. If the test fails, its sockets
+// are logged at the end, as ss(8) would list them, and the seed if it was used. t may be nil.
 //
-// The first New of a process uses package net's resolver once outside any bubble, since a first use in one is fatal to the next outside
-// (go.dev/issue/80903). In a bubble that works if New comes before the first lookup there.
+// The first New of a process uses package net's resolver once outside any bubble, because a first
+// use inside one is fatal to the next use outside (go.dev/issue/80903). In a bubble that works if
+// New comes before the first lookup there.
 func New(t TB, options ...Option) *Network {
 	warm.Resolver()
 	n := &Network{conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{}, flying: map[*Conn]struct{}{}, hosts: map[string]*Host{},
@@ -98,7 +101,7 @@ func New(t TB, options ...Option) *Network {
 	return n
 }
 
-// fatal ends the test: what was asked for is nonsense. Without a test it panics.
+// fatal ends the test because what it asked for makes no sense. Without a test it panics.
 func (n *Network) fatal(err error) {
 	if n.t == nil {
 		panic(err)
@@ -107,7 +110,7 @@ func (n *Network) fatal(err error) {
 	n.t.Fatalf("%v", err)
 }
 
-// drew reports whether chance had a part in what happened.
+// seedUsed reports whether anything was drawn.
 func (n *Network) seedUsed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

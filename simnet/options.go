@@ -17,20 +17,21 @@ func (c *Conn) set(change func()) error {
 	return nil
 }
 
-// SetLinger with 0 makes Close send RST and drop what was not sent; with any other number it sends that, and FIN, in the
-// background.
+// SetLinger(0) makes Close send RST and drop what was not sent. After any other number, Close sends
+// that, then FIN, in the background.
 func (c *Conn) SetLinger(sec int) error { return c.set(func() { c.abortive = sec == 0 }) }
 
-// SetNoDelay changes nothing: what is written is sent at once.
+// SetNoDelay changes nothing: what is written is always sent at once.
 func (c *Conn) SetNoDelay(bool) error { return c.set(func() {}) }
 
-// SetKeepAlive turns keep-alive on or off. It is on, as in package net, at what Listener.Accept and DialContext return.
+// SetKeepAlive turns keep-alive on or off. As in package net, it is on in connections that
+// Listener.Accept and DialContext return.
 func (c *Conn) SetKeepAlive(on bool) error {
 	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: on, Idle: -1, Interval: -1, Count: -1})
 }
 
-// SetKeepAlivePeriod sets when the first probe is sent, in whole seconds, rounded up: 0 is package
-// net's default, 15 s, and less changes nothing.
+// SetKeepAlivePeriod sets when the first probe is sent, in whole seconds, rounded up. 0 means
+// package net's default, 15 s; less than 0 changes nothing.
 func (c *Conn) SetKeepAlivePeriod(d time.Duration) error {
 	return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.keepsAlive(), Idle: d, Interval: -1, Count: -1})
 }
@@ -41,15 +42,15 @@ func (c *Conn) keepsAlive() bool {
 	return c.alive.on
 }
 
-// The most that Linux takes (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT); more is
+// The most that Linux takes (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT). More is
 // EINVAL.
 const (
 	mostKeepAlive  = 32767 * time.Second
 	mostKeepAlives = 127
 )
 
-// SetKeepAliveConfig sets what zero fields say to package net's defaults, 15 s, 15 s and 9, and leaves what is negative.
-// Durations are whole seconds, rounded up.
+// SetKeepAliveConfig changes keep-alive. Fields that are zero mean package net's defaults, 15 s, 15
+// s and 9; negative fields leave things as they are. Durations are in whole seconds, rounded up.
 func (c *Conn) SetKeepAliveConfig(to net.KeepAliveConfig) error {
 	if to.Idle > mostKeepAlive || to.Interval > mostKeepAlive || to.Count > mostKeepAlives {
 		return c.opError("set", syscallError("setsockopt", syscall.EINVAL))
@@ -67,7 +68,7 @@ func (c *Conn) SetKeepAliveConfig(to net.KeepAliveConfig) error {
 	})
 }
 
-// seconds rounds up, as package net does; what is negative stays so.
+// seconds rounds up, as package net does. What is negative stays negative.
 func seconds(d time.Duration) time.Duration {
 	if rest := d % time.Second; rest > 0 {
 		d += time.Second - rest
@@ -75,7 +76,7 @@ func seconds(d time.Duration) time.Duration {
 	return d
 }
 
-// choose returns v, or def for zero, or old for less.
+// choose returns v; or def if v is 0, or old if v is negative.
 func choose[T int | time.Duration](v, def, old T) T {
 	switch {
 	case v == 0:
@@ -86,9 +87,10 @@ func choose[T int | time.Duration](v, def, old T) T {
 	return v
 }
 
-// SetUserTimeout sets TCP_USER_TIMEOUT: how long what was written may stay unacknowledged, or unsent because the other
-// end's window is closed, before the connection fails with ETIMEDOUT. 0 is the default: 924.6 s for the first, forever for
-// the second. A [*net.TCPConn] has no such method, but the option.
+// SetUserTimeout sets TCP_USER_TIMEOUT: how long what was written may stay unacknowledged, or
+// unsent because the other end's window is closed, before the connection fails with ETIMEDOUT. 0 is
+// the default: 924.6 s for the first, no limit for the second. A [*net.TCPConn] has no such method;
+// there, set the option.
 func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return c.set(func() {
 		c.resend.userTimeout = d
@@ -97,12 +99,13 @@ func (c *Conn) SetUserTimeout(d time.Duration) error {
 	})
 }
 
-// SetReadBuffer sets SO_RCVBUF, of which Linux takes the double.
+// SetReadBuffer sets SO_RCVBUF, of which Linux uses the double.
 func (c *Conn) SetReadBuffer(bytes int) error {
 	return c.setBuffer(func() { c.rcvMax = max(2*bytes, smallReceive) })
 }
 
-// SetWriteBuffer sets SO_SNDBUF, of which Linux takes the double, and fills it with whole segments, of up to 32 KiB.
+// SetWriteBuffer sets SO_SNDBUF, of which Linux uses the double, and fills it with whole segments
+// of up to 32 KiB.
 func (c *Conn) SetWriteBuffer(bytes int) error {
 	const least, segment = 4608, 32 << 10
 	return c.setBuffer(func() { c.sndMax = max(2*bytes, least) + segment })

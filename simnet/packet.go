@@ -13,11 +13,11 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// packetRoom is how much memory the datagrams take that wait for a reader; Linux's rmem_default.
-// What comes when it is full is lost.
+// packetRoom is the memory for datagrams that wait for a reader: Linux's rmem_default. What comes
+// when it is full is lost.
 const packetRoom = 212992
 
-// memory is what a datagram of n bytes takes there, an empty one too: as measured on Linux 6.18, a
+// memory returns what a datagram of n bytes takes there. As measured on Linux 6.18, that is a
 // descriptor, and the headers and the data in a block of 576 bytes, of a power of two from 1 KiB to
 // 16 KiB, or of whole pages.
 func memory(n int) int {
@@ -33,9 +33,10 @@ func memory(n int) int {
 	return descriptor + n
 }
 
-// A PacketConn is a UDP socket: what [Network.ListenPacket] returns, and, connected, Dial. Its methods may be called from any
-// goroutine. What is sent arrives at once and in order, or, if nobody takes it, is answered with ICMP: then the next call
-// fails with ECONNREFUSED if the socket is connected.
+// A PacketConn is a UDP socket, as [Network.ListenPacket] returns it and, connected,
+// [Network.Dial]. What is sent arrives at once and in order. If nobody takes it, ICMP says so, and
+// the next call fails with ECONNREFUSED if the socket is connected. Its methods may be called from
+// any goroutine.
 type PacketConn struct {
 	socket
 	local  netip.AddrPort
@@ -60,7 +61,7 @@ type datagram struct {
 	data []byte
 }
 
-// bindPacket takes an address; port 0 is any free one. The caller holds mu.
+// bindPacket takes an address; port 0 means any free one.
 func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, syscall.Errno) {
 	ip := a.Addr()
 	if !h.has(ip) && !ip.IsUnspecified() {
@@ -120,7 +121,7 @@ func (c *PacketConn) takeError() error {
 	return e
 }
 
-// ReadFrom takes the next datagram. What of it does not fit into b is lost.
+// ReadFrom takes the next datagram. What does not fit into b is lost.
 func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := c.receive(b, "recvfrom")
 	if err != nil {
@@ -156,7 +157,7 @@ func (c *PacketConn) receive(b []byte, call string) (int, netip.AddrPort, error)
 	}
 }
 
-// WriteTo sends a datagram. A connected socket has Write for that.
+// WriteTo sends a datagram. A connected socket uses Write instead.
 func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	to, ok := addr.(*net.UDPAddr)
 	switch {
@@ -211,7 +212,7 @@ func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call strin
 	return len(b), nil
 }
 
-// sendPacket sends a datagram to a host; nil is none, where it is lost.
+// sendPacket sends a datagram to a host; if that is nil, it is lost.
 func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort, b []byte) {
 	if there == nil {
 		return
@@ -236,7 +237,7 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 	})
 }
 
-// way returns the path from one host to another, for this socket. The caller holds mu.
+// way returns the path from one host to another, for this socket.
 func (c *PacketConn) way(from, to *Host) *way {
 	p := c.n.path(from, to)
 	w := c.ways[p]
@@ -250,7 +251,8 @@ func (c *PacketConn) way(from, to *Host) *way {
 	return w
 }
 
-// takePacket lets a datagram arrive, unless nobody is there to take it. What comes to a full queue is lost.
+// takePacket lets a datagram arrive, and reports whether somebody is there to take it. What comes
+// to a full queue is lost.
 func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 	p := h.packetAt(to)
 	if p == nil || p.refusing || p.remote.IsValid() && p.remote != from {
@@ -264,7 +266,7 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 	return true
 }
 
-// Visits counts the datagrams that were sent to the socket, those included that were refused, or
+// Visits counts the datagrams that were sent to the socket, those included that were refused or
 // lost on their way; see [network.PacketPort].
 func (c *PacketConn) Visits() network.Visits {
 	c.n.mu.Lock()
@@ -272,10 +274,10 @@ func (c *PacketConn) Visits() network.Visits {
 	return network.Visits{Count: c.visits, Open: c.openSenders(), Complete: true, Exact: true}
 }
 
-// Mechanism has nothing to tell; see [network.PacketPort].
+// Mechanism returns an empty string: there is nothing to tell.
 func (c *PacketConn) Mechanism() string { return "" }
 
-// held counts the sockets, of those that have sent something, that are still open.
+// openSenders counts the sockets that have sent something and are still open.
 func (c *PacketConn) openSenders() int {
 	maps.DeleteFunc(c.senders, func(s *PacketConn, _ bool) bool { return s.closed })
 	return len(c.senders)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A path leads from one host to another, or to itself, in one direction. What the whole network has, its path all, comes on
-// top. The network's lock guards it.
+// A path leads from one host to another, or to itself, in one direction. The faults of the whole
+// network, Network.all, come on top.
 type path struct {
 	n        *Network
 	from, to *Host
@@ -26,11 +26,11 @@ type path struct {
 	busy time.Time // when all that was sent has left
 }
 
-// mss is how many bytes of data one segment carries, on a path that loses or delays them: Ethernet's 1500 without the
-// headers of IP and TCP, and TCP's timestamps.
+// mss is the number of bytes of data in one segment, on a path that loses or delays them:
+// Ethernet's 1500 without the headers of IP and TCP, and TCP's timestamps.
 const mss = 1448
 
-// path returns the way from one host to another. The caller holds mu.
+// path returns the path from one host to another.
 func (n *Network) path(from, to *Host) *path {
 	key := [2]*Host{from, to}
 	p := n.paths[key]
@@ -41,7 +41,7 @@ func (n *Network) path(from, to *Host) *path {
 	return p
 }
 
-// slow reports whether what is sent takes its time.
+// takesTime reports whether what is sent arrives later than it was sent.
 func (p *path) takesTime() bool {
 	return p.n.faults > 0 && (p.isHeld() || p.delay() > 0 || p.maxJitter() > 0 || p.rate() > 0)
 }
@@ -54,7 +54,7 @@ func (p *path) delay() time.Duration { return p.latency.value() + p.n.all.latenc
 
 func (p *path) maxJitter() time.Duration { return p.jitter.value() + p.n.all.jitter.value() }
 
-// rate is the bandwidth; 0 is no bound.
+// rate returns the bandwidth; 0 means no limit.
 func (p *path) rate() int {
 	a, b := p.bandwidth.value(), p.n.all.bandwidth.value()
 	if a == 0 || b > 0 && b < a {
@@ -68,7 +68,7 @@ func (p *path) lossy() bool {
 	return p.n.faults > 0 && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
 }
 
-// rtt is how long a segment and its acknowledgement take, without jitter.
+// rtt returns how long a segment and its acknowledgement take, without jitter.
 func (p *path) rtt() time.Duration {
 	if p.n.faults == 0 {
 		return 0
@@ -76,7 +76,7 @@ func (p *path) rtt() time.Duration {
 	return p.delay() + p.n.path(p.to, p.from).delay()
 }
 
-// A way is a path as one sender uses it: what is drawn on it is that sender's.
+// A way is a path as one sender uses it, with that sender's draws.
 type way struct {
 	*path
 	who      *sender
@@ -84,7 +84,7 @@ type way struct {
 	setAside *event             // a datagram that lets the next one pass
 }
 
-// draw returns a number of [0, 1).
+// random draws a number from [0, 1).
 func (w *way) random(kind chance) float64 {
 	if w.sources == nil {
 		w.sources = new([kinds]*rand.Rand)
@@ -120,7 +120,7 @@ func (w *way) passes(n int) int {
 	return n
 }
 
-// arrival is when n bytes that are sent now arrive.
+// arrival returns when n bytes that are sent now arrive.
 func (w *way) arrival(n int, kind chance) time.Time {
 	t, p := now(), w.path
 	if rate := p.rate(); rate > 0 {
@@ -137,8 +137,8 @@ func (w *way) arrival(n int, kind chance) time.Time {
 	return t
 }
 
-// after lets something arrive that is no part of a connection's data: at once, if the path is not slow; or, if it is cut by
-// then, be lost.
+// carryOrLose calls arrive when something arrives that is not part of a connection's data: at once
+// if the path takes no time. It calls lost instead if that is lost, or the path is cut by then.
 func (w *way) carryOrLose(arrive, lost func()) {
 	loses := w.loses(loss)
 	w.carry(0, func() {
@@ -150,7 +150,7 @@ func (w *way) carryOrLose(arrive, lost func()) {
 	})
 }
 
-// carry does something when n bytes that are sent now arrive.
+// carry calls do when n bytes that are sent now arrive.
 func (w *way) carry(n int, do func()) {
 	switch {
 	case !w.takesTime():
@@ -162,10 +162,11 @@ func (w *way) carry(n int, do func()) {
 	}
 }
 
-// reorderWait is how long a datagram that is to be overtaken waits for one that does.
+// reorderWait is how long a datagram that is to be overtaken waits for one that overtakes it.
 const reorderWait = 10 * time.Millisecond
 
-// send carries a datagram of n bytes. One that is reordered arrives right behind the next, or 10 ms late if none comes.
+// sendDatagram carries a datagram of n bytes. One that is reordered arrives right behind the next,
+// or 10 ms late if none comes.
 func (w *way) sendDatagram(n int, arrive func()) {
 	loses, swaps := w.loses(loss), w.swaps()
 	w.carry(n, func() {
@@ -197,8 +198,8 @@ func (w *way) swaps() bool {
 	return stays < 1 && w.random(reorder) >= stays
 }
 
-// A setting is what those who have changed it, and not undone that, have made of it: the latest of them counts. The zero
-// setting is the zero value.
+// An override is a stack of values: the latest that has not been undone is in force, or else the
+// zero value.
 type override[T any] struct{ layers []*T }
 
 func (s *override[T]) value() (v T) {
@@ -208,7 +209,7 @@ func (s *override[T]) value() (v T) {
 	return v
 }
 
-// set changes it until undo is called, which may be called in any order.
+// set puts v in force until undo is called. Calls may be undone in any order.
 func (s *override[T]) set(v T) (undo func()) {
 	change := &v
 	s.layers = append(s.layers, change)

@@ -11,10 +11,10 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// somaxconn is the largest backlog that Linux gives; its queue admits one more.
+// somaxconn is the largest backlog that Linux gives. Its queue admits one more.
 const somaxconn = 4096
 
-// A port is a bound address. All but n, host, addr, net and dual is guarded by the network's lock.
+// A port is a bound address.
 type port struct {
 	n    *Network
 	host *Host
@@ -55,7 +55,7 @@ func (p *port) answers(ip netip.Addr) bool {
 	return own == ip || own.IsUnspecified() && (own.Is4() == ip.Is4() || p.dual)
 }
 
-// overlaps reports whether both cannot be bound at once.
+// overlaps reports whether the two cannot be bound at once.
 func (p *port) overlaps(q *port) bool {
 	a, b := p.addr.Addr(), q.addr.Addr()
 	switch {
@@ -71,7 +71,7 @@ func (p *port) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: p.net, Addr: p.tcp, Err: err}
 }
 
-// bind takes an address; port 0 is any free one. The caller holds mu.
+// bind takes an address; port 0 means any free one.
 func (h *Host) bind(a netip.AddrPort, nw string, dual bool) (*port, syscall.Errno) {
 	switch ip := a.Addr(); {
 	case !h.has(ip) && !ip.IsUnspecified():
@@ -93,7 +93,7 @@ func (h *Host) bind(a netip.AddrPort, nw string, dual bool) (*port, syscall.Errn
 	return p, 0
 }
 
-// at returns the port that answers for an address, nil if nobody does: the most particular. The caller holds mu.
+// at returns the port that answers for an address, the most specific one; nil if there is none.
 func (h *Host) at(a netip.AddrPort) *port {
 	var found *port
 	for _, p := range h.bound[a.Port()] {
@@ -109,7 +109,7 @@ func (p *port) takes() bool {
 	return p.state.Answer == network.Listen || p.state.Answer == network.Drop
 }
 
-// room is how many connections the accept queue takes.
+// room returns how many connections the accept queue takes.
 func (p *port) room() int {
 	if p.state.Backlog > 0 {
 		return p.state.Backlog
@@ -117,7 +117,7 @@ func (p *port) room() int {
 	return somaxconn + 1
 }
 
-// drop leaves a SYN unanswered. The caller holds mu.
+// dropSYN leaves a SYN unanswered.
 func (p *port) dropSYN() {
 	p.dropped++
 	p.lastDrop = now()
@@ -134,7 +134,7 @@ func (p *port) admit(c *Conn) {
 	p.arrived.Broadcast()
 }
 
-// next takes the head of the queue, if it may be accepted by now. The caller holds mu.
+// next takes the head of the queue, if it may be accepted by now.
 func (p *port) next() *Conn {
 	if p.closed || p.deadline.expired || len(p.queue) == 0 || p.state.Hold == network.Forever || !p.takes() {
 		return nil
@@ -148,7 +148,8 @@ func (p *port) next() *Conn {
 	return head.c
 }
 
-// resetQueue does as Linux does with connections that nobody has accepted when the listener is gone.
+// resetQueue resets the connections that nobody has accepted, as Linux does when the listener is
+// gone.
 func (p *port) resetQueue() {
 	for _, a := range p.queue {
 		a.c.abort()

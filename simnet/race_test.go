@@ -25,7 +25,8 @@ func TestIPv6IsPreferredWhereItIsGlobal(t *testing.T) {
 	assert.Equal(t, "192.0.2.7", c.RemoteAddr().(*net.TCPAddr).IP.String())
 }
 
-// A host with two addresses is dialled as net.Dialer dials it: the other family has its turn after 300 ms, or a failure.
+// A host with two addresses is dialled as net.Dialer dials it: the other family has its turn after
+// 300 ms, or a failure.
 func TestHappyEyeballs(t *testing.T) {
 	t.Parallel()
 	refuse, drop, listen := network.State{Answer: network.Refuse}, network.State{Answer: network.Drop}, network.State{Answer: network.Listen}

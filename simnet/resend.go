@@ -5,20 +5,22 @@ import (
 	"time"
 )
 
-// Linux's retransmission timeouts on loopback (RFC 6298; TCP_RTO_MIN, TCP_RTO_MAX), and how often it retransmits before it
-// gives up, after 924.6 s (tcp(7), tcp_retries2).
+// Linux's retransmission timeouts on loopback (RFC 6298; TCP_RTO_MIN, TCP_RTO_MAX), and how often
+// it retransmits before it gives up, after 924.6 s (tcp(7), tcp_retries2).
 const (
 	minRTO  = 200 * time.Millisecond
 	maxRTO  = 120 * time.Second
 	retries = 15
 )
 
-// rto is how long after a segment it is sent again: the round trip and the smallest margin at first (RFC 6298, section 2).
+// rto returns how long after a segment it is sent again: at first the round trip and the smallest
+// margin (RFC 6298, section 2).
 func (c *Conn) rto() time.Duration {
 	return min((minRTO+c.out.rtt())<<min(c.resend.tries, 10), maxRTO)
 }
 
-// pause is how long from now on. That a segment is lost is known when it would have arrived.
+// resendDelay returns how long from now that is. That a segment is lost is known when it would have
+// arrived.
 func (c *Conn) resendDelay() time.Duration {
 	r := &c.resend
 	switch {
@@ -30,8 +32,9 @@ func (c *Conn) resendDelay() time.Duration {
 	return c.rto()
 }
 
-// noteLoss is for when a segment was lost by chance. If three that were sent behind it arrive, its other end answers each
-// with what it misses, and it is sent again without a timeout; one that was sent again waits for the timer.
+// noteLoss notes that a segment was lost by chance. If three of those behind it arrive, the other
+// end answers each with what it misses, and the segment is sent again without a timeout. A segment
+// that was sent again before waits for the timer.
 func (c *Conn) noteLoss(behind int) {
 	r := &c.resend
 	r.lost = true
@@ -44,10 +47,10 @@ func (c *Conn) noteLoss(behind int) {
 	r.gap = arrived == 3 && r.since.IsZero() && !c.partitioned()
 }
 
-// await sets the retransmission timer, or that of TCP_USER_TIMEOUT, if one is needed. The caller holds mu.
+// armResend sets the retransmission timer, or that of TCP_USER_TIMEOUT, if one is needed.
 func (c *Conn) armResend() {
 	r := &c.resend
-	probes := c.snd.len() > 0 && r.userTimeout > 0 // of a zero window: they are answered, and count all the same
+	probes := c.snd.len() > 0 && r.userTimeout > 0 // of a zero window: they count though they are answered
 	if c.dead || !r.outstanding() && !probes {
 		if !r.since.IsZero() && !r.resent {
 			c.resetPatience()
@@ -70,13 +73,14 @@ func (c *Conn) armResend() {
 	c.n.agenda.schedule(&r.event, next)
 }
 
-// progress: something was acknowledged, so that patience begins again.
+// resetPatience counts the retransmissions from 0 again: something was acknowledged.
 func (c *Conn) resetPatience() {
 	c.resend.since, c.resend.tries = time.Time{}, 0
 	c.n.agenda.cancel(&c.resend.event)
 }
 
-// arrived: what was just sent has, and its acknowledgement says so of all before it; if that is news, it is progress.
+// noteAcked notes that what was just sent has arrived, and that its acknowledgement covers
+// everything before it. If that is news, patience begins again.
 func (c *Conn) noteAcked() {
 	r := &c.resend
 	if r.resent || r.unacked > 0 || r.finUnacked {
@@ -111,7 +115,7 @@ func (c *Conn) retransmit() {
 	c.armResend()
 }
 
-// again sends what was lost, and what was not acknowledged, if the other end can hear it.
+// resendLost sends what was lost, and what was not acknowledged, if it can reach the other end.
 func (c *Conn) resendLost() {
 	r := &c.resend
 	if acked := r.unacked > 0 || r.finUnacked; acked && !c.partitioned() && c.out.loses(loss) {

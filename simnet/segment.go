@@ -2,7 +2,7 @@ package simnet
 
 import "syscall"
 
-// deliver sends b, as far as the other end's window takes it, and returns how much it was.
+// deliver sends b, as far as the other end's window takes it, and returns how many bytes that was.
 func (c *Conn) deliver(b []byte) int {
 	if len(b) == 0 || c.dead || c.resend.lost {
 		return 0
@@ -18,10 +18,11 @@ func (c *Conn) deliver(b []byte) int {
 	return k
 }
 
-// lendable is the size from which on it costs less to let the other end read than to copy.
+// lendable is the size from which it costs less to let the other end read than to copy.
 const lendable = 8 << 10
 
-// arrive is what data meets at the other end, of which n bytes get through. It returns how many of them were taken.
+// landBytes is the arrival of data at the other end, of which through bytes get through. It returns
+// how many of them were taken.
 func (c *Conn) landBytes(b []byte, through int) int {
 	p := c.peer
 	switch {
@@ -62,7 +63,7 @@ func (c *Conn) landBytes(b []byte, through int) int {
 	return k
 }
 
-// fits is how many of n bytes there is room for at the other end, of those that get through.
+// fits returns how many of n bytes, of which through get through, the other end has room for.
 func (c *Conn) fits(n, through int) int {
 	k := min(n, c.peer.rcvMax-c.peer.rcv.len())
 	if through < k {
@@ -102,14 +103,14 @@ func (c *Conn) openWindow() {
 	}
 }
 
-// windowOpened: the other end has read.
+// onWindow is called when the other end has room again.
 func (c *Conn) onWindow() {
 	if c.snd.len() > 0 && !c.partitioned() && !c.resend.lost {
 		c.flush()
 	}
 }
 
-// sendFIN sends FIN if it is its turn.
+// sendFIN sends FIN if nothing is left to be sent before it.
 func (c *Conn) sendFIN() {
 	if c.finSent != finUnsent || c.dead || c.snd.len() > 0 || c.resend.lost {
 		return
@@ -122,7 +123,7 @@ func (c *Conn) sendFIN() {
 	c.landFIN(c.out.loses(loss))
 }
 
-// landFIN is what FIN meets at the other end.
+// landFIN is the arrival of FIN at the other end.
 func (c *Conn) landFIN(lost bool) {
 	switch p := c.peer; {
 	case p.partitioned() || p.aborted && c.partitioned() || lost:
@@ -152,7 +153,8 @@ func (c *Conn) sendRST() {
 	c.landRST(c.out.loses(loss))
 }
 
-// landRST is what RST meets at the other end. One that is lost is sent again with the answer to what that end sends next.
+// landRST is the arrival of RST at the other end. One that is lost is sent again in answer to what
+// that end sends next.
 func (c *Conn) landRST(lost bool) {
 	if !lost {
 		c.peer.onRST()

@@ -58,7 +58,7 @@ func (s *socket) setError(err error) error {
 	return &net.OpError{Op: "set", Net: s.net, Addr: s.la, Err: err}
 }
 
-// dropDeadlines is for when the socket is closed.
+// dropDeadlines cancels the deadlines of a socket that was closed.
 func (s *socket) dropDeadlines() {
 	s.n.agenda.cancel(&s.readDeadline.event)
 	s.n.agenda.cancel(&s.writeDeadline.event)

@@ -12,7 +12,8 @@ import (
 
 var _ network.Stack = (*Network)(nil)
 
-// Bind takes an address and holds it; see [network.Stack]. Unix sockets are an error that wraps [errors.ErrUnsupported].
+// Bind takes an address and holds it; see [network.Stack]. For unix sockets the error wraps
+// [errors.ErrUnsupported].
 func (n *Network) Bind(ctx context.Context, nw, address string) (network.Port, error) {
 	return n.here.Bind(ctx, nw, address)
 }
@@ -22,13 +23,14 @@ func (n *Network) BindPacket(ctx context.Context, nw, address string) (network.P
 	return n.here.BindPacket(ctx, nw, address)
 }
 
-// Listen listens as [net.ListenConfig.Listen] does: with the largest accept queue, for 4097 connections. What it returns is
-// a [*Listener]. Any address that is not this machine's is EADDRNOTAVAIL.
+// Listen listens as [net.ListenConfig.Listen] does, with the largest accept queue, for 4097
+// connections. It returns a [*Listener]. An address that is not this machine's is EADDRNOTAVAIL.
 func (n *Network) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
 	return n.here.Listen(ctx, nw, address)
 }
 
-// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does. What it returns is a [*PacketConn].
+// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does. It returns a
+// [*PacketConn].
 func (n *Network) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
 	return n.here.ListenPacket(ctx, nw, address)
 }
@@ -38,8 +40,8 @@ func (n *Network) Dial(nw, address string) (net.Conn, error) {
 	return n.here.DialContext(context.Background(), nw, address)
 }
 
-// DialContext connects as [net.Dialer.DialContext] does: to an IP address, localhost or a [Host]'s name, and with keep-alive
-// every 15 s. What it returns is a [*Conn], or for UDP a [*PacketConn].
+// DialContext connects as [net.Dialer.DialContext] does, to an IP address, localhost or a [Host]'s
+// name, with keep-alive every 15 s. It returns a [*Conn], or for UDP a [*PacketConn].
 func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
 	return n.here.DialContext(ctx, nw, address)
 }
@@ -49,13 +51,15 @@ func (n *Network) Connect(ctx context.Context, nw, address string, o network.Con
 	return n.here.Connect(ctx, nw, address, o)
 }
 
-// Connected returns the sockets that are connected to the network's own machine; see [Host.Connected].
+// Connected returns the sockets that are connected to the network's own machine; see
+// [Host.Connected].
 func (n *Network) Connected() ([]network.Socket, error) { return n.here.Connected() }
 
 var _ network.Stack = (*Host)(nil)
 
-// Bind takes an address of the host and holds it; see [network.Stack]. Without an address it is one that others can
-// reach, unless the host is the network's own, which is as careful as a real machine in a test: then it is on loopback.
+// Bind takes an address of the host and holds it; see [network.Stack]. Without an address it takes
+// one that other hosts can reach. The network's own host takes one on loopback instead, as a real
+// machine should in a test.
 func (h *Host) Bind(ctx context.Context, nw, address string) (network.Port, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -171,7 +175,7 @@ func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, e
 	return c, nil
 }
 
-// dialPacket connects a UDP socket: nothing is sent, so that it succeeds though nobody is there.
+// dialPacket connects a UDP socket. Nothing is sent, so it succeeds even if nobody is there.
 func (h *Host) dialPacket(ctx context.Context, nw, address string) (net.Conn, error) {
 	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"example.com/go-sockettest/internal/patience"
 )
 
-// Read reads what has arrived, and waits for something if there is nothing.
+// Read reads what has arrived, and waits if there is nothing.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -32,7 +32,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 }
 
-// take is one attempt to read. What has arrived comes before everything but a deadline, FIN before an error.
+// take is one attempt to read. What has arrived comes before everything except a deadline, FIN
+// before an error.
 func (c *Conn) take(b []byte) (int, error) {
 	switch {
 	case c.closed:
@@ -53,7 +54,8 @@ func (c *Conn) take(b []byte) (int, error) {
 	return 0, nil
 }
 
-// beginRead waits for its turn: reads do not overlap. It fails once the connection is closed.
+// beginRead waits for its turn: reads do not overlap. It reports false once the connection is
+// closed.
 func (c *Conn) beginRead() bool {
 	for c.reading && !c.closed {
 		c.readable.Wait()
@@ -71,7 +73,8 @@ func (c *Conn) endRead() {
 	c.peer.writable.Broadcast() // see endWrite
 }
 
-// Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is in one piece.
+// Write returns when all of b is in the send buffer or has arrived. Writes do not overlap: each is
+// sent in one piece.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -112,7 +115,8 @@ func (c *Conn) mayWrite() error {
 	return nil
 }
 
-// put sends what it can and keeps the rest, as far as there is room. It returns how many bytes it took.
+// put sends what it can and keeps the rest, as far as there is room. It returns how many bytes it
+// took.
 func (c *Conn) put(b []byte) int {
 	n := 0
 	if c.snd.len() == 0 {
@@ -148,8 +152,9 @@ func (c *Conn) tellWatchers() {
 	}
 }
 
-// endWrite copies what the other end has not read by now. Before that, whoever is in Read takes what he wants, which does not
-// block him, and who is about to read may do so: then most of what is written is copied once, from the one caller to the other.
+// endWrite copies what the other end has not read by now. Before that, a Read in progress takes
+// what it wants, which does not block it, and one that is about to begin may. Then most of what is
+// written is copied once, from one caller to the other.
 func (c *Conn) endWrite() {
 	p := c.peer
 	for len(p.rcv.lent) > 0 && p.inRead {
@@ -168,5 +173,5 @@ func (c *Conn) endWrite() {
 // RemoteAddr returns a [*net.TCPAddr].
 func (c *Conn) RemoteAddr() net.Addr { return c.ra }
 
-// SleepUntil waits; see [network.Conn].
+// SleepUntil waits until t or until ctx is done; see [network.Conn].
 func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error { return patience.SleepUntil(ctx, t) }

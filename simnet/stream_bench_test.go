@@ -35,8 +35,8 @@ func readBuffered(s net.Conn) {
 	}
 }
 
-// BenchmarkStream writes 64 KiB at a time. Every byte must be copied once, from the writer's buffer to the reader's: the row
-// Copy is what that costs alone, and no network in memory can do better.
+// BenchmarkStream writes 64 KiB at a time. Every byte must be copied once, from the writer's buffer
+// to the reader's: the row Copy is what that costs alone, and no network in memory can do better.
 func BenchmarkStream(b *testing.B) {
 	for _, r := range readers {
 		b.Run(r.name, func(b *testing.B) {

@@ -85,7 +85,7 @@ func TestSYNsAreCountedWhenSomebodyLooks(t *testing.T) {
 	})
 }
 
-func TestSYNsAreDroppedWhenSomebodyWaitsForThem(t *testing.T) {
+func TestAwaitedSYNsAreDropped(t *testing.T) {
 	hang(t, func(h *hanging) {
 		h.at(500 * time.Millisecond)
 		got, err := h.port.AwaitDropped(h.Context(), 4)
