@@ -178,28 +178,30 @@ func TestDatagramsFillTheQueue(t *testing.T) {
 		20000: 10, 32000: 6, 40000: 5, 60000: 3, 65507: 3} { // measured on Linux 6.18
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
-			nw := simnet.New(t)
-			server, err := nw.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-			require.NoError(t, err)
-			defer server.Close()
-			c, err := nw.Dial("udp", server.LocalAddr().String())
-			require.NoError(t, err)
-			defer c.Close()
-			for range 2 { // when it was emptied there is as much room again
-				for range most + 10 {
-					_, err := c.Write(make([]byte, size))
-					require.NoError(t, err)
-				}
-				got := 0
-				for {
-					require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
-					if _, _, err := server.ReadFrom(make([]byte, 1)); err != nil {
-						break
+			synctest.Test(t, func(t *testing.T) {
+				nw := simnet.New(t)
+				server, err := nw.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+				require.NoError(t, err)
+				defer server.Close()
+				c, err := nw.Dial("udp", server.LocalAddr().String())
+				require.NoError(t, err)
+				defer c.Close()
+				for range 2 { // when it was emptied there is as much room again
+					for range most + 10 {
+						_, err := c.Write(make([]byte, size))
+						require.NoError(t, err)
 					}
-					got++
+					got := 0
+					for {
+						require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
+						if _, _, err := server.ReadFrom(make([]byte, 1)); err != nil {
+							break
+						}
+						got++
+					}
+					require.Equal(t, most, got)
 				}
-				require.Equal(t, most, got)
-			}
+			})
 		})
 	}
 }
