@@ -224,8 +224,7 @@ func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error
 			told = true
 			blocked()
 		}
-		full = other.full || full && other.tight
-		if full && !told { // soon: whether it stays full
+		if full = other.full || full && other.tight; full && !told { // soon: whether it stays full
 			start = time.Now()
 		}
 		if err := patience.SleepUntil(ctx, nextLook(start)); err != nil {
