@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
 	"sync/atomic"
 	"time"
+
+	"example.com/go-sockettest/internal/argument"
 )
 
 // A Conn is a connection whose every Read and Write has a limit. Its other methods are those of the
@@ -24,16 +25,10 @@ type Conn struct {
 // replaces it, since a connection does not say what deadline it has: set it on the Conn. A nil c is
 // an error.
 func NewConn(c net.Conn) (*Conn, error) {
-	if isNil(c) {
+	if argument.IsNil(c) {
 		return nil, errors.New("calltimeout.NewConn: c is nil; want a connection")
 	}
 	return newConn(c, DefaultTimeout()), nil
-}
-
-// isNil finds a nil interface, and a nil pointer inside one.
-func isNil(x any) bool {
-	v := reflect.ValueOf(x)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 func newConn(c net.Conn, d time.Duration) *Conn {

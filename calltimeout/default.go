@@ -3,10 +3,11 @@ package calltimeout
 import (
 	"fmt"
 	"os"
-	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/go-sockettest/internal/argument"
 )
 
 // defaultTimeout is the limit of sockets that are made from now on, in nanoseconds; 0 is none.
@@ -25,7 +26,7 @@ func DefaultTimeout() time.Duration { return time.Duration(defaultTimeout.Load()
 // Like t.Setenv it changes the whole process, and so cannot be used in a parallel test or under
 // one: that is fatal, as are durations of zero or less.
 func SetDefaultTimeout(t testing.TB, d time.Duration) {
-	if v := reflect.ValueOf(t); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if argument.IsNil(t) {
 		fmt.Fprintln(os.Stderr, "calltimeout.SetDefaultTimeout: t is nil; want the test's own *testing.T; nothing was set")
 		return
 	}
@@ -33,22 +34,10 @@ func SetDefaultTimeout(t testing.TB, d time.Duration) {
 	if err := positive("d", d); err != nil {
 		t.Fatalf("bad argument: calltimeout.SetDefaultTimeout: %v", err)
 	}
-	if !exclusive(t, d) {
+	if !argument.Exclusive(t, guard, d.String()) {
 		t.Fatalf("bad argument: calltimeout.SetDefaultTimeout: the test is parallel, or under one that is; want one that is not," +
 			" since the default holds for the whole process, or Dialer.Timeout")
 	}
 	old := defaultTimeout.Swap(int64(d))
 	t.Cleanup(func() { defaultTimeout.Store(old) })
-}
-
-// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv
-// knows.
-func exclusive(t testing.TB, d time.Duration) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	t.Setenv(guard, d.String())
-	return true
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"example.com/go-sockettest/internal/argument"
 )
 
 // A Dialer connects as [net.Dialer] does, with a limit on each call. The zero value is ready.
@@ -44,7 +46,7 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (*Conn
 	if err != nil {
 		return nil, err
 	}
-	if isNil(c) {
+	if argument.IsNil(c) {
 		return nil, errors.New("calltimeout.Dialer.Connect returned no connection and no error; want one of them")
 	}
 	return newConn(c, timeout), nil

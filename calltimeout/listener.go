@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"example.com/go-sockettest/internal/argument"
 )
 
 // A Listener is a listener whose every Accept has a limit.
@@ -26,7 +28,7 @@ func NewListener(l net.Listener) (*Listener, error) {
 	if ln.below, ok = l.(interface {
 		net.Listener
 		SetDeadline(time.Time) error
-	}); !ok || isNil(l) {
+	}); !ok || argument.IsNil(l) {
 		return nil, fmt.Errorf("calltimeout.NewListener: l is %T; want one with SetDeadline, such as *net.TCPListener", l)
 	}
 	ln.accept.set = ln.below.SetDeadline

@@ -2,13 +2,14 @@ package simnet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"syscall"
 	"time"
+
+	"example.com/go-sockettest/internal/eyeballs"
 )
 
 var errDeadline = os.ErrDeadlineExceeded
@@ -20,18 +21,10 @@ var errCanceled, errTimeout = endedDials()
 func endedDials() (canceled, timeout error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	canceled = dialError(ctx)
+	canceled = eyeballs.ContextError(ctx)
 	ctx, cancel = context.WithDeadline(context.Background(), time.Unix(1, 0))
 	defer cancel()
-	return canceled, dialError(ctx)
-}
-
-func dialError(ctx context.Context) error {
-	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err
-	}
-	return ctx.Err()
+	return canceled, eyeballs.ContextError(ctx)
 }
 
 // contextError returns what a dial says about its context, nil while that goes on.

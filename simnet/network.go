@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
 
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/warm"
 )
 
@@ -64,7 +64,7 @@ func New(t TB, options ...Option) *Network {
 	warm.Resolver()
 	n := &Network{conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{}, flying: map[*Conn]struct{}{}, hosts: map[string]*Host{},
 		addrs: map[netip.Addr]*Host{}, paths: map[[2]*Host]*path{}}
-	if v := reflect.ValueOf(t); v.IsValid() && v.Kind() == reflect.Pointer && v.IsNil() {
+	if argument.IsNil(t) {
 		t = nil
 	}
 	n.t = t

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/eyeballs"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
@@ -41,7 +42,7 @@ const kernelPatience = 131 * time.Second
 // bubble. Other networks than TCP are an error of the dial. In a disarmed run (SOCKETTEST_DISARM=1)
 // it is a dialer that dials.
 func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("Dialer")
 		return &net.Dialer{ControlContext: failing{err: errNoTest}.connect}
 	}
@@ -74,7 +75,7 @@ type failing struct {
 
 // failureOfDial tells how a connect to the fixture fails.
 func failureOfDial(f fixtures.Fixture) (failing, error) {
-	if v := reflect.ValueOf(f); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if argument.IsNil(f) {
 		return failing{}, errors.New("the fixture is nil; want one such as fixtures.BlackHole{}")
 	}
 	if _, ok := f.(NoRoute); ok {
@@ -117,22 +118,12 @@ func (f failing) connect(ctx context.Context, nw, address string, _ syscall.RawC
 	defer patience.Stop()
 	select {
 	case <-ctx.Done(): // the dialer's Timeout and Deadline are in it
-		return endOfDial(ctx)
+		return eyeballs.ContextError(ctx)
 	case <-patience.C:
 		return rawsock.ConnectError(rawsock.KernelTimeout)
 	case <-f.over:
 		return rawsock.ConnectError(rawsock.Refused)
 	}
-}
-
-// endOfDial returns package net's own error for a dial whose context has ended. It has no name, but
-// a dial that is over before it begins returns it, and opens no socket.
-func endOfDial(ctx context.Context) error {
-	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err
-	}
-	return err
 }
 
 // A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on
@@ -153,7 +144,7 @@ func (NoRoute) Plan() (fixtures.Plan, error) {
 func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
 	err := os.NewSyscallError(listenCalls[errno], errno)
 	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("ListenConfig")
 		return lc
 	}

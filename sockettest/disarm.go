@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 )
 
@@ -18,7 +19,7 @@ import (
 //
 //	sockettest.Armed(t, "the client gives up by itself")
 func Armed(t testing.TB, reason string) {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("Armed")
 		return
 	}

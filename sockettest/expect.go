@@ -12,6 +12,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/reference"
 )
@@ -48,7 +49,7 @@ const (
 //	  error    *net.OpError  dial tcp 127.0.0.1:37461: connect: connection refused
 //	  ...
 func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		return refuse(errNilTB("Expect"))
 	}
 	do, err := operation(op)
@@ -99,7 +100,7 @@ func errNilTB(verb string) error {
 
 // expectable finds the arguments with which there is nothing to judge, and settles the slack.
 func expectable(t testing.TB, ep Running, want Want) (Window, error) {
-	if isNil(ep) {
+	if argument.IsNil(ep) {
 		return Window{}, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
 	}
 	if want == nil {

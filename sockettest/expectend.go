@@ -9,6 +9,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 )
 
@@ -31,7 +32,7 @@ import (
 //	  got      still open, after 1.55s
 //	  ...
 func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		return refuse(errNilTB("ExpectEnd"))
 	}
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/rawsock"
 )
 
@@ -30,12 +31,12 @@ const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
 //	leak: 1 socket left open
 //	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED
 func NoLeakedSockets(t testing.TB) {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("NoLeakedSockets")
 		return
 	}
 	t.Helper()
-	if !exclusive(t) {
+	if !argument.Exclusive(t, exclusiveEnv, t.Name()) {
 		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
 			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
 	}
@@ -72,18 +73,6 @@ func WatchSockets() (*Watch, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-// exclusive reports whether the test has the process to itself, and keeps it so: only t.Setenv
-// knows.
-func exclusive(t testing.TB) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	t.Setenv(exclusiveEnv, t.Name())
-	return true
 }
 
 // openSockets are the sockets that the process had at one moment, by inode.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/patience"
 	"example.com/go-sockettest/network"
 )
@@ -66,7 +67,7 @@ const settle = 2 * time.Second
 //	  goroutine  net.(*conn).Read  net.go:196
 //	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side (ESTABLISHED, 0 B unread)
 func NoLeaks(t testing.TB, ignore ...string) {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("NoLeaks")
 		return
 	}

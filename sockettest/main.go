@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"runtime/pprof"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 )
 
@@ -31,7 +31,7 @@ import (
 // In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were
 // left as they are and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
-	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if argument.IsNil(m) {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
 		os.Exit(2)
 	}

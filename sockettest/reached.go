@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/patience"
 )
 
@@ -155,7 +156,7 @@ func addressesNamed(err error, s fixtures.Contact) (own bool, other string) {
 	left := mostErrors
 	var walk func(error)
 	walk = func(err error) {
-		if left--; left < 0 || isNil(err) {
+		if left--; left < 0 || argument.IsNil(err) {
 			return
 		}
 		for i, addr := range addressesOf(err, s.Asked) {
@@ -222,7 +223,7 @@ func hostOf(addr string) string {
 }
 
 func textOf(a net.Addr) string {
-	if isNil(a) {
+	if argument.IsNil(a) {
 		return ""
 	}
 	return a.String()

@@ -11,6 +11,7 @@ import (
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
@@ -100,7 +101,7 @@ type connected interface {
 // Bad fields and bad addresses are fatal. A fixture that the platform cannot provide, such as a
 // Dual on a host without IPv6, skips the test with the reason.
 func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Option) E {
-	if isNil(t) {
+	if argument.IsNil(t) {
 		_ = errNilTB("Start")
 		return closed[E]()
 	}
@@ -207,10 +208,4 @@ func stop(t testing.TB, e Running, parts []connected, seen []*sight) {
 			t.Errorf("sockettest: %v: %v", part, err)
 		}
 	}
-}
-
-// isNil finds a nil interface, and a nil pointer inside one, such as a nil *testing.T.
-func isNil(i any) bool {
-	v := reflect.ValueOf(i)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/go-sockettest/internal/argument"
 )
 
 // labelKey is the profiler label by which the goroutines of a test are known.
@@ -107,7 +109,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	sights := w.stillRunning()
 	for _, e := range also {
 		for _, f := range partsOf(e) {
-			if !isNil(f) {
+			if !argument.IsNil(f) {
 				sights = append(sights, &sight{f: f, stack: f.Stack()})
 			}
 		}

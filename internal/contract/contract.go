@@ -25,7 +25,7 @@ import (
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/udp"
-	"example.com/go-sockettest/internal/leftover"
+	"example.com/go-sockettest/internal/costs"
 	"example.com/go-sockettest/internal/probe"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
@@ -399,7 +399,7 @@ func LeavesNothing(t *testing.T, rows []probe.Row) {
 	require.NoError(t, warm.Close())
 	for _, r := range rows {
 		t.Run(r.String(), func(t *testing.T) {
-			t.Cleanup(leftover.None(t))
+			t.Cleanup(costs.NothingLeft(t))
 			for _, family := range r.Networks() {
 				t.Run(family, func(t *testing.T) {
 					t.Parallel()

@@ -4,6 +4,7 @@ package eyeballs
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 )
@@ -62,4 +63,14 @@ func Race(ctx context.Context, first, second Dial, delay time.Duration) (net.Con
 		}
 	}
 	return nil, failed
+}
+
+// ContextError returns package net's own error for a dial whose context has ended. It has no name,
+// but a dial that is over before it begins returns it, and opens no socket.
+func ContextError(ctx context.Context) error {
+	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return ctx.Err()
 }

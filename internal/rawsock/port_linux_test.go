@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"example.com/go-sockettest/internal/leftover"
+	"example.com/go-sockettest/internal/costs"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
@@ -461,7 +461,7 @@ func openDescriptors(t *testing.T) int {
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
-	return leftover.Descriptors(t)
+	return costs.Descriptors(t)
 }
 
 // Where all the ports that we would choose are taken, the kernel is asked.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/internal/beside"
+	"example.com/go-sockettest/internal/costs"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -14,7 +14,7 @@ func BenchmarkForward(b *testing.B) {
 	server := sockettest.Start(b, fixtures.Echo{})
 	for name, n := range map[string]int{"1 B": 1, "64 KiB": 64 << 10} {
 		b.Run(name+"/toxiproxy", func(b *testing.B) {
-			beside.Compare(b, through(b, forward, server.Addr(), n), through(b, proxied, server.Addr(), n))
+			costs.Compare(b, through(b, forward, server.Addr(), n), through(b, proxied, server.Addr(), n))
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package leftover
+package costs
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 )
 
 // Not parallel: it is about the whole process.
-func TestNoneFindsDescriptorsAndGoroutines(t *testing.T) {
+func TestNothingLeftFindsWhatIsLeft(t *testing.T) {
 	quit := make(chan struct{})
 	defer close(quit)
 	var file *os.File
@@ -26,7 +26,7 @@ func TestNoneFindsDescriptorsAndGoroutines(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				check := None(tb)
+				check := NothingLeft(tb)
 				tt.leave()
 				check()
 			})
