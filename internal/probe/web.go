@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ var web = []Row{
 	{Fixture: httpfault.CloseOnReuse{}, Say: get, Judge: on(closesOnReuse)},
 	{Fixture: httpfault.H2NoSettings{}, Say: getH2, Judge: on(answersNothing(getH2))},
 	{Fixture: httpfault.H2NeverAnswers{}, Say: getH2, Judge: on(hangs(http2, 0))},
-	{Fixture: httpfault.H2NoPing{}, Say: getH2, Judge: on(losesConnection)},
+	{Fixture: httpfault.H2NoPing{}, Say: getH2, Judge: on(answersNoPing)},
 	{Fixture: httpfault.H2NoWindow{}, Say: getH2, Judge: on(hangs(http2, 128<<10))},
 	{Fixture: httpfault.H2NeverRead{}, Say: getH2, Judge: on(hangs(http2, 16<<20))},
 	{Fixture: httpfault.H2GoAway{}, Say: getH2, Judge: on(sendsAway), Bad: map[string]any{
@@ -224,15 +225,20 @@ func closesOnReuse(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	})
 }
 
-// losesConnection: a PING is not answered.
-func losesConnection(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
-	tr := http2(ep)
-	defer tr.CloseIdleConnections()
-	tr.HTTP2.SendPingTimeout, tr.HTTP2.PingTimeout = moment, moment
-	if err := request(ctx, tr, 0); err == nil || !strings.Contains(err.Error(), "http2: client connection lost") {
-		return "", fmt.Errorf("a connection should have been lost, and a request returned %w", orNil(err))
-	}
-	return "", nil
+// answersNoPing: after a request and a PING, the server sends its settings and no acknowledgement (RFC 9113, section 6.7).
+func answersNoPing(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	const opaque = "12345678"
+	return tell(ctx, ep, getH2+"\x00\x00\x08\x06\x00\x00\x00\x00\x00"+opaque, func(c conn) (string, error) {
+		if _, err := io.ReadFull(c, make([]byte, 9)); err != nil { // the header of a frame
+			return "", fmt.Errorf("reading the server's settings: %w", err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(c.quiet))
+		got, err := io.ReadAll(c)
+		if bytes.Contains(got, []byte(opaque)) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return "", fmt.Errorf("a PING should not have been answered; got %q and %w", got, orNil(err))
+		}
+		return "", nil
+	})
 }
 
 // sendsAway: the client comes back on another connection, and is served.
