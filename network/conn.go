@@ -8,68 +8,70 @@ import (
 )
 
 // A Conn is a connection of which a fixture holds one end: accepted by a [Port], or made by
-// [Stack.Connect]. Beyond [net.Conn] it offers what TCP knows and package net does not. Its methods
-// may be called from any goroutine. After Close and Reset each returns an error that wraps
-// [net.ErrClosed].
+// [Stack.Connect]. Beyond [net.Conn] it offers what TCP knows and package net does not. Its
+// methods may be called from any goroutine. After Close and Reset each returns an error that
+// wraps [net.ErrClosed].
 type Conn interface {
 	net.Conn // a Close while the connection is partitioned heals it first, so that its FIN can be answered
 
-	// CloseWrite sends FIN: the other side reads EOF, and can still write (RFC 9293, section 3.6).
+	// CloseWrite sends FIN: the other side reads EOF, and can still write (RFC 9293, section
+	// 3.6).
 	CloseWrite() error
 
 	// CloseRead ends reading. On Linux the other side learns nothing of it: what it sends is
 	// acknowledged and lost.
 	CloseRead() error
 
-	// Reset closes with RST, whatever is unread or unsent (RFC 9293, section 3.10.4; SO_LINGER with
-	// 0 seconds).
+	// Reset closes with RST, whatever is unread or unsent (RFC 9293, section 3.10.4;
+	// SO_LINGER with 0 seconds).
 	Reset() error
 
-	// Partition makes all that the other side sends vanish before it reaches us: no acknowledgement
-	// either, so that its kernel retransmits and, in the end, gives up. What we write still
-	// arrives, and a fixture that plays dead does not write. A connection that is partitioned
-	// already stays so. Where this end's platform cannot do it, or the connection is MPTCP, the
-	// error wraps [errors.ErrUnsupported], with GOOS and the reason.
+	// Partition makes all that the other side sends vanish before it reaches us: no
+	// acknowledgement either, so that its kernel retransmits and, in the end, gives up. What
+	// we write still arrives, and a fixture that plays dead does not write. A connection that
+	// is partitioned already stays so. Where this end's platform cannot do it, or the
+	// connection is MPTCP, the error wraps [errors.ErrUnsupported], with GOOS and the reason.
 	Partition() error
 
-	// Heal ends a partition; there need be none. No byte is lost: what vanished arrives when the
-	// other side's kernel next retransmits it, up to twice as late as it has waited already (RFC
-	// 6298, section 5).
+	// Heal ends a partition; there need be none. No byte is lost: what vanished arrives when
+	// the other side's kernel next retransmits it, up to twice as late as it has waited
+	// already (RFC 6298, section 5).
 	Heal() error
 
-	// Peer returns what is known about the other end, without reading. Where the platform does not tell,
-	// the error wraps [errors.ErrUnsupported].
+	// Peer returns what is known about the other end, without reading. Where the platform
+	// does not tell, the error wraps [errors.ErrUnsupported].
 	Peer() (PeerState, error)
 
-	// AwaitPeerEnd waits, without reading, until the other end has sent FIN or RST; a read deadline
-	// or Close ends the wait. Reads wait meanwhile. Where the platform does not tell, the error
-	// wraps [errors.ErrUnsupported], at once.
+	// AwaitPeerEnd waits, without reading, until the other end has sent FIN or RST; a read
+	// deadline or Close ends the wait. Reads wait meanwhile. Where the platform does not
+	// tell, the error wraps [errors.ErrUnsupported], at once.
 	AwaitPeerEnd() (PeerState, error)
 
-	// WatchPeer reports, without reading, how the other end gets on with writing: it calls wrote when
-	// it sees that more was written, and blocked when a write waits, since neither the other end's
-	// buffer nor ours takes more. It does so until the other end sends FIN or RST, which is
-	// [io.EOF], or ctx is done, which is its cause, or Close, [net.ErrClosed]. Where that cannot be
-	// told, the error wraps [errors.ErrUnsupported].
+	// WatchPeer reports, without reading, how the other end gets on with writing: it calls
+	// wrote when it sees that more was written, and blocked when a write waits, since neither
+	// the other end's buffer nor ours takes more. It does so until the other end sends FIN or
+	// RST, which is [io.EOF], or ctx is done, which is its cause, or Close, [net.ErrClosed].
+	// Where that cannot be told, the error wraps [errors.ErrUnsupported].
 	WatchPeer(ctx context.Context, wrote, blocked func()) error
 
-	// Arrived returns how many bytes have come from the other end, read or not, and one more for
-	// FIN or RST. What a partition has dropped may count, too. Where the platform does not tell,
-	// the error wraps [errors.ErrUnsupported].
+	// Arrived returns how many bytes have come from the other end, read or not, and one more
+	// for FIN or RST. What a partition has dropped may count, too. Where the platform does
+	// not tell, the error wraps [errors.ErrUnsupported].
 	Arrived() (int64, error)
 
-	// AwaitAcked waits until the other end's kernel has acknowledged all that was written, or will
-	// not any more. ctx, whose cause it returns, or Close, which is [net.ErrClosed], ends the wait.
-	// Where the platform does not tell, the error wraps [errors.ErrUnsupported], at once.
+	// AwaitAcked waits until the other end's kernel has acknowledged all that was written, or
+	// will not any more. ctx, whose cause it returns, or Close, which is [net.ErrClosed],
+	// ends the wait. Where the platform does not tell, the error wraps
+	// [errors.ErrUnsupported], at once.
 	AwaitAcked(ctx context.Context) error
 
-	// Info returns the state of both ends, for failure reports. Where the other end cannot be asked,
-	// its part is nil and the error wraps [errors.ErrUnsupported]; where nothing can, Own is empty
-	// as well.
+	// Info returns the state of both ends, for failure reports. Where the other end cannot be
+	// asked, its part is nil and the error wraps [errors.ErrUnsupported]; where nothing can,
+	// Own is empty as well.
 	Info() (ConnInfo, error)
 
-	// SleepUntil waits until t, as exactly as the platform can and never less, or until ctx is
-	// done: then it returns ctx's cause.
+	// SleepUntil waits until t, as exactly as the platform can and never less, or until ctx
+	// is done: then it returns ctx's cause.
 	SleepUntil(ctx context.Context, t time.Time) error
 }
 

@@ -7,40 +7,42 @@ import (
 	"time"
 )
 
-// A Stack is a network on which addresses can be bound and dialled. Its methods may be called from
-// any goroutine. Its type must be comparable: a pointer, say.
+// A Stack is a network on which addresses can be bound and dialled. Its methods may be called
+// from any goroutine. Its type must be comparable: a pointer, say.
 type Stack interface {
-	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The network
-	// is "tcp" (IPv4), "tcp4" or "tcp6", where an empty address means any free port on that
-	// family's loopback address; or "unix", where it is the path of a file that must not exist yet,
-	// and an empty one a fresh file in a directory of its own.
+	// Bind takes an address and holds it until [Port.Close]; it starts in state [Own]. The
+	// network is "tcp" (IPv4), "tcp4" or "tcp6", where an empty address means any free port
+	// on that family's loopback address; or "unix", where it is the path of a file that must
+	// not exist yet, and an empty one a fresh file in a directory of its own.
 	Bind(ctx context.Context, network, address string) (Port, error)
 
-	// BindPacket takes a UDP address and holds it until Close. The network is "udp" (IPv4), "udp4"
-	// or "udp6"; an empty address means any free port on that family's loopback address.
+	// BindPacket takes a UDP address and holds it until Close. The network is "udp" (IPv4),
+	// "udp4" or "udp6"; an empty address means any free port on that family's loopback
+	// address.
 	BindPacket(ctx context.Context, network, address string) (PacketPort, error)
 
-	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is for
-	// the code under test.
+	// DialContext connects as [net.Dialer.DialContext] does, within this network only. It is
+	// for the code under test.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Listen listens as [net.ListenConfig.Listen] does, within this network only. It is for servers
-	// under test.
+	// Listen listens as [net.ListenConfig.Listen] does, within this network only. It is for
+	// servers under test.
 	Listen(ctx context.Context, network, address string) (net.Listener, error)
 
-	// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does, within this network
-	// only.
+	// ListenPacket makes a UDP socket as [net.ListenConfig.ListenPacket] does, within this
+	// network only.
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
 
-	// Connected returns the sockets that the code under test has open, of those with another end on
-	// this network: every socket that its owner has not closed, whatever has become of its
-	// connection. Sockets of fixtures may be among them. It shows which clients were never closed.
-	// Where the platform does not list them, the error wraps [errors.ErrUnsupported].
+	// Connected returns the sockets that the code under test has open, of those with another
+	// end on this network: every socket that its owner has not closed, whatever has become of
+	// its connection. Sockets of fixtures may be among them. It shows which clients were
+	// never closed. Where the platform does not list them, the error wraps
+	// [errors.ErrUnsupported].
 	Connected() ([]Socket, error)
 
 	// Connect connects as DialContext does, for a client that is to misbehave: it returns a
-	// connection with which it can. Nothing of its own (no keep-alive, no MPTCP) blurs what the
-	// server sees.
+	// connection with which it can. Nothing of its own (no keep-alive, no MPTCP) blurs what
+	// the server sees.
 	Connect(ctx context.Context, network, address string, o ConnectOptions) (Conn, error)
 }
 
@@ -61,52 +63,54 @@ type Port interface {
 	// [errors.ErrUnsupported], with GOOS and the reason, and leaves the state as it was.
 	Become(State) error
 
-	// Accept waits for the next connection. Changes of state do not end the wait; Close does, with
-	// [net.ErrClosed]. Any other error (no descriptors left, say) leaves the port usable, and
-	// Accept may be called again.
+	// Accept waits for the next connection. Changes of state do not end the wait; Close does,
+	// with [net.ErrClosed]. Any other error (no descriptors left, say) leaves the port
+	// usable, and Accept may be called again.
 	Accept() (Conn, error)
 
-	// Dropped returns how many segments were dropped unanswered so far, and when the latest was:
-	// while the answer is Drop, or the queue of a Listen with Backlog is full, each SYN counts,
-	// retransmitted ones included. The time is zero where the platform does not tell it. Where the
-	// platform does not count, the error wraps [errors.ErrUnsupported].
+	// Dropped returns how many segments were dropped unanswered so far, and when the latest
+	// was: while the answer is Drop, or the queue of a Listen with Backlog is full, each SYN
+	// counts, retransmitted ones included. The time is zero where the platform does not tell
+	// it. Where the platform does not count, the error wraps [errors.ErrUnsupported].
 	Dropped() (n int, last time.Time, err error)
 
-	// AwaitDropped waits until n segments were dropped in all, as Dropped counts them, or until ctx
-	// is done; then it returns ctx's cause. It returns how many were dropped by then. Where the
-	// platform does not count, the error wraps [errors.ErrUnsupported], at once.
+	// AwaitDropped waits until n segments were dropped in all, as Dropped counts them, or
+	// until ctx is done; then it returns ctx's cause. It returns how many were dropped by
+	// then. Where the platform does not count, the error wraps [errors.ErrUnsupported], at
+	// once.
 	AwaitDropped(ctx context.Context, n int) (got int, err error)
 
-	// Clients returns the sockets that are connecting or connected to the port: those whose SYN
-	// nobody has answered, those in the accept queue, and those that Accept has returned. Where the
-	// platform does not show them, the error wraps [errors.ErrUnsupported].
+	// Clients returns the sockets that are connecting or connected to the port: those whose
+	// SYN nobody has answered, those in the accept queue, and those that Accept has returned.
+	// Where the platform does not show them, the error wraps [errors.ErrUnsupported].
 	Clients() ([]Client, error)
 
 	// Visits returns what clients have done at the port so far.
 	Visits() Visits
 
-	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for reports
-	// about a platform. It is empty where there is nothing to tell.
+	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for
+	// reports about a platform. It is empty where there is nothing to tell.
 	Mechanism() string
 
 	// Close gives the address back. It may be called more than once.
 	Close() error
 }
 
-// Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the code
-// under test came at all. The zero value knows of nothing.
+// Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the
+// code under test came at all. The zero value knows of nothing.
 type Visits struct {
-	// Count is the number of connects, or of datagrams, and of whatever else clients did that the
-	// network sees. It never falls. Where connects that fail leave no trace, it counts the
-	// connections that were made and the SYNs that were dropped.
+	// Count is the number of connects, or of datagrams, and of whatever else clients did that
+	// the network sees. It never falls. Where connects that fail leave no trace, it counts
+	// the connections that were made and the SYNs that were dropped.
 	Count int
 
-	// Open is the number of connections that clients hold open, or of sockets that have sent a
-	// datagram. Where the network does not show that, it is what nobody has accepted or read yet.
+	// Open is the number of connections that clients hold open, or of sockets that have sent
+	// a datagram. Where the network does not show that, it is what nobody has accepted or
+	// read yet.
 	Open int
 
-	// Complete says that Count misses no connect, or no datagram, as long as the port answers as it
-	// does now.
+	// Complete says that Count misses no connect, or no datagram, as long as the port answers
+	// as it does now.
 	Complete bool
 
 	// Exact says that Count and Open show everything that clients do, as soon as they do it.
@@ -117,49 +121,50 @@ type Visits struct {
 type State struct {
 	Answer Answer
 
-	// Handshake, with Listen, leaves each connect unanswered for this long, counted from its own
-	// first SYN, and never less; zero answers at once. Where the network cannot complete a connect
-	// then, all are left unanswered from the first SYN that arrives in this state, for this long,
-	// and each completes with its client's next retransmission: on Linux that is so with Hold or
-	// Backlog, and from when a client came that uses MPTCP.
+	// Handshake, with Listen, leaves each connect unanswered for this long, counted from its
+	// own first SYN, and never less; zero answers at once. Where the network cannot complete
+	// a connect then, all are left unanswered from the first SYN that arrives in this state,
+	// for this long, and each completes with its client's next retransmission: on Linux that
+	// is so with Hold or Backlog, and from when a client came that uses MPTCP.
 	Handshake time.Duration
 
-	// Hold, with Listen, is how long each connection waits in the accept queue, counted from its
-	// arrival there, before Accept takes it; zero is not at all, [Forever] is until the state
-	// changes.
+	// Hold, with Listen, is how long each connection waits in the accept queue, counted from
+	// its arrival there, before Accept takes it; zero is not at all, [Forever] is until the
+	// state changes.
 	Hold time.Duration
 
 	// Backlog, with Listen, is how many connections the accept queue admits that nobody has
 	// accepted yet; zero is all that the platform gives. While it is full each further SYN is
 	// dropped, and the client's retransmission of it tries again. Connects that arrive at one
-	// instant can see more succeed, as at any listener: the kernel looks at the queue when the SYN
-	// comes. Where the platform admits other numbers than it is asked for, Become returns an error
-	// that wraps [errors.ErrUnsupported].
+	// instant can see more succeed, as at any listener: the kernel looks at the queue when
+	// the SYN comes. Where the platform admits other numbers than it is asked for, Become
+	// returns an error that wraps [errors.ErrUnsupported].
 	Backlog int
 
-	// Cut makes everything vanish that arrives, whatever the answer: SYNs, as with Drop, and what
-	// the other side sends on each connection that is open, accepted or not, as [Conn.Partition]
-	// does; those that are closed meanwhile are healed first. Accept goes on as before. In the next
-	// state without it all is healed that Conn.Partition does not hold. Where it cannot be done, or
-	// one of the connections cannot be cut, Become returns an error that wraps
-	// [errors.ErrUnsupported].
+	// Cut makes everything vanish that arrives, whatever the answer: SYNs, as with Drop, and
+	// what the other side sends on each connection that is open, accepted or not, as
+	// [Conn.Partition] does; those that are closed meanwhile are healed first. Accept goes on
+	// as before. In the next state without it all is healed that Conn.Partition does not
+	// hold. Where it cannot be done, or one of the connections cannot be cut, Become returns
+	// an error that wraps [errors.ErrUnsupported].
 	Cut bool
 
-	// SmallWindow, with Listen, gives the connections that are made in this state the smallest
-	// receive window that there is: if we do not read, the other side's writes block as soon as its
-	// own buffer is full. Without it that takes megabytes.
+	// SmallWindow, with Listen, gives the connections that are made in this state the
+	// smallest receive window that there is: if we do not read, the other side's writes block
+	// as soon as its own buffer is full. Without it that takes megabytes.
 	SmallWindow bool
 }
 
-// Forever, as [State.Hold], leaves connections in the accept queue for as long as the state lasts.
+// Forever, as [State.Hold], leaves connections in the accept queue for as long as the state
+// lasts.
 const Forever time.Duration = math.MaxInt64
 
 // An Answer is what a connect meets (RFC 9293, section 3.5).
 type Answer int
 
 const (
-	// Own is the platform's own answer for a socket that is bound and not listening: RST on Linux,
-	// FreeBSD and Windows, nothing at all on macOS and OpenBSD.
+	// Own is the platform's own answer for a socket that is bound and not listening: RST on
+	// Linux, FreeBSD and Windows, nothing at all on macOS and OpenBSD.
 	Own Answer = iota
 	// Refuse answers each SYN with RST: the connect fails with ECONNREFUSED.
 	Refuse

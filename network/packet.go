@@ -9,10 +9,11 @@ import "net"
 type PacketPort interface {
 	net.PacketConn
 
-	// Refuse answers each datagram that arrives from now on with ICMP port unreachable: a client
-	// whose socket is connected gets ECONNREFUSED from its next call, one whose is not never
-	// learns. What had arrived can still be read, and reads that wait go on waiting. Where the
-	// platform cannot do it, the error wraps [errors.ErrUnsupported], with GOOS and the reason.
+	// Refuse answers each datagram that arrives from now on with ICMP port unreachable: a
+	// client whose socket is connected gets ECONNREFUSED from its next call, one whose is not
+	// never learns. What had arrived can still be read, and reads that wait go on waiting.
+	// Where the platform cannot do it, the error wraps [errors.ErrUnsupported], with GOOS and
+	// the reason.
 	Refuse() error
 
 	// Serve lets datagrams arrive again.

@@ -19,11 +19,12 @@ import (
 //	RST arrives                   onRST         any           CLOSED, aborted: ECONNRESET or EPIPE
 //	it gives up                   retransmit,   any           CLOSED, aborted: ETIMEDOUT
 //	                              probe
-//	Reset, or Close with data     abort         any           CLOSED, aborted; the other end gets RST
+//	Reset, or Close with data     abort         any           CLOSED, aborted; it sends RST
 //	unread or after SetLinger(0)
 //
-// CLOSED is the field dead. Independently of it, the owner's Close or Reset sets closed. An end that
-// is both is taken off the network's list (unlist). An aborted end answers what still comes with RST.
+// CLOSED is the field dead. Independently of it, the owner's Close or Reset sets closed. An end
+// that is both is taken off the network's list (unlist). An aborted end answers what still comes
+// with RST.
 
 // Close sends in the background what is in the send buffer, then FIN. If something was not read, or
 // after SetLinger(0), it sends RST instead. A partition is healed first.

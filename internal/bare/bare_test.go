@@ -7,9 +7,11 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
@@ -17,6 +19,7 @@ import (
 	"example.com/go-sockettest/internal/bare"
 	"example.com/go-sockettest/internal/conformance"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/probe"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -33,6 +36,30 @@ func world() conformance.World {
 
 func TestTruth(t *testing.T)     { t.Parallel(); conformance.Truth(t, world()) }
 func TestListeners(t *testing.T) { t.Parallel(); conformance.Listeners(t, world()) }
+
+// TestEveryFixture: each fixture passes its judge there.
+func TestEveryFixture(t *testing.T) {
+	t.Parallel()
+	for _, r := range probe.All() {
+		for _, family := range r.Networks() {
+			if family == "unix" {
+				continue // simnet has none
+			}
+			t.Run(r.String()+"/"+family, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
+					defer cancel()
+					e, err := r.Start(ctx, fixtures.Place{Stack: bare.Stack(simnet.New(t)), Family: family})
+					require.NoError(t, err)
+					_, err = r.Judge(ctx, e)
+					assert.NoError(t, err, "%v", e.Events())
+					assert.NoError(t, e.Close())
+				})
+			})
+		}
+	}
+}
 
 // cases are tests of a user's that fail, and what the failure says; empty if they pass.
 var cases = []struct {
