@@ -36,7 +36,6 @@ import (
 var update = flag.Bool("update", false, "write docs/recipes.md")
 
 // ---- a client and a server, as they might be under test
-// ----------------------------------------------
 
 // A client asks a line and gets a line, over a pool of one connection.
 type client struct {
@@ -188,7 +187,6 @@ func serve(ln net.Listener, limit time.Duration) (shutdown func()) {
 const limit = 100 * time.Millisecond
 
 // ---- the recipes
-// ------------------------------------------------------------------------------------------
 
 // My client replaces a pooled connection that has gone stale
 func TestStaleConnection(t *testing.T) {
@@ -460,7 +458,6 @@ func ExampleTry() {
 }
 
 // ---- the file
-// ----------------------------------------------------------------------------------------------
 
 const head = `# Recipes
 
