@@ -1,8 +1,8 @@
 package patience
 
 import (
-	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -14,18 +14,24 @@ func Go(wg *sync.WaitGroup, f func()) { wg.Go(func() { call(f) }) }
 //go:noinline
 func call(f func()) { f() }
 
-var callName = runtime.FuncForPC(reflect.ValueOf(call).Pointer()).Name()
+// callPC is where f returns to in call, as [runtime.Callers] has it: to compare it takes no names.
+var callPC = func() uintptr {
+	pc := make([]uintptr, 1)
+	call(func() { runtime.Callers(2, pc) })
+	return pc[0]
+}()
 
 // Inside reports whether the caller runs in a function that [Go] has started: then it would wait
 // for itself. It does not know whose it is.
 func Inside() bool {
-	pcs := make([]uintptr, 1<<10)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for more := true; more; {
-		var f runtime.Frame
-		if f, more = frames.Next(); f.Function == callName {
+	var pcs [64]uintptr
+	for skip := 1; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if slices.Contains(pcs[:n], callPC) {
 			return true
 		}
+		if n < len(pcs) {
+			return false
+		}
 	}
-	return false
 }
