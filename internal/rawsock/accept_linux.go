@@ -15,9 +15,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// An acceptor is what the ports of TCP and of unix sockets have in common: one socket for its whole
-// life, connections that may be held in its accept queue, and calls of Accept that wait for the
-// state in which they may take one.
+// An acceptor is what a TCP port and a unix port share: one socket for its whole life, an accept
+// queue in which connections can be held, and calls of Accept that wait for a state in which
+// they may take one.
 type acceptor struct {
 	mu      sync.Mutex
 	changed *sync.Cond   // the state, or closed
@@ -55,8 +55,8 @@ func (a *acceptor) control(f func(fd int) error) error {
 	return f(a.fd)
 }
 
-// accept waits for the next connection. ready waits for a state in which there may be one, or
-// returns one itself; adopt makes one of the port's of what accept(2) returned.
+// accept waits for the next connection. ready waits for a state in which there may be one; it
+// can also return one itself. adopt turns what accept(2) returned into a connection of the port.
 func (a *acceptor) accept(ready func() (gen int, c network.Conn, err error), adopt func(net.Conn) (network.Conn, error)) (network.Conn, error) {
 	for {
 		gen, c, err := ready()
@@ -118,8 +118,8 @@ func (a *acceptor) wake() {
 	a.changed.Broadcast()
 }
 
-// release closes every descriptor, once closed is set, after which nothing else touches them. The
-// caller must not hold mu, which those who wait in the poller want.
+// release closes every descriptor. The caller has set closed, after which nothing else touches
+// them, and does not hold mu, which goroutines that wait in the poller need.
 func (a *acceptor) release() error {
 	var err error
 	if a.ln != nil {
@@ -144,9 +144,9 @@ func (a *acceptor) poll(name string) error {
 	return nil
 }
 
-// handOver makes a listener of a socket and closes fd; after an error fd is as it was. A file that
-// is made of a blocking descriptor is kept off the poller, which would only be a detour here:
-// net.FileListener takes a duplicate, makes the socket non-blocking again and registers that.
+// handOver makes a listener of a socket and closes fd. After an error, fd is as it was. The file
+// is made of a blocking descriptor, which os keeps off the poller: net.FileListener takes a
+// duplicate, makes the socket non-blocking again and registers that one.
 func handOver(fd int, name string) (net.Listener, error) {
 	// A duplicate, since a file closes its descriptor whatever becomes of it, by a finalizer at the
 	// latest.
@@ -169,7 +169,7 @@ func handOver(fd int, name string) (net.Listener, error) {
 	return ln, nil
 }
 
-// outOfDescriptors adds the remedy, if that is what err is about.
+// outOfDescriptors adds the remedy if err says that no descriptors are left.
 func outOfDescriptors(err error) error {
 	if !noDescriptors(err) {
 		return err
@@ -177,10 +177,10 @@ func outOfDescriptors(err error) error {
 	return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 }
 
-// A queue times the connections that wait in a listener's accept queue, each from its own arrival
-// there though nobody has accepted it: an arrival is an event of the poller, and the kernel tells
-// how many there are. The listener itself can only be waited on by accepting (net's raw listener
-// has no Read), so that takes its socket once more.
+// A queue records when each connection joined a listener's accept queue, before anybody accepts
+// it: an arrival is an event of the poller, and the kernel tells how many connections wait. A
+// listener can be waited on only by accepting (net's raw listener has no Read), so the queue has
+// a second descriptor of the socket.
 type queue struct {
 	length   func(fd int) (int, error) // of the accept queue
 	listener func() (*os.File, error)  // the socket
@@ -189,9 +189,9 @@ type queue struct {
 	arrivals []time.Time               // of those that are in the queue, in order
 }
 
-// awaitDue waits until the connection at the head has been in the queue for as long as hold says,
-// which is called with the lock held, as often as something changes; its error ends the wait, with
-// the lock free.
+// awaitDue waits until the connection at the head has been in the queue for as long as hold
+// says. It calls hold with the lock held, as often as something changes. An error of hold ends
+// the wait.
 func (q *queue) awaitDue(hold func() (time.Duration, error)) error {
 	for {
 		due, err := q.nextDue(hold)
@@ -217,7 +217,7 @@ func (q *queue) awaitDue(hold func() (time.Duration, error)) error {
 	}
 }
 
-// nextDue says whether the head may be accepted now; if not, it has the poller wake us when it may.
+// nextDue reports whether the head may be accepted now. If not, the poller wakes us when it may.
 func (q *queue) nextDue(hold func() (time.Duration, error)) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -237,9 +237,9 @@ func (q *queue) nextDue(hold func() (time.Duration, error)) (bool, error) {
 	return !time.Now().Before(due), q.file.SetReadDeadline(due)
 }
 
-// arrived notes the connections that have joined since it was last called, and says whether there
-// are any. It counts under the lock: what is taken, or reset, in between would be noted for the
-// next one.
+// arrived records the connections that have joined since the last call, and reports whether
+// there are any. It counts under the lock: otherwise what is taken or reset meanwhile would be
+// recorded for the next one.
 func (q *queue) arrived(fd int) (fresh bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -251,14 +251,14 @@ func (q *queue) arrived(fd int) (fresh bool, err error) {
 	return fresh, err
 }
 
-// only forgets all but the last n: Accept may have taken the others, and not have said so yet. The
-// caller holds the lock.
+// only forgets all but the last n: Accept may have taken the others without having recorded it
+// yet. The caller holds the lock.
 func (q *queue) only(n int) {
 	q.arrivals = q.arrivals[max(0, len(q.arrivals)-n):]
 }
 
-// taken forgets the head, which has been accepted, and tells since when it was there: since now, if
-// nobody has asked before. The caller holds the lock.
+// taken removes the head, which has been accepted, and returns when it joined: now, if nobody
+// has asked before. The caller holds the lock.
 func (q *queue) taken() time.Time {
 	if len(q.arrivals) == 0 {
 		return time.Now()
@@ -275,8 +275,8 @@ func (q *queue) wake() {
 	}
 }
 
-// close is for a port that is closed. The caller must not hold the lock: closing the file waits for
-// whoever is inside the poller with it, and arrived is, and waits for the lock.
+// close is for a port that is closed. The caller must not hold the lock: closing the file waits
+// for goroutines in the poller, and one of them, in arrived, waits for the lock.
 func (q *queue) close() {
 	if q.file != nil {
 		_ = q.file.Close()

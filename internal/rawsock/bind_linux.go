@@ -17,9 +17,10 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// The search for a free port. Ours are quick and may all be taken, by sockets or for a minute after
-// a connection (TIME_WAIT); the kernel knows which are free, and then a try loses only if another
-// program takes the very port in the microsecond between two calls.
+// These bound the search for a free port. Our own guesses are quick, but all of them may be
+// taken, by sockets or by closed connections (TIME_WAIT, a minute). The kernel knows which ports
+// are free; then a try fails only if another program takes the port in the microsecond between
+// two calls.
 const (
 	ourTries  = 8
 	bindTries = ourTries + 100
@@ -42,8 +43,8 @@ func bindPort(addr *net.TCPAddr, minTTL bool) (*port, error) {
 }
 
 // bindByNumber binds to an explicit port even when any will do. A socket that got its port from
-// bind(0) loses it at shutdown(2), which is how a listener is made to refuse; one that asked for
-// the number keeps it.
+// bind(0) loses it at shutdown(2), which is how a listener is made to refuse; a socket that
+// asked for the number keeps it.
 func bindByNumber(addr *net.TCPAddr) (fd, port int, err error) {
 	if addr.Port != 0 {
 		return boundSocket(addr)
@@ -91,17 +92,17 @@ func explainBind(addr *net.TCPAddr, err error) error {
 	return fmt.Errorf("bind %s: %w", addr, err)
 }
 
-// portCount counts the ports that were handed out; it begins anywhere, so that processes that run
-// side by side do not try the same ones.
+// portCount counts the ports that were handed out. It starts at random, so that processes that
+// run side by side try different ports.
 var portCount atomic.Uint32
 
 func init() { portCount.Store(rand.Uint32()) }
 
-// nextPort returns a port of the system's ephemeral range to try, or 0 if the kernel had better
-// choose. Going through the range in order spares a socket, and keeps a port that was just given
-// back, to which somebody's retransmissions may still be under way, from being used again soon. Of
-// each pair it takes the port that the kernel's own bind(0) prefers, the odd offset: connect takes
-// the even ones first (net/ipv4/inet_connection_sock.c).
+// nextPort returns a port of the system's ephemeral range to try, or 0 to let the kernel choose.
+// Going through the range in order saves a socket, and does not soon reuse a port that was just
+// given back, to which retransmissions may still be under way. Of each pair it takes the port
+// that the kernel's bind(0) prefers, the odd offset, since connect takes the even ones first
+// (net/ipv4/inet_connection_sock.c).
 func nextPort() int {
 	r := portRange()
 	pairs := (r.high - r.low + 1) / 2
@@ -133,8 +134,9 @@ var portRange = sync.OnceValue(func() (r ports) {
 // backlog asks for all that the kernel gives (net.core.somaxconn caps it).
 const backlog = 4096
 
-// admits returns what to ask of listen(2) so that the accept queue takes n connections: on Linux it
-// takes one more than it is told. The kernel would cut a number that is too large without a word.
+// admits returns what to pass to listen(2) so that the accept queue takes n connections: Linux
+// takes one more than it is told. A number that is too large is an error here, because the
+// kernel would cut it silently.
 func admits(n int) (int, error) {
 	if n == 0 {
 		return backlog, nil

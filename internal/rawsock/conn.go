@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"example.com/go-sockettest/internal/patience"
@@ -30,8 +31,8 @@ type conn struct {
 
 var _ network.Conn = (*conn)(nil)
 
-// newConn makes the connection plain: keep-alive of ours would only blur what the other side sees,
-// and would kill a partitioned connection from our end.
+// newConn turns keep-alive off: ours would blur what the other side sees, and would kill a
+// partitioned connection from our end.
 func newConn(c *net.TCPConn) (*conn, error) {
 	if err := c.SetKeepAlive(false); err != nil {
 		_ = c.Close()
@@ -72,17 +73,26 @@ func (c *conn) Partition() error { return c.change(&c.own, true) }
 // Heal ends a partition; see [network.Conn].
 func (c *conn) Heal() error { return c.change(&c.own, false) }
 
-// open is an error after Close.
-func (c *conn) open() error {
+// open returns an error after Close.
+func (c *conn) open() error { return isOpen(c.TCPConn) }
+
+// isOpen returns an error if c is closed.
+func isOpen(c syscall.Conn) error { return control(c, func(int) error { return nil }) }
+
+// control runs f on the descriptor of c and returns the first error of the two.
+func control(c syscall.Conn, f func(fd int) error) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return raw.Control(func(uintptr) {})
+	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
-// Close heals first: our FIN leaves a partition, and its acknowledgement would not come back in.
-// The kernel would keep the socket for half a minute, and the other side's beside it.
+// Close heals the connection first. Our FIN leaves a partition, but its acknowledgement would
+// not come in, and the kernel would keep both sides' sockets for half a minute.
 func (c *conn) Close() error {
 	defer c.of.remove(c) // without the lock, which its owner takes inside its own
 	c.mu.Lock()
@@ -105,8 +115,8 @@ func (c *conn) Reset() error {
 // Peer returns what the kernel knows of the other end.
 func (c *conn) Peer() (network.PeerState, error) { return c.ended(peer(c.TCPConn)) }
 
-// ended tells FIN from RST on a connection that is closed in both directions, of which the kernel's
-// state says no more than that. It waits for the Reads in progress, which such a connection ends.
+// ended tells FIN from RST on a connection that is closed in both directions, which is all that
+// the kernel's state says. It waits for the Reads in progress, which such a connection ends.
 func (c *conn) ended(state network.PeerState, err error) (network.PeerState, error) {
 	if err != nil || state != network.PeerRST {
 		return state, err
@@ -120,8 +130,8 @@ func (c *conn) ended(state network.PeerState, err error) (network.PeerState, err
 	return state, err
 }
 
-// PeerOf returns what is known of the other end of any connection, whoever made it, and PeerUnknown
-// where nothing is. Of a [*net.TCPConn] that is closed in both directions it says PeerRST, whatever
+// PeerOf returns what is known of the other end of any connection, and PeerUnknown if nothing
+// is. For a [*net.TCPConn] that is closed in both directions it returns PeerRST, even if FIN
 // came first.
 func PeerOf(nc net.Conn) network.PeerState {
 	state := network.PeerUnknown
@@ -144,10 +154,7 @@ func (c *conn) Arrived() (int64, error) {
 	var n int64
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	raw, err := c.SyscallConn()
-	if err == nil {
-		err = onFD(raw, func(fd uintptr) (err error) { n, err = heard(int(fd), c.cut); return err })
-	}
+	err := control(c.TCPConn, func(fd int) (err error) { n, err = heard(fd, c.cut); return err })
 	return n, err
 }
 
@@ -169,8 +176,8 @@ func awaitAcked(ctx context.Context, unacked func() (int, error)) error {
 	}
 }
 
-// nextLook is when to look again at what no event tells of: after a sixteenth of the time that has
-// passed, within bounds.
+// nextLook returns when to look again for something that has no event: after a sixteenth of the
+// time that has passed, within bounds.
 func nextLook(begin time.Time) time.Time {
 	const least, most = time.Millisecond, 20 * time.Millisecond
 	return time.Now().Add(min(max(time.Since(begin)/16, least), most))
@@ -187,16 +194,16 @@ func (c *conn) Info() (network.ConnInfo, error) { return connInfo(c.TCPConn) }
 // SleepUntil waits; see [network.Conn].
 func (c *conn) SleepUntil(ctx context.Context, t time.Time) error { return sleepUntil(ctx, t) }
 
-// conns are the open connections that a port has accepted. They are partitioned together, those to
-// come included.
+// conns are the open connections that a port has accepted. They are partitioned together, and so
+// are those that come later.
 type conns struct {
 	mu   sync.Mutex
 	cut  bool
 	open map[*conn]struct{}
 }
 
-// add makes an accepted connection one of them. plain clears what it has inherited from its
-// listener; nil if that is nothing.
+// add makes an accepted connection one of them. plain, which may be nil, clears what the
+// connection has inherited from its listener.
 func (s *conns) add(tcp *net.TCPConn, plain func(*net.TCPConn) error) (*conn, error) {
 	c, err := newConn(tcp)
 	if err != nil {
@@ -222,8 +229,8 @@ func (s *conns) add(tcp *net.TCPConn, plain func(*net.TCPConn) error) (*conn, er
 	return c, nil
 }
 
-// set partitions or heals them all. After an error none is partitioned. One that ends meanwhile is
-// no error: there is nothing to cut.
+// set partitions or heals them all. After an error none is partitioned. A connection that ends
+// meanwhile is no error.
 func (s *conns) set(cut bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,7 +254,7 @@ func (s *conns) heal() {
 	}
 }
 
-// remove is for one that is closed. Those of no port have no conns.
+// remove drops a connection that is closed. s is nil for a connection that no port has accepted.
 func (s *conns) remove(c *conn) {
 	if s == nil {
 		return
@@ -257,8 +264,8 @@ func (s *conns) remove(c *conn) {
 	delete(s.open, c)
 }
 
-// change sets who wants the connection partitioned, its own Partition or its port, and makes it so
-// if either does.
+// change records whether its own Partition or its port (who) wants the connection partitioned,
+// and partitions it if either does.
 func (c *conn) change(who *bool, wants bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

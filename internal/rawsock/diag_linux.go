@@ -14,8 +14,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A sockDiag is a socket of NETLINK_SOCK_DIAG, to ask the kernel about sockets with. It asks for no
-// privilege (sock_diag(7)). It is for one goroutine at a time.
+// A sockDiag is a NETLINK_SOCK_DIAG socket, through which the kernel answers questions about
+// sockets. It needs no privilege (sock_diag(7)). Only one goroutine may use it at a time.
 type sockDiag struct {
 	fd  int
 	seq uint32 // of the latest question
@@ -37,7 +37,7 @@ func openSockDiag() (*sockDiag, error) {
 
 func (d *sockDiag) close() { _ = unix.Close(d.fd) }
 
-// askOnce asks on a socket for this one question.
+// askOnce opens a sockDiag for one question.
 func askOnce(f func(d *sockDiag) error) error {
 	d, err := openSockDiag()
 	if err != nil {
@@ -47,8 +47,8 @@ func askOnce(f func(d *sockDiag) error) error {
 	return f(d)
 }
 
-// ask asks about the sockets of one family, which the request begins with, and calls each with what
-// the kernel says of each socket: one, or all of a dump.
+// ask asks about the sockets of one family, with which the request begins, and calls each for
+// each socket in the answer: one, or all of a dump.
 func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) error {
 	d.seq++
 	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
@@ -75,7 +75,7 @@ func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) er
 	}
 }
 
-// readDiag reads the messages of one datagram, and says whether there may be another.
+// readDiag reads the messages of one datagram, and reports whether another may follow.
 func readDiag(b []byte, each func(reply []byte)) (more bool, err error) {
 	for len(b) >= unix.NLMSG_HDRLEN {
 		size := int(binary.NativeEndian.Uint32(b))
@@ -102,7 +102,7 @@ func diagError(errno int32) error {
 	return os.NewSyscallError("sock_diag", unix.Errno(errno))
 }
 
-// eachAttribute goes through what follows a reply (netlink(7), struct rtattr).
+// eachAttribute calls f for each attribute after a reply (netlink(7), struct rtattr).
 func eachAttribute(a []byte, f func(kind uint16, value []byte)) {
 	for len(a) >= unix.SizeofRtAttr {
 		size := int(binary.NativeEndian.Uint16(a))
@@ -145,8 +145,8 @@ type diagReply struct {
 	expires, rqueue, wqueue, uid, node uint32
 }
 
-// A diagSocket is what NETLINK_SOCK_DIAG tells of a TCP socket of this network namespace, whoever
-// owns it. It asks for no privilege (sock_diag(7)).
+// A diagSocket is what NETLINK_SOCK_DIAG tells of a TCP socket of this network namespace, of any
+// owner. It needs no privilege (sock_diag(7)).
 type diagSocket struct {
 	local, remote netip.AddrPort
 	state         uint8
@@ -159,13 +159,13 @@ type diagSocket struct {
 	info          unix.TCPInfo
 }
 
-// diagOne finds the socket with these two addresses; without one, the error is ENOENT.
+// diagOne finds the socket with these two addresses. If there is none, the error is ENOENT.
 func diagOne(local, remote netip.AddrPort) (s diagSocket, err error) {
 	err = askOnce(func(d *sockDiag) error { s, err = d.one(local, remote); return err })
 	return s, err
 }
 
-// one is diagOne, on a socket that is kept.
+// one is diagOne on a sockDiag that is open.
 func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	r := newDiagRequest(local.Addr().Is6())
 	binary.BigEndian.PutUint16(r.id.sport[:], local.Port())
@@ -182,8 +182,8 @@ func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	return found[0], nil
 }
 
-// to finds the sockets in one of these states whose other end is addr: of IPv6 too, which can be
-// connected to an IPv4 address, as Java's are by default.
+// to finds the sockets in one of these states whose other end is addr. IPv6 sockets are among
+// them: they can be connected to an IPv4 address, as Java's are by default.
 func (d *sockDiag) to(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
 	if !addr.Addr().Is4() {
 		return d.dump(addr, unix.AF_INET6, states)
@@ -199,7 +199,7 @@ func (d *sockDiag) to(addr netip.AddrPort, states uint32) ([]diagSocket, error) 
 	return append(found, mapped...), err
 }
 
-// dump finds those of one family.
+// dump is to for one family.
 func (d *sockDiag) dump(addr netip.AddrPort, family uint8, states uint32) ([]diagSocket, error) {
 	r := newDiagRequest(family == unix.AF_INET6)
 	r.states = states
@@ -230,7 +230,7 @@ func newDiagRequest(v6 bool) *diagRequest {
 	return r
 }
 
-// sockets asks and reads the answer: one socket, or all of a dump.
+// sockets asks, and returns the sockets in the answer.
 func (d *sockDiag) sockets(r *diagRequest, flags uint16) ([]diagSocket, error) {
 	const reply = int(unsafe.Sizeof(diagReply{}))
 	var found []diagSocket
@@ -322,7 +322,7 @@ type unixSocket struct {
 	wrote int    // bytes, with what each costs the kernel, that the other end has not read
 }
 
-// diagUnix asks about the socket with this inode; without one, the error is ENOENT.
+// diagUnix asks about the unix socket with this inode. If there is none, the error is ENOENT.
 func diagUnix(inode uint64) (unixSocket, error) {
 	r := &unixDiagRequest{family: unix.AF_UNIX, states: inetDiagNoCookie, inode: uint32(inode),
 		show: unixShowPeer | unixShowQueues, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
@@ -343,7 +343,7 @@ func diagUnix(inode uint64) (unixSocket, error) {
 	return s, err
 }
 
-// diagUnixFD asks about an open one.
+// diagUnixFD asks about a unix socket that we have open.
 func diagUnixFD(fd int) (unixSocket, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {

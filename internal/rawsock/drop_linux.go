@@ -106,8 +106,8 @@ func (p *port) total(fd int) (int, error) {
 }
 
 // saturate fills an accept queue of backlog 0, which admits one connection (tcp(7): the kernel
-// compares with >), by one of our own. An empty queue of that size lets two in when they race, so
-// the filler goes in before the port is said to be black.
+// compares with >), with one of our own. Such a queue lets two in when they race, so the filler
+// connects before the port counts as black.
 func (p *port) saturate(fd int) error {
 	if err := p.startListening(fd, 0); err != nil {
 		return err
@@ -134,8 +134,8 @@ func (p *port) saturate(fd int) error {
 	}
 }
 
-// cutOff makes all that arrives vanish. What nobody has accepted can only be cut as a connection of
-// ours.
+// cutOff makes all that arrives vanish. Connections that nobody has accepted are accepted here
+// first, since only those can be cut.
 func (p *port) cutOff(fd int) error {
 	if err := p.drop(fd); err != nil {
 		return err
@@ -143,8 +143,8 @@ func (p *port) cutOff(fd int) error {
 	return p.rescue(fd)
 }
 
-// rescue takes what is queued, so that connections made before the port went black are still handed
-// to Accept.
+// rescue takes what is queued, so that Accept still hands out connections made before the port
+// went black.
 func (p *port) rescue(fd int) error {
 	n, err := queued(fd)
 	if err != nil {
@@ -173,8 +173,8 @@ func (p *port) rescue(fd int) error {
 	}
 }
 
-// keep holds a connection ready for Accept, which waited in the accept queue from then on. The
-// caller holds mu.
+// keep holds a connection ready for Accept. since is when it joined the accept queue. The caller
+// holds mu.
 func (p *port) keep(nc net.Conn, since time.Time) error {
 	c, err := p.adopt(nc)
 	if err == nil {
@@ -183,7 +183,8 @@ func (p *port) keep(nc net.Conn, since time.Time) error {
 	return err
 }
 
-// takeFiller removes our own connection from the head of the queue, where it may have been noted.
+// takeFiller removes our own connection from the head of the queue, where it may have been
+// recorded.
 func (p *port) takeFiller(fd int) {
 	p.queue.arrivals = nil
 	if nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
@@ -203,14 +204,13 @@ func (p *port) unfill() {
 	p.filler = nil
 }
 
-// A probe is what was found out about this kernel, once per process.
+// A probe is a fact about this kernel that is found out once per process.
 type probe struct {
 	mu           sync.Mutex
 	known, works bool
 }
 
-// ask tries it the first time. That there were no descriptors says nothing about the kernel: then
-// it is tried again.
+// ask calls try the first time. If there were no descriptors for it, the next call tries again.
 func (p *probe) ask(try func() (bool, error)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,9 +221,9 @@ func (p *probe) ask(try func() (bool, error)) bool {
 	return p.works
 }
 
-// canDrop reports whether IP_MINTTL really drops here: a successful setsockopt proves nothing
-// (gVisor takes the option and ignores it; a default TTL of 255 passes it), so each family is tried
-// once per process, on a socket of its own.
+// canDrop reports whether IP_MINTTL really drops here. A successful setsockopt proves nothing:
+// gVisor takes the option and ignores it, and a default TTL of 255 passes it. So each family is
+// tried once per process, on a socket of its own.
 func canDrop(v6 bool) bool {
 	if v6 {
 		return canDrop6.ask(func() (bool, error) { return probeDrop(net.IPv6loopback) })
@@ -233,8 +233,9 @@ func canDrop(v6 bool) bool {
 
 var canDrop4, canDrop6 probe
 
-// probeDrop dials a listener that should drop and waits for evidence: the socket's own count of
-// drops. Without any within the limit it says no, which costs nothing but the fallback.
+// probeDrop dials a listener that should drop and waits for evidence, the socket's own count of
+// drops. If there is none within the limit it returns false, which costs no more than the
+// fallback.
 func probeDrop(ip net.IP) (dropped bool, err error) {
 	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 	if err != nil {

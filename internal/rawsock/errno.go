@@ -9,11 +9,11 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A Fault is what an errno means to whoever dialled, read or wrote, whatever the platform calls it.
-// [FaultOf] gives it, and [ErrnoName] the platform's own name.
+// A Fault is what an errno means to the code that dialled, read or wrote, on any platform.
+// [FaultOf] returns it, and [ErrnoName] the platform's own name.
 //
-// It errs towards [UnknownFault]: an errno that means different things in different calls
-// (ENOTCONN, EINTR) is not guessed at.
+// It errs towards [UnknownFault]: it does not guess at an errno that means different things in
+// different calls (ENOTCONN, EINTR).
 type Fault int
 
 // The faults.
@@ -28,17 +28,17 @@ const (
 	UnknownFault               // none of these, or more than one
 )
 
-// AddressInUse reports whether a bind failed because somebody else has the address, whatever the
-// platform calls it.
+// AddressInUse reports whether a bind failed because another socket has the address, on any
+// platform.
 func AddressInUse(err error) bool { return addressInUse(err) }
 
 // NoDescriptors reports whether a call failed because the process or the system has no descriptors
 // left.
 func NoDescriptors(err error) bool { return noDescriptors(err) }
 
-// ConnectError returns the error of the system call that connects, as package net gets it where f
-// happens: Refused, Unreachable or KernelTimeout. For another f, or where there is no such call, it
-// wraps [errors.ErrUnsupported].
+// ConnectError returns the error of the system call that connects, as package net gets it for f:
+// Refused, Unreachable or KernelTimeout. For another f, or where there is no such call, it wraps
+// [errors.ErrUnsupported].
 func ConnectError(f Fault) error {
 	if e, ok := connectErrnos[f]; ok {
 		return os.NewSyscallError(connectCall, e)
@@ -46,8 +46,8 @@ func ConnectError(f Fault) error {
 	return fmt.Errorf("%s: no errno of connect is known for fault %d: %w", runtime.GOOS, f, errors.ErrUnsupported)
 }
 
-// OwnAnswer is what a connect meets at a socket that is bound and not listening; see [network.Own].
-// None but Linux's was seen.
+// OwnAnswer is what a connect meets at a socket that is bound and does not listen; see
+// [network.Own]. Linux's was observed; the others are from their kernels' sources.
 func OwnAnswer() network.Answer {
 	switch runtime.GOOS {
 	case "darwin", "ios", "openbsd", "netbsd":

@@ -2,11 +2,11 @@
 
 package rawsock
 
-// FaultOf knows nothing here: the errnos of js, wasip1 and Plan 9 are no kernel's answer to a
-// connect. It takes an error because Plan 9 has no syscall.Errno.
+// FaultOf returns UnknownFault: the errnos of js, wasip1 and Plan 9 are not a kernel's answer to
+// a connect. It takes an error because Plan 9 has no syscall.Errno.
 func FaultOf(error) Fault { return UnknownFault }
 
-// ErrnoName knows none.
+// ErrnoName returns "".
 func ErrnoName(error) string { return "" }
 
 func addressInUse(error) bool  { return false }

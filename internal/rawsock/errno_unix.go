@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// faults follow the ERRORS sections of connect(2), accept(2), send(2), bind(2), tcp(7) and unix(7).
-// EWOULDBLOCK is EAGAIN here, and ENOTSUP is EOPNOTSUPP on some: each stands once.
+// faults follow the ERRORS sections of connect(2), accept(2), send(2), bind(2), tcp(7) and
+// unix(7). EWOULDBLOCK is EAGAIN here, and ENOTSUP is EOPNOTSUPP on some systems, so each is
+// listed once.
 var faults = map[syscall.Errno]Fault{
 	0: NoFault,
 
@@ -56,7 +57,7 @@ var faults = map[syscall.Errno]Fault{
 	syscall.EMSGSIZE:        Invalid,
 }
 
-// FaultOf tells what an errno means.
+// FaultOf returns what an errno means.
 func FaultOf(e syscall.Errno) Fault {
 	if f, ok := faults[e]; ok {
 		return f

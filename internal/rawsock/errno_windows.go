@@ -102,7 +102,7 @@ var errnos = map[syscall.Errno]struct {
 	windows.WSANOTINITIALISED: {"WSANOTINITIALISED", UnknownFault},
 }
 
-// FaultOf tells what an errno means.
+// FaultOf returns what an errno means.
 func FaultOf(e syscall.Errno) Fault {
 	if e == 0 {
 		return NoFault

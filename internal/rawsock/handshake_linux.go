@@ -17,9 +17,9 @@ const synPoll = time.Millisecond
 
 // A handshake is the goroutine that completes connects some time after their first SYN.
 //
-// It does so exactly where it can: it looks up whose SYN was dropped, and at the time that is due
-// connects to that client from the port itself, which TCP knows as simultaneous open (RFC 9293,
-// section 3.5). Where it cannot, it waits for the first SYN, then for the delay, and lets the port
+// Where it can, it does so exactly. It looks up whose SYN was dropped and, when that client is
+// due, connects to it from the port itself, which TCP calls simultaneous open (RFC 9293, section
+// 3.5). Where it cannot, it waits for the first SYN, then for the delay, and lets the port
 // listen: the client's next retransmission connects.
 type handshake struct {
 	port  *port
@@ -34,14 +34,14 @@ type handshake struct {
 	due   []*hung
 }
 
-// A hung client is one whose connect is completed at its time.
+// A hung client is one whose connect is completed later, at the time at.
 type hung struct {
 	client diagSocket
 	at     time.Time
 	fd     int // of the connection, from when there is one; else -1
 }
 
-// delay drops SYNs now, and completes each connect when it has hung for s.Handshake.
+// delay drops SYNs from now on, and completes each connect when it has hung for s.Handshake.
 func (p *port) delay(fd int, s network.State) error {
 	h := &handshake{port: p, delay: s.Handshake, small: s.SmallWindow, quit: make(chan struct{})}
 	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are
@@ -78,7 +78,8 @@ func (h *handshake) stop() {
 	h.done.Wait()
 }
 
-// run completes each connect when it is due, until one turns out not to be completed so.
+// run completes each connect when it is due. It ends with the first one that cannot be completed
+// so.
 func (h *handshake) run() {
 	defer h.release()
 	tick := time.NewTicker(synPoll) // no event tells of a SYN that was dropped
@@ -97,8 +98,8 @@ func (h *handshake) run() {
 	}
 }
 
-// look finds the clients whose first SYN has come since it was last called. A kernel that is too
-// busy to say is asked again.
+// look finds the clients whose first SYN has come since the last call. A kernel that is too busy
+// to answer is asked again.
 func (h *handshake) look() {
 	n, _, err := h.port.Dropped()
 	if err != nil || n == h.seen {
@@ -120,8 +121,8 @@ func (h *handshake) look() {
 	h.known = known
 }
 
-// openDue completes what is due. It returns false if a client hangs on. Without descriptors a
-// connect completes when there are some again, with those that are due after it.
+// openDue completes what is due, and returns false if a client hangs on. Without descriptors a
+// connect, and those due after it, wait until there are some again.
 func (h *handshake) openDue() bool {
 	for len(h.due) > 0 && !time.Now().Before(h.due[0].at) {
 		switch err := h.port.open(h, h.due[0]); {
@@ -197,11 +198,12 @@ func (p *port) heal(h *handshake) {
 // loopback it answers before connect(2) returns.
 const openPatience = 50
 
-// errHangsOn is of a client that cannot be connected to.
+// errHangsOn is the error for a client that cannot be connected to.
 var errHangsOn = errors.New("the client hangs on")
 
-// open completes the connect of a client that hangs, and hands the connection to Accept. The error
-// is errHangsOn, or that there are no descriptors: what was achieved is kept then, for another try.
+// open completes the connect of a client that hangs, and hands the connection to Accept. The
+// error is errHangsOn, or says that there are no descriptors; then what was achieved is kept for
+// another try.
 func (p *port) open(h *handshake, c *hung) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,7 +242,7 @@ func (p *port) open(h *handshake, c *hung) error {
 	return nil
 }
 
-// hangs reports whether the client waits for an answer to its SYN, as far as is known.
+// hangs reports whether the client still waits for an answer to its SYN, as far as is known.
 func (h *handshake) hangs(client diagSocket) bool {
 	now, err := h.diag.one(client.local, client.remote)
 	if err != nil {
@@ -249,7 +251,7 @@ func (h *handshake) hangs(client diagSocket) bool {
 	return now.inode == client.inode && now.state == tcpSynSent
 }
 
-// connOf makes a connection of a duplicate of fd, which is left open.
+// connOf makes a connection of a duplicate of fd, and leaves fd open.
 func connOf(fd int) (net.Conn, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -303,9 +305,9 @@ func awaitConnect(fd int, client diagSocket) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// twin binds a second socket to the port, beside the one that listens. That takes SO_REUSEPORT on
-// both, and only while bind(2) looks: in those microseconds a socket of the same user that has set
-// it too could bind here, at no other time. The caller holds mu.
+// twin binds a second socket to the port, beside the one that listens. Both need SO_REUSEPORT
+// for that, but only while bind(2) looks. In those microseconds, and at no other time, another
+// socket of the same user that has set the option could bind here. The caller holds mu.
 func (p *port) twin() (int, error) {
 	family := unix.AF_INET
 	if p.v6 {
@@ -349,7 +351,7 @@ func setReusePort(fd, on int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on))
 }
 
-// canOpen reports whether sock_diag and simultaneous open work here (gVisor has neither); each
+// canOpen reports whether sock_diag and simultaneous open work here (gVisor has neither). Each
 // family is tried once per process.
 func canOpen(v6 bool) bool {
 	if v6 {

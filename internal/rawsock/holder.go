@@ -23,9 +23,9 @@ const (
 	silent // a listener with an option that makes it leave SYNs unanswered
 )
 
-// A platform is what the portable port must know of an operating system: which way gives which
-// answer, and the three calls that package net has not. It is a table, so that tests can have one
-// of their own.
+// A platform is what the portable port needs to know about an operating system: which way of
+// holding a port gives which answer, and the three calls that package net lacks. It is a table,
+// so that tests can have their own.
 type platform struct {
 	goos   string
 	refuse way
@@ -40,8 +40,8 @@ type platform struct {
 	silenceName string // of that option
 }
 
-// way tells how to give an answer. It cannot delay a handshake: the delay counts from the first
-// SYN, and only Linux shows us that one was dropped.
+// way returns how to give an answer. A handshake cannot be delayed: the delay counts from the
+// first SYN, and only Linux shows that one was dropped.
 func (sys platform) way(s network.State, v6 bool) (way, error) {
 	w := impossible
 	if err := checkTCP(s); err != nil {
@@ -74,7 +74,7 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 	return w, nil
 }
 
-// cannot says what of a Listen is not available here.
+// cannot returns an error if part of a Listen is not available here.
 func (sys platform) cannot(s network.State) error {
 	var what string
 	switch {
@@ -153,8 +153,8 @@ type holder struct{ near, far *net.TCPConn }
 // (kernel.md, section 1).
 const holderPatience = 5 * time.Second
 
-// connect makes a holder, in pure package net. Where reuse is needed, SO_REUSEADDR goes as soon as
-// it has served: on Linux, a socket that keeps it lets any net.Listen have the port.
+// connect makes a holder, in pure package net. With reuse, it clears SO_REUSEADDR as soon as the
+// option has served: on Linux, a socket that keeps it lets any net.Listen have the port.
 func (sys platform) connect(ctx context.Context, a *net.TCPAddr, reuse bool) (*holder, error) {
 	ctx, cancel := context.WithTimeout(ctx, holderPatience)
 	defer cancel()
@@ -203,8 +203,8 @@ func (h *holder) Close() error {
 	return err
 }
 
-// listenElsewhere listens on any port but the one of a, which is free just now and so might be the
-// one that is chosen.
+// listenElsewhere listens on any port but a's, which is free just now and so might be the one
+// that is chosen.
 func listenElsewhere(ctx context.Context, a *net.TCPAddr) (*net.TCPListener, error) {
 	anyPort := &net.TCPAddr{IP: a.IP}
 	ln, err := listenAt(ctx, anyPort, nil)
@@ -215,7 +215,7 @@ func listenElsewhere(ctx context.Context, a *net.TCPAddr) (*net.TCPListener, err
 	return listenAt(ctx, anyPort, nil)
 }
 
-// acceptFrom takes the connection that came from addr, and resets any stranger's.
+// acceptFrom takes the connection that came from addr, and resets any other.
 func acceptFrom(ln *net.TCPListener, addr net.Addr) (*net.TCPConn, error) {
 	if err := ln.SetDeadline(time.Now().Add(holderPatience)); err != nil {
 		return nil, err
@@ -232,9 +232,9 @@ func acceptFrom(ln *net.TCPListener, addr net.Addr) (*net.TCPConn, error) {
 	}
 }
 
-// listenAt listens with plain TCP (an MPTCP listener refuses the options) and without keep-alive,
-// which would only blur what a client sees. The option is set before bind and listen, so that no
-// SYN slips in.
+// listenAt listens with plain TCP (an MPTCP listener refuses the options) and without
+// keep-alive, which would only blur what a client sees. It sets the option before bind and
+// listen, so that no SYN slips in.
 func listenAt(ctx context.Context, a *net.TCPAddr, option func(fd uintptr) error) (*net.TCPListener, error) {
 	lc := net.ListenConfig{KeepAlive: -1}
 	lc.SetMultipathTCP(false)
@@ -257,7 +257,8 @@ func onFD(raw syscall.RawConn, f func(fd uintptr) error) error {
 	return err
 }
 
-// abort closes with RST, as a kernel does with what is in the queue of a listener that closes.
+// abort closes with RST, as a kernel does with what is in the accept queue of a listener that
+// closes.
 func abort(c net.Conn) {
 	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)

@@ -30,7 +30,7 @@ func tcpState(n uint8) string {
 	return fmt.Sprintf("state %d", n)
 }
 
-// connInfo asks our socket, and for the other end the kernel by the two addresses.
+// connInfo asks our own socket, and the kernel for the other end by the two addresses.
 func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 	var info network.ConnInfo
 	err := control(c, func(fd int) (err error) {
@@ -91,8 +91,8 @@ func toSocketInfo(state uint8, unread, unacked int, info *unix.TCPInfo) *network
 	}
 }
 
-// withoutMark takes off the SYN or FIN of ours that waits for its acknowledgement: each counts as a
-// byte in a sequence number (RFC 9293, section 3.4).
+// withoutMark subtracts a SYN or FIN of ours that is not acknowledged yet: each takes one
+// sequence number (RFC 9293, section 3.4).
 func withoutMark(state uint8, unacked int) int {
 	switch state {
 	case tcpSynSent, tcpFinWait1, tcpClosing, tcpLastAck:
@@ -112,19 +112,23 @@ const (
 	tcpClosing     = 11
 )
 
-// peer tells what the kernel knows of the other end of c.
-func peer(c syscall.Conn) (network.PeerState, error) {
+// peer returns what the kernel knows of the other end of c.
+func peer(c syscall.Conn) (network.PeerState, error) { return askPeer(c, peerOf) }
+
+// awaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read
+// lock meanwhile; a read deadline or Close ends it.
+func awaitPeerEnd(c syscall.Conn) (network.PeerState, error) { return awaitEnd(c, peerOf) }
+
+func askPeer(c syscall.Conn, ask func(fd int) (network.PeerState, error)) (network.PeerState, error) {
 	var state network.PeerState
 	err := control(c, func(fd int) (err error) {
-		state, err = peerOf(fd)
+		state, err = ask(fd)
 		return err
 	})
 	return state, err
 }
 
-// awaitPeerEnd waits until the other end has sent FIN or RST. It reads nothing, and holds c's read
-// lock meanwhile; a read deadline or Close ends it.
-func awaitPeerEnd(c syscall.Conn) (network.PeerState, error) {
+func awaitEnd(c syscall.Conn, ask func(fd int) (network.PeerState, error)) (network.PeerState, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return network.PeerUnknown, err
@@ -133,7 +137,7 @@ func awaitPeerEnd(c syscall.Conn) (network.PeerState, error) {
 	// The poller asks for EPOLLRDHUP, edge-triggered: each segment that changes what can be read
 	// wakes this up.
 	err2 := raw.Read(func(fd uintptr) bool {
-		state, err = peerOf(int(fd))
+		state, err = ask(int(fd))
 		return err != nil || state != network.PeerOpen
 	})
 	if err2 != nil {
@@ -156,8 +160,8 @@ func peerOf(fd int) (network.PeerState, error) {
 	return network.PeerOpen, nil
 }
 
-// finArrived reports whether FIN has arrived on a connection of which read bytes were read. The
-// kernel counts a FIN as a byte that was received, and not as one that can be read.
+// finArrived reports whether FIN has arrived on a connection on which read bytes were read. The
+// kernel counts a FIN as a byte received, but not as one that can be read.
 func finArrived(c syscall.Conn, read uint64) (fin bool, err error) {
 	err = control(c, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -171,25 +175,13 @@ func finArrived(c syscall.Conn, read uint64) (fin bool, err error) {
 	return fin, err
 }
 
-// control runs f on the descriptor of c and returns the first error of the two.
-func control(c syscall.Conn, f func(fd int) error) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
-		return cerr
-	}
-	return err
-}
-
-// restless is how long a buffer must be nearly full, with nothing written, where nobody has seen it
-// full.
+// restless is how long a buffer must be nearly full, with nothing written, to count as full
+// although it was never seen full.
 const restless = 500 * time.Millisecond
 
-// watchPeer asks the kernel about the other end, whose write waits when its send buffer is full and
-// stays so. A late acknowledgement can make some room, of which a write that waits does not learn:
-// it takes a third of the buffer to wake it.
+// watchPeer asks the kernel about the other end, whose write waits when its send buffer is full
+// and stays so. A late acknowledgement can make some room without waking that write: it takes a
+// third of the buffer to wake it.
 func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error {
 	d, err := openSockDiag()
 	if err != nil {
@@ -262,12 +254,13 @@ func (h *hunger) look(starves bool) error {
 	return control(h.c, feed)
 }
 
-// starvation is how long what we have sent may take to arrive, less than the kernel's least RTO.
+// starvation is how long what we have sent may take to arrive. It is less than the kernel's
+// least RTO.
 const starvation = 100 * time.Millisecond
 
-// feed gives a connection with a small window more memory. Our kernel drops what comes when there
-// is none, and with it what acknowledges our own data: each retransmission of that takes twice as
-// long, and the other end has nothing to do meanwhile.
+// feed gives a connection with a small window more memory. Without memory our kernel drops what
+// comes, and with it the acknowledgements of our own data: each retransmission then takes twice
+// as long, and meanwhile the other end has nothing to do.
 func feed(fd int) error {
 	const enough, portion = 64 << 10, 1 << 10                            // what it gets lets the other end write all the more before it is blocked
 	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // twice what it was set to (socket(7))
@@ -277,8 +270,8 @@ func feed(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size/2+portion))
 }
 
-// unackedOf is how many bytes of ours have not arrived; the error is io.EOF once FIN or RST has
-// come.
+// unackedOf returns how many bytes of ours have not arrived. The error is io.EOF once FIN or RST
+// has come.
 func unackedOf(c *net.TCPConn) (n int, err error) {
 	err = control(c, func(fd int) error {
 		state, err := peerOf(fd)
@@ -298,7 +291,8 @@ var (
 	errBlockedMPTCP = unsupported("what an MPTCP socket has buffered is not shown", unix.EPROTONOSUPPORT)
 )
 
-// Queued is how many connections wait in the accept queue of a listener of TCP; 0 of any other.
+// Queued returns how many connections wait in the accept queue of a TCP listener, and 0 for any
+// other listener.
 func Queued(ln syscall.Conn) int {
 	n := 0
 	_ = control(ln, func(fd int) (err error) { n, err = queued(fd); return err })
@@ -326,8 +320,8 @@ func heard(fd int, cut bool) (int64, error) {
 	return n, nil
 }
 
-// unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0 if
-// it will not any more.
+// unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0
+// if it never will.
 func unacked(c *net.TCPConn) (n int, err error) {
 	err = control(c, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)

@@ -10,8 +10,8 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A packetPort is a UDP socket that is bound by number: one that got its port from bind(0) would
-// lose it on the way back from refusing.
+// A packetPort is a UDP socket that is bound by number: if it had its port from bind(0), it
+// would lose it when it stops refusing.
 type packetPort struct {
 	*net.UDPConn
 	mu       sync.Mutex // held by changes of what a datagram meets

@@ -10,8 +10,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// refusePackets connects the socket to itself. Nobody else's datagram then matches it, nor any
-// other socket, and the port stays taken: the kernel answers with ICMP (RFC 1122, section 4.1.3.1).
+// refusePackets connects the socket to itself. Then nobody else's datagram matches this or any
+// other socket, and the port stays taken: the kernel answers with ICMP (RFC 1122, section
+// 4.1.3.1).
 func refusePackets(c *net.UDPConn) error {
 	a := c.LocalAddr().(*net.UDPAddr)
 	return control(c, func(fd int) error {
@@ -19,8 +20,8 @@ func refusePackets(c *net.UDPConn) error {
 	})
 }
 
-// servePackets dissolves that (connect(2): AF_UNSPEC). The bound address stays, as it was bound by
-// number.
+// servePackets undoes that (connect(2): AF_UNSPEC). The bound address stays, since it was bound
+// by number.
 func servePackets(c *net.UDPConn) error {
 	return control(c, func(fd int) error {
 		nobody := unix.RawSockaddr{Family: unix.AF_UNSPEC}
@@ -32,7 +33,7 @@ func servePackets(c *net.UDPConn) error {
 	})
 }
 
-// Visits counts no datagrams. It shows whether one has come that nobody has read.
+// Visits counts no datagrams, but shows whether one waits to be read.
 func (p *packetPort) Visits() network.Visits {
 	n := 0
 	err := control(p.UDPConn, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCINQ); return err })

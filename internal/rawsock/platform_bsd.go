@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// here is this system's table. Linux has a port of its own (port_linux.go) and stands here for the
-// tests: it answers as FreeBSD does, so that every line of this file is run.
+// here is this system's table. Linux has its own port (port_linux.go). Here it stands in for
+// FreeBSD, whose answers it gives, so that tests run every line of this file.
 var here = bsd(runtime.GOOS)
 
 // bsd knows the systems by their kernels' sources; none but Linux was run.

@@ -10,9 +10,9 @@ import (
 	"example.com/go-sockettest/internal/patience"
 )
 
-// sleepUntil waits by a timer of the kernel's on Go's poller. Go's own timers wait in whole
-// milliseconds (epoll_wait), and so are up to one late whenever what is left is no whole number of
-// them, as on any schedule: BenchmarkSchedule shows both.
+// sleepUntil waits for a timer of the kernel on Go's poller. Go's own timers wait in whole
+// milliseconds (epoll_wait), and so can be up to one late, as on any schedule: BenchmarkSchedule
+// shows both.
 func sleepUntil(ctx context.Context, t time.Time) error {
 	d := time.Until(t)
 	if d <= 0 || ctx.Err() != nil {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// A Socket is one socket that this process has open, by whatever descriptors.
+// A Socket is one socket that this process has open, by one or more descriptors.
 type Socket struct {
 	Inode  uint64 // names the socket; not used again soon, as descriptors are
 	Family string // "tcp4", "tcp6", "udp4", "udp6", "unix", or the numbers of another

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Clients returns the own ports of this process's sockets that may be connected to a TCP or UDP
-// port: those that are, and those that have no other end, such as a UDP socket that is not
-// connected, or a TCP socket that was reset.
+// Clients returns the local ports of this process's sockets that may be connected to a TCP or
+// UDP port: sockets that are, and sockets without another end, such as a UDP socket that is not
+// connected or a TCP socket that was reset.
 func Clients(udp bool, port int) (map[uint16]bool, error) {
 	kind := unix.SOCK_STREAM
 	if udp {
@@ -43,8 +43,8 @@ func hasOption(fd, option, value int) bool {
 	return err == nil && got == value
 }
 
-// Sockets returns all sockets that this process has open, in no order. It is a look at a process
-// that goes on: what is opened or closed meanwhile may be in it or not.
+// Sockets returns all sockets that this process has open, in no order. Sockets that are opened
+// or closed meanwhile may be included or not.
 func Sockets() ([]Socket, error) {
 	seen := map[uint64]bool{}
 	var found []Socket
@@ -98,7 +98,7 @@ func addressText(sa unix.Sockaddr) string {
 	return ""
 }
 
-// remoteText returns the address of the other end. SO_PEERNAME still tells it when the connection
+// remoteText returns the address of the other end. SO_PEERNAME still has it when the connection
 // has ended and getpeername(2) fails with ENOTCONN (net/core/sock.c, net/ipv4/af_inet.c).
 func remoteText(fd int) string {
 	for _, size := range []uint32{unix.SizeofSockaddrInet4, unix.SizeofSockaddrInet6} { // never more than there is: EINVAL
@@ -130,8 +130,8 @@ func ipText(a netip.Addr, port uint16) string {
 	return netip.AddrPortFrom(a.Unmap(), host).String()
 }
 
-// eachSocket goes through the process's own descriptors; no other process can confuse it, as
-// /proc/net could.
+// eachSocket calls f for each socket of the process. It goes through the process's own
+// descriptors, since /proc/net shows other processes' too.
 func eachSocket(f func(fd int, inode uint64)) error {
 	dir, err := os.Open("/proc/self/fd")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -11,7 +11,7 @@ import (
 )
 
 // blackTTL makes the kernel drop every segment: loopback packets carry the default TTL, 64, and
-// IP_MINTTL drops what has less than asked for (RFC 5082; ip(7)). No privilege is needed.
+// IP_MINTTL drops what has less than asked for (RFC 5082; ip(7)). It needs no privilege.
 const blackTTL = 255
 
 // setMinTTL sets or clears (0) the least TTL that segments to this socket must carry.
@@ -40,9 +40,9 @@ func queued(fd int) (int, error) {
 	return int(info.Unacked), nil
 }
 
-// drops returns how many segments the kernel has dropped that were addressed to this very socket:
-// SO_MEMINFO's last field, SK_MEMINFO_DROPS (include/uapi/linux/sock_diag.h). Both a SYN under
-// IP_MINTTL and one that meets a full accept queue are counted there.
+// drops returns how many segments addressed to this very socket the kernel has dropped:
+// SO_MEMINFO's last field, SK_MEMINFO_DROPS (include/uapi/linux/sock_diag.h). It counts SYNs
+// under IP_MINTTL as well as those that meet a full accept queue.
 func drops(fd int) (int, error) {
 	var mem [9]uint32
 	size := uint32(unsafe.Sizeof(mem))
@@ -96,8 +96,8 @@ func boundSocket(a *net.TCPAddr) (fd int, port int, err error) {
 // PartitionMechanism names what partitions a connection, for reports about a platform.
 const PartitionMechanism = "IP_MINTTL or IPV6_MINHOPCOUNT on the connection"
 
-// partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs: there
-// is no privilege, no process and no copy in between, and nothing is lost but time.
+// partition makes the kernel drop every segment that arrives for c, as Drop does with SYNs. It
+// needs no privilege, no process in between and no copy, and loses nothing but time.
 func partition(c *net.TCPConn, v6 bool) error { return partitionIf(canDrop(v6), c, v6) }
 
 func partitionIf(works bool, c *net.TCPConn, v6 bool) error {
@@ -121,8 +121,8 @@ func healed(c *net.TCPConn, v6 bool) error {
 	return control(c, func(fd int) error { return setMinTTL(fd, v6, 0) })
 }
 
-// smallSegment is TCP_MAXSEG for a small window: the other side's kernel sizes its send buffer by
-// the segments that it may send, and those of loopback are 64 KiB.
+// smallSegment is TCP_MAXSEG for a small window. The other side's kernel sizes its send buffer
+// by the segments that it may send, and those of loopback are 64 KiB.
 const smallSegment = 1448
 
 // WindowMechanism names what makes a window small, for reports about a platform.
@@ -137,9 +137,10 @@ func shrinkWindow(fd uintptr) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
 }
 
-// setWindow makes the window small, or as it was. The options work on a socket that listens, too: a
-// connection gets what is in force when its SYN arrives. They are set whenever a small window is
-// asked for, since a listener forgets TCP_MAXSEG in shutdown(2) (tcp_disconnect clears rx_opt).
+// setWindow makes the window small, or restores it. The options also work on a socket that
+// listens: a connection gets what is in force when its SYN arrives. They are set each time a
+// small window is asked for, since a listener forgets TCP_MAXSEG in shutdown(2) (tcp_disconnect
+// clears rx_opt).
 func (p *port) setWindow(fd int, small bool) error {
 	switch {
 	case !small && p.buffer > 0:
@@ -156,8 +157,9 @@ func (p *port) setWindow(fd int, small bool) error {
 	return shrinkWindow(uintptr(fd))
 }
 
-// restoreWindow gives the buffer its size back (the kernel doubles what it is told, socket(7)) and
-// the kernel its right to change it, which SO_RCVBUF has taken; SO_BUF_LOCK is in Linux since 5.14.
+// restoreWindow restores the size of the buffer (the kernel doubles what it is told, socket(7))
+// and lets the kernel change it again, which SO_RCVBUF had stopped. SO_BUF_LOCK is in Linux
+// since 5.14.
 func (p *port) restoreWindow(fd int) error {
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_RCVBUF, p.buffer / 2},

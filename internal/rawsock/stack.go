@@ -113,7 +113,7 @@ func (Loopback) Connected() ([]network.Socket, error) {
 	return found, err
 }
 
-// named leaves out "@", which is how the address of a unix socket without a name reads.
+// named leaves out "@", which is what the address of an unnamed unix socket reads.
 func named(address string) string {
 	if address == "@" {
 		return ""
@@ -133,8 +133,8 @@ func reachable(nw, address string) error {
 	return err
 }
 
-// loopbackAddr parses a literal address and refuses all that is not on loopback: a test kit has no
-// business beyond it.
+// loopbackAddr parses a literal address and refuses any that is not on loopback: a test kit has
+// no business beyond it.
 func loopbackAddr(nw, address string) (*net.TCPAddr, error) {
 	var any netip.Addr
 	switch nw {

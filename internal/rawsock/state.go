@@ -6,7 +6,7 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// check finds the states that no platform could give.
+// check returns an error for a state that no platform can give.
 func check(s network.State) error {
 	switch {
 	case s.Answer < network.Own || s.Answer > network.Absent:
@@ -21,7 +21,7 @@ func check(s network.State) error {
 	return nil
 }
 
-// checkTCP finds those that no platform could give over TCP, too.
+// checkTCP is check for TCP.
 func checkTCP(s network.State) error {
 	switch {
 	case s.Answer < network.Own || s.Answer > network.Absent:
@@ -32,7 +32,7 @@ func checkTCP(s network.State) error {
 	return check(s)
 }
 
-// held adds what is done about the accept queue.
+// held says in words how the accept queue is held.
 func held(s network.State) string {
 	switch {
 	case s.Hold == network.Forever:

@@ -15,13 +15,13 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// longestPath is what sun_path holds beside its final zero (unix(7)).
+// longestPath is how long a path in sun_path can be, before its final zero (unix(7)).
 const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// A unixPort is one socket for its whole life. What a connect meets is decided by the file at the
-// path: the socket's own, a stale one, or none. Each change is one rename(2), so there is no
-// instant without the old answer or the new. What others have put at the path, such as a server of
-// theirs while there was none of ours, is neither replaced nor removed.
+// A unixPort is one socket for its whole life. The file at the path decides what a connect
+// meets: the socket's own file, a stale one, or none. Each change is one rename(2), so at every
+// instant there is either the old answer or the new one. What others have put at the path
+// meanwhile, such as a server of theirs, is neither replaced nor removed.
 type unixPort struct {
 	addr *net.UnixAddr
 	dir  string      // to be removed with Close, if it is ours
@@ -103,7 +103,8 @@ func (p *unixPort) Become(s network.State) error {
 	return err
 }
 
-// checkUnix: a connect on a unix socket is answered at once, in the dialer's own call.
+// checkUnix is check for unix sockets, where a connect is answered at once, in the dialer's own
+// call.
 func checkUnix(s network.State) error {
 	if err := check(s); err != nil {
 		return err
@@ -122,8 +123,8 @@ func checkUnix(s network.State) error {
 	return fmt.Errorf("linux: cannot %s on a unix socket: %w", what, errors.ErrUnsupported)
 }
 
-// canHold asks who waits in the accept queue, which has to be asked again when somebody comes.
-// Forever asks nothing. The caller holds mu.
+// canHold returns an error if connections cannot be held, which it finds out by asking how many wait
+// in the accept queue. Forever needs no such question. The caller holds mu.
 func (p *unixPort) canHold(d time.Duration) error {
 	if d == 0 || d == network.Forever {
 		return nil
@@ -276,30 +277,9 @@ func (p *unixPort) Mechanism() string {
 	}
 }
 
-func unixPeer(c *net.UnixConn) (network.PeerState, error) {
-	var state network.PeerState
-	err := control(c, func(fd int) (err error) {
-		state, err = polled(fd)
-		return err
-	})
-	return state, err
-}
+func unixPeer(c *net.UnixConn) (network.PeerState, error) { return askPeer(c, polled) }
 
-func awaitUnixPeerEnd(c *net.UnixConn) (network.PeerState, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return network.PeerUnknown, err
-	}
-	var state network.PeerState
-	err2 := raw.Read(func(fd uintptr) bool {
-		state, err = polled(int(fd))
-		return err != nil || state != network.PeerOpen
-	})
-	if err2 != nil {
-		return state, err2
-	}
-	return state, err
-}
+func awaitUnixPeerEnd(c *net.UnixConn) (network.PeerState, error) { return awaitEnd(c, polled) }
 
 // polled asks poll(2), which looks at the other end's shutdown (net/unix/af_unix.c, unix_poll).
 func polled(fd int) (network.PeerState, error) {
@@ -341,7 +321,8 @@ func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
 	return info, nil
 }
 
-// unixUnacked returns how many bytes, with what each costs the kernel, the other end has not read.
+// unixUnacked returns how many bytes the other end has not read, with what each costs the
+// kernel.
 func unixUnacked(c *net.UnixConn) (n int, err error) {
 	err = control(c, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ); return err })
 	return n, err

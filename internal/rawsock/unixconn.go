@@ -10,7 +10,7 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A unixConn is one end of a unix stream connection. There are no segments: it cannot be
+// A unixConn is one end of a unix stream connection. It has no segments: it cannot be
 // partitioned, and what the other side sees of a Close depends on what is unread.
 type unixConn struct{ *net.UnixConn }
 
@@ -33,16 +33,10 @@ func (c *unixConn) cannot(what string) error {
 	return fmt.Errorf("cannot %s a unix connection, which has no segments: %w", what, errors.ErrUnsupported)
 }
 
-// open is an error after Close.
-func (c *unixConn) open() error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return raw.Control(func(uintptr) {})
-}
+// open returns an error after Close.
+func (c *unixConn) open() error { return isOpen(c.UnixConn) }
 
-// Peer tells what the kernel knows of the other end.
+// Peer returns what the kernel knows of the other end.
 func (c *unixConn) Peer() (network.PeerState, error) { return unixPeer(c.UnixConn) }
 
 // AwaitPeerEnd waits until the other end has closed or half-closed.
@@ -69,7 +63,7 @@ func (c *unixConn) AwaitAcked(ctx context.Context) error {
 	return awaitAcked(ctx, func() (int, error) { return unixUnacked(c.UnixConn) })
 }
 
-// Info tells the little that there is to know of our end.
+// Info returns the little that the kernel knows of our end.
 func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
 
 // SleepUntil waits; see [network.Conn].

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refuse puts a stale file at the path, whose socket is gone: ECONNREFUSED. A socket that has never
-// listened is as good.
+// refuse puts a stale file, whose socket is gone, at the path: ECONNREFUSED. A socket that has
+// never listened needs none.
 func (p *unixPort) refuse() error {
 	if p.ln == nil && p.live == "" {
 		return nil
@@ -52,7 +52,7 @@ func (p *unixPort) remove() error {
 	return nil
 }
 
-// place gives a file of ours the path, instead of the one of ours that is there now.
+// place moves a file of ours to the path, in place of the one of ours that is there now.
 func (p *unixPort) place(file string) error {
 	path := p.addr.Name
 	if p.here == nil {
@@ -75,7 +75,7 @@ func (p *unixPort) place(file string) error {
 	return err
 }
 
-// stash gives the socket's own file a second name, under which it comes back.
+// stash gives the socket's own file a second name, from which it comes back.
 func (p *unixPort) stash() error {
 	if p.live != "" {
 		return nil
@@ -91,8 +91,8 @@ func (p *unixPort) stash() error {
 	return nil
 }
 
-// staleFile makes one beside the path. It is bound by a short name of the directory, so that it
-// fits whatever the path.
+// staleFile makes a stale file beside the path. It is bound by a short name of the directory, so
+// that it fits in any socket's address.
 func (p *unixPort) staleFile() (string, error) {
 	dir := filepath.Dir(p.addr.Name)
 	d, err := os.Open(dir)
@@ -113,7 +113,7 @@ func (p *unixPort) staleFile() (string, error) {
 	return stale, nil
 }
 
-// beside is a fresh name in the path's directory.
+// beside returns a fresh name in the path's directory.
 func (p *unixPort) beside(what string) string {
 	return filepath.Join(filepath.Dir(p.addr.Name), fmt.Sprintf(".%s-%08x", what, rand.Uint32()))
 }
@@ -125,8 +125,8 @@ func (p *unixPort) explainTaken(err error) error {
 	return err
 }
 
-// isStale reports whether at path there is a socket that nobody listens on. Servers that come up
-// remove those.
+// isStale reports whether the file at path is a socket that nobody listens on. Servers remove
+// such files when they come up.
 func isStale(path string) bool {
 	there, err := os.Lstat(path)
 	if err != nil || there.Mode().Type() != fs.ModeSocket {
@@ -140,8 +140,8 @@ func isStale(path string) bool {
 	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
 }
 
-// isFile reports whether that very file is at path. Its time counts too, since the number of a file
-// that is gone is used again.
+// isFile reports whether that very file is at path. Its time counts too, since inode numbers are
+// used again.
 func isFile(path string, file os.FileInfo) bool {
 	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(there, file) && there.ModTime().Equal(file.ModTime())
