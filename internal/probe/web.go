@@ -225,7 +225,8 @@ func closesOnReuse(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	})
 }
 
-// answersNoPing: after a request and a PING, the server sends its settings and no acknowledgement (RFC 9113, section 6.7).
+// answersNoPing: after a request and a PING, the server sends its settings and no acknowledgement
+// (RFC 9113, section 6.7).
 func answersNoPing(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 	const opaque = "12345678"
 	return tell(ctx, ep, getH2+"\x00\x00\x08\x06\x00\x00\x00\x00\x00"+opaque, func(c conn) (string, error) {
