@@ -41,8 +41,8 @@ func Compare(b *testing.B, fixture, alternative func(b *testing.B)) {
 	b.ReportMetric(float64(ours)/float64(theirs), "ratio")
 }
 
-// NothingLeft notes the process's goroutines and descriptors. The function that it returns fails the
-// test if there are others by then. It is for tests that are not parallel.
+// NothingLeft notes the process's goroutines and descriptors. The function that it returns fails
+// the test if there are others by then. It is for tests that are not parallel.
 func NothingLeft(t testing.TB) (check func()) {
 	t.Helper()
 	goroutines, descriptors := goleak.IgnoreCurrent(), Descriptors(t)

@@ -123,8 +123,8 @@ func checkUnix(s network.State) error {
 	return fmt.Errorf("linux: cannot %s on a unix socket: %w", what, errors.ErrUnsupported)
 }
 
-// canHold returns an error if connections cannot be held, which it finds out by asking how many wait
-// in the accept queue. Forever needs no such question. The caller holds mu.
+// canHold returns an error if connections cannot be held, which it finds out by asking how many
+// wait in the accept queue. Forever needs no such question. The caller holds mu.
 func (p *unixPort) canHold(d time.Duration) error {
 	if d == 0 || d == network.Forever {
 		return nil
