@@ -14,8 +14,8 @@ func Resolver(lookup Lookup) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: Dial(lookup)}
 }
 
-// Dial fits [net.Resolver.Dial]: each connection that it makes is one to a name server in memory
-// that asks lookup. Nothing waits on it, and nothing has to end.
+// Dial fits [net.Resolver.Dial]: each connection leads to a name server in memory that asks lookup.
+// It has no goroutine and needs no Close.
 func Dial(lookup Lookup) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) { return &conn{lookup: lookup}, nil }
 }
@@ -49,8 +49,8 @@ var inMemory = &net.UnixAddr{Name: "dns in memory", Net: "unix"}
 // lengthBytes come before each message on a stream.
 const lengthBytes = 2
 
-// Framed puts its length before a message, as it goes over a stream; nil for none, and for one that
-// is too long.
+// Framed returns the message with its length before it, as it goes over a stream, and nil if there
+// is no message or it is too long.
 func Framed(message []byte) []byte {
 	if len(message) == 0 || len(message) > math.MaxUint16 {
 		return nil

@@ -1,5 +1,5 @@
-// Package eyeballs dials two addresses as [net.Dialer] does on the kernel, for networks where that
-// cannot go (Happy Eyeballs, RFC 8305).
+// Package eyeballs dials two addresses as [net.Dialer] does on the kernel (Happy Eyeballs, RFC 8305),
+// for networks that a net.Dialer cannot reach.
 package eyeballs
 
 import (
@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// Delay is how long a net.Dialer gives the first family before it tries the other too, unless it is
-// told otherwise.
+// Delay is how long a net.Dialer, by default, tries the first family alone.
 const Delay = 300 * time.Millisecond
 
 // A Dial connects to addresses of one family.
 type Dial func(ctx context.Context) (net.Conn, error)
 
-// A finish is how one of the two came out of a race.
+// A finish is the result of one of the two dials.
 type finish struct {
 	conn  net.Conn
 	err   error
 	first bool
 }
 
-// Race dials first, and second when that has failed or is late by delay. The first connection wins
-// and the other is closed; if there is none, first's error counts.
+// Race dials first, and also second once first has failed or delay has passed. It returns the
+// connection that is made first and closes the other. If both fail, it returns first's error.
 func Race(ctx context.Context, first, second Dial, delay time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

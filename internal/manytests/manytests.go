@@ -1,7 +1,13 @@
 // Package manytests runs the parallel tests of a package that mostly waits many at a time.
 package manytests
 
-import "flag"
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
 
 // AtOnce lets 64 parallel tests run at once, where package testing runs as many as there are
 // processors: a test that waits for a kernel's timer needs no processor. It respects -parallel, and
@@ -13,4 +19,44 @@ func AtOnce() {
 	if !told {
 		_ = flag.Set("test.parallel", "64")
 	}
+}
+
+// KernelTimer skips, with -short, a test that waits for timers of the kernel that nobody can
+// shorten, such as the second before a SYN is sent again.
+func KernelTimer(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short: it waits for timers of the kernel")
+	}
+}
+
+const child = "MANYTESTS_ALONE"
+
+// Alone runs the test again in a process of its own, beside this process's tests, and reports
+// whether this is that process. It is for tests of the whole process, which could not be parallel
+// otherwise:
+//
+//	if !manytests.Alone(t) {
+//		return
+//	}
+func Alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(child) == t.Name() {
+		return true
+	}
+	t.Parallel()
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
+	if f := flag.Lookup("update"); f != nil {
+		args = append(args, "-update="+f.Value.String())
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), child+"="+t.Name())
+	b, err := cmd.CombinedOutput()
+	switch out := string(b); {
+	case err != nil || !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()):
+		t.Fatalf("in a process of its own: %v\n%s", err, out)
+	case strings.Contains(out, "--- SKIP: "+t.Name()):
+		t.Skip(out)
+	}
+	return false
 }

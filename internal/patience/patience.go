@@ -1,26 +1,33 @@
-// Package patience waits for goroutines that are to end, up to a limit that a busy machine
-// stretches. It imports nothing of the project.
+// Package patience waits for goroutines to end, up to a limit that a busy machine stretches. It
+// imports nothing of the project.
 package patience
 
 import (
+	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
 
-// ticks are the parts in which a limit is waited for.
+// ticks is how many parts a limit is waited for in.
 const ticks = 20
 
-// Wait waits for wg up to limit, and reports whether it is done. It waits in ticks, for each of
-// which the scheduler must find time as it must for the goroutines that are waited for, and lets
-// all that is ready run: on a machine that stalls both take longer, and nobody is blamed for it.
-// Where one of these goroutines waits, it does so for none: see [Inside].
+// Wait waits for wg up to limit, and reports whether it is done. It counts the limit in ticks. For
+// each the scheduler must find time, as it must for the goroutines that are waited for, and each
+// lets all that is ready run: on a machine that stalls both take longer, and nobody is blamed. In a
+// goroutine that wg itself waits for, Wait does not wait: see [Inside].
 func Wait(wg *sync.WaitGroup, limit time.Duration) bool {
 	if Inside() {
 		return true
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
+	return endsWithin(done, limit)
+}
+
+// endsWithin reports whether done is closed before limit has passed.
+func endsWithin(done <-chan struct{}, limit time.Duration) bool {
 	tick := time.NewTimer(limit / ticks)
 	defer tick.Stop()
 	for range ticks {
@@ -40,12 +47,86 @@ func Wait(wg *sync.WaitGroup, limit time.Duration) bool {
 	}
 }
 
-// QueueUp lets all goroutines that could run do so first. A timer's goroutine is run before those
-// that have queued for longer: with a thousand of them it could count its ticks before the one that
-// it waits for has had a turn. A queue holds 256, and of each 61 turns one goes to those that yield
+// QueueUp lets all goroutines that are ready run first. A timer's goroutine runs before those that
+// have queued for longer: among a thousand of them it could count its ticks before the one that it
+// waits for has had a turn. A queue holds 256, and one turn in 61 goes to those that yield
 // (runtime/proc.go), so this is more than one turn for each.
 func QueueUp() {
 	for range 8 {
 		runtime.Gosched()
+	}
+}
+
+// SleepUntil waits until t, by Go's own timer, or until ctx is done: then it returns ctx's cause.
+func SleepUntil(ctx context.Context, t time.Time) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Context returns a ctx that ends with [context.DeadlineExceeded] once limit has passed, counted as
+// [Wait] counts it: a machine that stalls stretches it. Call the function that it returns when ctx
+// is no longer needed; it leaves no goroutine behind.
+func Context(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	inner, end := context.WithCancelCause(ctx)
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		if !endsWithin(inner.Done(), limit) {
+			end(context.DeadlineExceeded)
+		}
+	}()
+	return limited{inner}, func() {
+		end(context.Canceled)
+		<-counted
+	}
+}
+
+// A limited context says so if its limit ended it.
+type limited struct{ context.Context }
+
+// Err implements [context.Context].
+func (c limited) Err() error {
+	if c.Context.Err() != nil && context.Cause(c.Context) == context.DeadlineExceeded {
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
+}
+
+// Go is wg.Go for a function that may call [Wait] for the same wg: see [Inside].
+func Go(wg *sync.WaitGroup, f func()) { wg.Go(func() { call(f) }) }
+
+// call is what [Inside] looks for.
+//
+//go:noinline
+func call(f func()) { f() }
+
+// callPC is where f returns to in call, as [runtime.Callers] has it: to compare it takes no names.
+var callPC = func() uintptr {
+	pc := make([]uintptr, 1)
+	call(func() { runtime.Callers(2, pc) })
+	return pc[0]
+}()
+
+// Inside reports whether the caller runs in a function that [Go] has started, for any wg: by
+// waiting it could wait for itself.
+func Inside() bool {
+	var pcs [64]uintptr
+	for skip := 1; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if slices.Contains(pcs[:n], callPC) {
+			return true
+		}
+		if n < len(pcs) {
+			return false
+		}
 	}
 }

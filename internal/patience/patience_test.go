@@ -1,6 +1,7 @@
 package patience_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,4 +25,49 @@ func TestWait(t *testing.T) {
 		assert.Equal(t, time.Second, time.Since(begin))
 		wg.Wait()
 	})
+}
+
+func TestContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		ctx, cancel := patience.Context(t.Context(), time.Second)
+		assert.NoError(t, ctx.Err())
+		<-ctx.Done()
+		assert.Equal(t, time.Second, time.Since(begin))
+		assert.Equal(t, context.DeadlineExceeded, ctx.Err())
+		cancel()
+
+		ctx, cancel = patience.Context(t.Context(), time.Second)
+		cancel()
+		<-ctx.Done()
+		assert.Equal(t, context.Canceled, ctx.Err())
+
+		outer, stop := context.WithCancel(t.Context())
+		ctx, cancel = patience.Context(outer, time.Second)
+		defer cancel()
+		stop()
+		<-ctx.Done()
+		assert.Equal(t, context.Canceled, ctx.Err())
+	})
+}
+
+// deep calls f from that many calls below its caller.
+//
+//go:noinline
+func deep(depth int, f func() bool) bool {
+	if depth == 0 {
+		return f()
+	}
+	return deep(depth-1, f)
+}
+
+func TestInsideAtAnyDepth(t *testing.T) {
+	t.Parallel()
+	var wg sync.WaitGroup
+	for depth := range 300 {
+		assert.False(t, deep(depth, patience.Inside), depth)
+		patience.Go(&wg, func() { assert.True(t, deep(depth, patience.Inside), depth) })
+	}
+	wg.Wait()
 }

@@ -14,24 +14,24 @@ const (
 	// tick is how often a timer fires. A stall that is shorter can fall between two ticks and be
 	// missed.
 	tick = 5 * time.Millisecond
-	// waits is how often code that waits once must wait for the machine as well: until it has its
-	// turn to begin, until it wakes up, and until those that it tells have their turn.
+	// waits is how often code that waits once also waits for the machine: for its turn to begin, to
+	// wake up, and for the turn of those that it tells.
 	waits = 3
 )
 
 // base is when times are counted from.
 var base = time.Now()
 
-// A lateness is when a timer should have fired, and when it did. It leads to the next one, so that
-// those that nobody asks for any more are garbage.
+// A lateness is when a timer should have fired, and when it did. It points to the next one, so that
+// old ones become garbage.
 type lateness struct {
 	due, fired time.Duration
 	next       atomic.Pointer[lateness]
 }
 
-// A clock is a timer that fires again and again while somebody watches, and notes how late it was.
-// It has no lock: on a busy machine one that is held by a thread that does not run would hold up
-// all operations at once.
+// A clock is a timer that fires again and again while somebody watches, and records how late it
+// was. It has no lock: on a busy machine, a thread that holds the lock and does not run would hold
+// up all operations at once.
 type clock struct {
 	watches atomic.Int64
 	armed   atomic.Bool
@@ -45,7 +45,7 @@ var all clock
 
 func init() { all.begin(&lateness{}) }
 
-// begin makes the timer; head comes before what the clock will note.
+// begin makes the timer. head comes before what the clock will record.
 func (c *clock) begin(head *lateness) {
 	c.last.Store(head)
 	c.timer = time.AfterFunc(math.MaxInt64, c.fire)
@@ -63,7 +63,7 @@ func (c *clock) arm(d time.Duration) {
 	c.timer.Reset(d)
 }
 
-// fire notes how late the timer is, and arms it again while somebody watches.
+// fire records how late the timer is, and arms it again while somebody watches.
 func (c *clock) fire() {
 	patience.QueueUp() // a timer's function jumps the queue; code that was waiting does not
 	due, now := time.Duration(c.due.Load()), time.Since(base)
@@ -110,14 +110,14 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 	return worst, min(sum, max(0, to-from))
 }
 
-// A Watch knows how late timers are from Begin on. To the zero Watch, which has not begun, nothing
+// A Watch knows how late timers are from Begin on. For the zero Watch, which has not begun, nothing
 // is late. Late and End may be called from any goroutine once Begin has returned.
 //
 // Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the
 // watch's own: the scheduler of Go keeps it where it keeps the timers of the goroutine that began
 // (each processor has its own, and one of them may stall). Each queues up behind the goroutines
-// that are ready to run when it has fired, as code does that waits for a timer or a socket. It is
-// late by what both took too long, and the later of the two counts.
+// that are ready to run when it has fired, as code does that waits for a timer or a socket. Its
+// lateness includes that wait, and the later of the two timers counts.
 type Watch struct {
 	from *lateness // the last one of all before it began
 	own  clock
@@ -152,7 +152,7 @@ func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	return max(worst, ownWorst), max(sum, ownSum)
 }
 
-// End stops the watch. Late still answers for what was before.
+// End stops the watch. Late still answers for the time before.
 func (w *Watch) End() {
 	if !w.own.watches.CompareAndSwap(1, 0) {
 		return

@@ -1,5 +1,5 @@
-// Package timeline is the list of what a fixture saw and did, in order, which can be waited on. It
-// knows no fixture: what the kinds of events mean is up to who records them.
+// Package timeline is the list of what a fixture saw and did, in order, and can wait for its
+// events. It knows no fixture: the caller says what the kinds of events mean.
 package timeline
 
 import (
@@ -41,11 +41,11 @@ func As[E ~struct {
 	return all
 }
 
-// ErrEnded tells apart a fixture that was closed from one that is waited on without success.
+// ErrEnded is the error of waiting for an event of a fixture that is closed.
 var ErrEnded = fmt.Errorf("the endpoint is closed: %w", net.ErrClosed)
 
-// A Log is the list of events. Its methods may be called from any goroutine. A nil Log is that of a
-// fixture that was never started: nothing has happened, and nothing will.
+// A Log is the list of events. Its methods may be called from any goroutine. A nil Log belongs to a
+// fixture that was never started: it is empty and stays so.
 type Log[K ~string] struct {
 	start time.Time
 	ended error
@@ -57,8 +57,8 @@ type Log[K ~string] struct {
 	stopped bool
 }
 
-// New returns an empty list, whose times count from now, for events of these kinds, or, without, of
-// any. Those who wait when it is stopped get ended.
+// New returns an empty list for events of these kinds, or of any kind if there are none. Its times
+// count from now. Waits end with the error ended when the list is stopped.
 func New[K ~string](ended error, kinds ...K) *Log[K] {
 	return &Log[K]{start: time.Now(), ended: ended, kinds: kinds, events: make([]Entry[K], 0, 4)} // as many as one without connections has
 }
@@ -71,19 +71,19 @@ func (l *Log[K]) Start() time.Time {
 	return l.start
 }
 
-// Add notes an event now.
+// Add records an event now.
 func (l *Log[K]) Add(k K, conn int, note string) {
 	l.Append(Entry[K]{Kind: k, Conn: conn, Note: note})
 }
 
-// Append notes an event now, whatever its At says.
+// Append records e as an event of now, and ignores its At.
 func (l *Log[K]) Append(e Entry[K]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.append(e)
 }
 
-// Insert notes an event that happened at a time: after all that had happened by then, and not now.
+// Insert records an event of an earlier time, after all that had happened by then.
 func (l *Log[K]) Insert(at time.Time, e Entry[K]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +97,7 @@ func (l *Log[K]) Insert(at time.Time, e Entry[K]) {
 	l.events[i] = e
 }
 
-// Stop notes the last event that can be waited for, and ends every wait.
+// Stop records the last event, and ends every wait.
 func (l *Log[K]) Stop(k K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,3 +1,9 @@
+// Package dnsanswer answers DNS queries for addresses, from a function that knows the names. It
+// handles one message at a time, without a socket. [Dial] gives package net's resolver a name server
+// in memory.
+//
+// It knows neither fixtures nor networks; it imports the standard library and
+// golang.org/x/net/dns/dnsmessage.
 package dnsanswer
 
 import (
@@ -9,9 +15,9 @@ import (
 
 // A Reply is what is known of a name.
 type Reply struct {
-	Addrs     []netip.Addr     // the answer has those of the family that is asked for; none is an answer without records
-	Code      dnsmessage.RCode // 0 is success; with another the answer has no records
-	Truncated bool             // TC is set and there are no records: who asked by UDP asks again by TCP
+	Addrs     []netip.Addr     // the answer has those of the family in the query; none is an answer without records
+	Code      dnsmessage.RCode // 0 is success; an answer with any other has no records
+	Truncated bool             // TC is set and there are no records: a client that asked by UDP asks again by TCP
 }
 
 // NoSuchName is NXDOMAIN: nothing of that name exists.
@@ -20,9 +26,9 @@ var NoSuchName = Reply{Code: dnsmessage.RCodeNameError}
 // A Lookup says what is known of a name, which comes in lower case and without its last dot.
 type Lookup func(name string) Reply
 
-// Answer answers one query as its name server would (RFC 1035, section 4.1); nil if the bytes are
-// none. Of types other than A and AAAA there are no records. A query that makes no sense is
-// answered with FORMERR.
+// Answer returns a name server's answer to one query (RFC 1035, section 4.1), and nil if the bytes
+// are no query. There are records of types A and AAAA only. A query that makes no sense is answered
+// with FORMERR.
 func Answer(query []byte, lookup Lookup) []byte {
 	var p dnsmessage.Parser
 	h, err := p.Start(query)
@@ -47,8 +53,8 @@ func Answer(query []byte, lookup Lookup) []byte {
 	return pack(reply)
 }
 
-// records returns the addresses of the type that is asked for, with a time to live of 0: nobody is
-// to keep them.
+// records returns the addresses of the type in the query, with a time to live of 0, so that nobody
+// keeps them.
 func records(q dnsmessage.Question, addrs []netip.Addr) []dnsmessage.Resource {
 	h := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET}
 	var list []dnsmessage.Resource
@@ -72,4 +78,27 @@ func pack(m dnsmessage.Message) []byte {
 		return nil
 	}
 	return b
+}
+
+// leastRoom is what a datagram may carry if the query does not say (RFC 1035, section 4.2.1).
+const leastRoom = 512
+
+// Room returns how many bytes the answer to a query may have in a datagram: what the query says
+// (EDNS; RFC 6891, section 6.2.3), or 512.
+func Room(query []byte) int {
+	var p dnsmessage.Parser
+	if _, err := p.Start(query); err != nil || p.SkipAllQuestions() != nil || p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
+		return leastRoom
+	}
+	for {
+		h, err := p.AdditionalHeader()
+		switch {
+		case err != nil:
+			return leastRoom
+		case h.Type == dnsmessage.TypeOPT:
+			return max(leastRoom, int(h.Class))
+		case p.SkipAdditional() != nil:
+			return leastRoom
+		}
+	}
 }
