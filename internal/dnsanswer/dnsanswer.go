@@ -1,6 +1,6 @@
 // Package dnsanswer answers DNS queries for addresses, from a function that knows the names. It
-// handles one message at a time, without a socket. [Dial] gives package net's resolver a name server
-// in memory.
+// handles one message at a time, without a socket. [Dial] gives package net's resolver a name
+// server in memory.
 //
 // It knows neither fixtures nor networks; it imports the standard library and
 // golang.org/x/net/dns/dnsmessage.

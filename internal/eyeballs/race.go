@@ -1,5 +1,5 @@
-// Package eyeballs dials two addresses as [net.Dialer] does on the kernel (Happy Eyeballs, RFC 8305),
-// for networks that a net.Dialer cannot reach.
+// Package eyeballs dials two addresses as [net.Dialer] does on the kernel (Happy Eyeballs, RFC
+// 8305), for networks that a net.Dialer cannot reach.
 package eyeballs
 
 import (
