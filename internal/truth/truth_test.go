@@ -21,15 +21,12 @@ import (
 )
 
 var (
-	clients = flag.Int("clients", 1000, "how many random clients are run, half of them on simnet")
+	clients = flag.Int("clients", 200, "how many random clients are run, half of them on simnet")
 	first   = flag.Uint64("first", 0, "the seed of the first of them")
 )
 
 // TestRandomClients holds the verdict of each client's test against the truth.
 func TestRandomClients(t *testing.T) {
-	if testing.Short() {
-		*clients = min(*clients, 200)
-	}
 	seen := capture(t)
 	go machine.run(t)
 	for i := range uint64(*clients) {
