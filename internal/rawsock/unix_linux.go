@@ -66,7 +66,7 @@ func (p *unixPort) bind(path string) error {
 		if errors.Is(err, unix.EADDRINUSE) {
 			return fmt.Errorf("%s is there already; remove it, choose another path, or none for a fresh one: %w", path, err)
 		}
-		return fmt.Errorf("bind unix %s: %w", path, err)
+		return fmt.Errorf("bind unix %s: %w; want a path in a directory that is there and that you may write to", path, err)
 	}
 	p.init(fd, queuedUnix)
 	if p.here, err = os.Lstat(path); err != nil {

@@ -221,7 +221,7 @@ func TestUnixSaysWhatIsWrongWithAPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/tmp/" + strings.Repeat("x", 200): "205 bytes; want at most 107",
 		"@abstract":                        "want a path in the file system",
-		"/no/such/directory":               "no such file or directory",
+		"/no/such/directory":               "no such file or directory; want a path in a directory that is there",
 		p.Addr().String():                  "is there already; remove it",
 	} {
 		_, err := Loopback{}.Bind(t.Context(), "unix", path)

@@ -35,7 +35,9 @@ func TestUnixLeavesWhatIsNotItsOwn(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir, err := os.MkdirTemp("", "rawsock") // shorter than t.TempDir
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
 			path, beside := filepath.Join(dir, "db.sock"), filepath.Join(dir, ".db.sock.live")
 			require.NoError(t, os.WriteFile(beside, nil, 0o600))
 			p, err := Loopback{}.Bind(t.Context(), "unix", path)
