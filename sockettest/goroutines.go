@@ -143,11 +143,15 @@ func (s stuck) matches(functions []string) bool {
 // ofFixture reports whether a fixture has started it for itself.
 func (s stuck) ofFixture() bool {
 	outer := len(s.frames) - 1
-	if outer > 0 && strings.HasPrefix(s.frames[outer], "sync.(*WaitGroup).Go.") {
+	for outer > 0 && (strings.HasPrefix(s.frames[outer], "sync.(*WaitGroup).Go.") || strings.HasPrefix(s.frames[outer], patiencePath)) {
 		outer--
 	}
 	return outer >= 0 && strings.HasPrefix(s.frames[outer], fixturesPath)
 }
+
+// patiencePath begins the names of what fixtures start goroutines by. How far the compiler inlines
+// it differs between versions of Go.
+var patiencePath = strings.TrimSuffix(fixturesPath, "fixtures") + "internal/patience."
 
 // fixturesPath begins the names of what is in package fixtures, and in the packages under it.
 var fixturesPath = reflect.TypeFor[fixtures.Endpoint]().PkgPath()
