@@ -12,12 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/internal/warm"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 )
-
-// bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in
-// real time.
-const bubblePatience = 5 * time.Second
 
 // Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and works around two
 // pitfalls.
@@ -50,6 +49,43 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 		})
 	})
 }
+
+// Kernel is the kernel's loopback network, on which fixtures run unless [On] says otherwise. It
+// binds and dials loopback addresses only.
+var Kernel network.Stack = rawsock.Loopback{}
+
+// EachNetwork runs f as two subtests: "kernel" on [Kernel], and "simnet" on a new simulated
+// network, in a [Bubble]. One test then holds on both: real sockets show that the simulation is
+// right, and virtual time makes long limits cheap.
+//
+//	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+//		sockettest.NoLeaks(t)
+//		ep := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
+//		c := client{Addr: ep.Addr(), Dial: nw.DialContext, Timeout: 100 * time.Millisecond}
+//		sockettest.Expect(t, ep, sockettest.TimedOut.After(c.Timeout), c.Ping)
+//	})
+//
+// The subtests run one after the other. To run tables in parallel, call t.Parallel in the subtest
+// that calls EachNetwork: a bubble does not allow it inside. Where the two must differ, compare nw
+// with Kernel.
+func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
+	if t == nil {
+		_ = errNilTB("EachNetwork")
+		return
+	}
+	t.Helper()
+	if f == nil {
+		t.Fatalf("bad argument: sockettest.EachNetwork: f is nil; want the function to run on each network")
+	}
+	t.Run("kernel", func(t *testing.T) { f(t, Kernel) })
+	t.Run("simnet", func(t *testing.T) {
+		Bubble(t, func(t *testing.T) { f(t, simnet.New(t)) })
+	})
+}
+
+// bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in
+// real time.
+const bubblePatience = 5 * time.Second
 
 // A watchdog looks from outside who holds up a bubble.
 type watchdog struct {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,11 +19,6 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
-
-// kernelPatience is when Linux gives up a connect of which it hears nothing (tcp(7),
-// tcp_syn_retries): since Linux 6.5, which begins with five SYNs a second apart, after 131 s; 127 s
-// before.
-const kernelPatience = 131 * time.Second
 
 // Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever
 // address it dials, the connect ends as at the fixture, with the kernel's own error, and no packet
@@ -61,6 +57,50 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 	how.over, how.dials = over, func(address string) { fakeDials.add(test, address) }
 	return &net.Dialer{ControlContext: how.connect}
 }
+
+// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on
+// loopback can be reached.
+type NoRoute struct{}
+
+// Plan is an error: there is nothing to bind.
+func (NoRoute) Plan() (fixtures.Plan, error) {
+	return fixtures.Plan{}, errors.New("NoRoute has no address that could be bound; want it in sockettest.Dialer only")
+}
+
+// ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else:
+// whatever they listen on, TCP or UDP, fails with that errno, as package net tells of it when the
+// kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from bind, EMFILE, ENFILE and ENOBUFS from
+// socket. Nothing is bound. Other errnos are fatal: listening does not end in them. In a disarmed
+// run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is
+// [fixtures.AcceptError].
+func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
+	err := os.NewSyscallError(listenCalls[errno], errno)
+	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}
+	if argument.IsNil(t) {
+		_ = errNilTB("ListenConfig")
+		return lc
+	}
+	t.Helper()
+	if listenCalls[errno] == "" {
+		t.Fatalf("bad argument: sockettest.ListenConfig: errno is %d (%s); want one that listening ends in, such as syscall.EADDRINUSE",
+			errno, rawsock.ErrnoName(errno))
+	}
+	if disarm.On() {
+		return &net.ListenConfig{}
+	}
+	return lc
+}
+
+// listenCalls are the system calls from which the errnos come: socket(2), bind(2).
+var listenCalls = map[syscall.Errno]string{
+	syscall.EADDRINUSE: "bind", syscall.EADDRNOTAVAIL: "bind", syscall.EACCES: "bind",
+	syscall.EMFILE: "socket", syscall.ENFILE: "socket", syscall.ENOBUFS: "socket",
+}
+
+// kernelPatience is when Linux gives up a connect of which it hears nothing (tcp(7),
+// tcp_syn_retries): since Linux 6.5, which begins with five SYNs a second apart, after 131 s; 127 s
+// before.
+const kernelPatience = 131 * time.Second
 
 // errNoTest is what a dialer has to say that was made without a test.
 var errNoTest = errors.New("sockettest.Dialer: t was nil; want the test's own *testing.T")
@@ -126,41 +166,84 @@ func (f failing) connect(ctx context.Context, nw, address string, _ syscall.RawC
 	}
 }
 
-// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on
-// loopback can be reached.
-type NoRoute struct{}
+// fakeDials are the connects of the dialers that [Dialer] has returned. They send no packet, so no
+// fixture sees them: a connect to a fixture's address counts as one to the fixture.
+var fakeDials dialCounts
 
-// Plan is an error: there is nothing to bind.
-func (NoRoute) Plan() (fixtures.Plan, error) {
-	return fixtures.Plan{}, errors.New("NoRoute has no address that could be bound; want it in sockettest.Dialer only")
+// A dialCounts counts connects by address, for each test with its subtests.
+type dialCounts struct {
+	mu    sync.Mutex
+	tests map[string]*dialCount
 }
 
-// ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else:
-// whatever they listen on, TCP or UDP, fails with that errno, as package net tells of it when the
-// kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from bind, EMFILE, ENFILE and ENOBUFS from
-// socket. Nothing is bound. Other errnos are fatal: listening does not end in them. In a disarmed
-// run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is
-// [fixtures.AcceptError].
-func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
-	err := os.NewSyscallError(listenCalls[errno], errno)
-	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}
-	if argument.IsNil(t) {
-		_ = errNilTB("ListenConfig")
-		return lc
-	}
-	t.Helper()
-	if listenCalls[errno] == "" {
-		t.Fatalf("bad argument: sockettest.ListenConfig: errno is %d (%s); want one that listening ends in, such as syscall.EADDRINUSE",
-			errno, rawsock.ErrnoName(errno))
-	}
-	if disarm.On() {
-		return &net.ListenConfig{}
-	}
-	return lc
+type dialCount struct {
+	dialers int // whose test goes on
+	to      map[string]int
 }
 
-// listenCalls are the system calls from which the errnos come: socket(2), bind(2).
-var listenCalls = map[syscall.Errno]string{
-	syscall.EADDRINUSE: "bind", syscall.EADDRNOTAVAIL: "bind", syscall.EACCES: "bind",
-	syscall.EMFILE: "socket", syscall.ENFILE: "socket", syscall.ENOBUFS: "socket",
+// rootOf is the name of the test that t is, or is a subtest of.
+func rootOf(t testing.TB) string {
+	root, _, _ := strings.Cut(t.Name(), "/")
+	return root
+}
+
+func (d *dialCounts) begin(test string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tests == nil {
+		d.tests = map[string]*dialCount{}
+	}
+	if d.tests[test] == nil {
+		d.tests[test] = &dialCount{to: map[string]int{}}
+	}
+	d.tests[test].dialers++
+}
+
+func (d *dialCounts) end(test string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tests[test].dialers--; d.tests[test].dialers == 0 {
+		delete(d.tests, test)
+	}
+}
+
+func (d *dialCounts) add(test, address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.tests[test]; n != nil {
+		n.to[address]++
+	}
+}
+
+// count returns how many connects went to a fixture.
+func (d *dialCounts) count(test string, s fixtures.Contact) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tests[test] == nil {
+		return 0
+	}
+	n := 0
+	for address, times := range d.tests[test].to {
+		if names(s, address) {
+			n += times
+		}
+	}
+	return n
+}
+
+// watch adds them to what the fixture itself sees, if the test has such a dialer.
+func (d *dialCounts) watch(t testing.TB, look func() fixtures.Contact) func() fixtures.Contact {
+	test := rootOf(t)
+	d.mu.Lock()
+	none := d.tests[test] == nil
+	d.mu.Unlock()
+	if none {
+		return look
+	}
+	before := d.count(test, look())
+	return func() fixtures.Contact {
+		s := look()
+		s.Came = s.Came || d.count(test, s) > before
+		return s
+	}
 }

@@ -1,8 +1,8 @@
 package sockettest
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,13 +11,8 @@ import (
 
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/patience"
-	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/internal/rawsock"
 )
-
-// settle is how long what a test started may take to end once the test is over. A dialer that hung
-// in a black hole needs one retransmission of its SYN, about a second, to learn that it is gone.
-// Tests without leaks do not wait.
-const settle = 2 * time.Second
 
 // NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its
 // fixtures whose sockets the code under test never closed, whoever ended the connection: as a
@@ -103,6 +98,123 @@ func NoLeaks(t testing.TB, ignore ...string) {
 	})
 }
 
+// settle is how long what a test started may take to end once the test is over. A dialer that hung
+// in a black hole needs one retransmission of its SYN, about a second, to learn that it is gone.
+// Tests without leaks do not wait.
+const settle = 2 * time.Second
+
+// NoLeakedSockets fails the test if at its end the process has sockets open that it had not at the
+// call: connections, listeners, UDP and unix sockets, whoever opened them and whatever they are
+// connected to. Call it first in the test, so that it looks last. What is about to close has 2 s
+// for it: a dial that goes on after its caller has given up needs one retransmission of its SYN to
+// learn that it is over.
+//
+// It looks at the whole process, so it cannot be used in a parallel test or under one: that is
+// fatal, and so would be a t.Parallel later. Other tests that are parallel wait until this one has
+// ended. As with [NoLeaks] the process's finalizers wait until the test is over, so that the
+// garbage collector closes no socket. Other systems than Linux, and Linux without /proc, do not
+// list a process's sockets: there it logs that it checks nothing, and why.
+//
+// A failure reads:
+//
+//	leak: 1 socket left open
+//	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED
+func NoLeakedSockets(t testing.TB) {
+	if argument.IsNil(t) {
+		_ = errNilTB("NoLeakedSockets")
+		return
+	}
+	t.Helper()
+	if !argument.Exclusive(t, exclusiveEnv, t.Name()) {
+		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
+			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
+	}
+	w, err := WatchSockets()
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Logf("sockettest.NoLeakedSockets checks nothing: %v", err)
+		return
+	}
+	if err != nil {
+		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
+	}
+	t.Cleanup(func() {
+		t.Helper()
+		defer w.Close()
+		if t.Failed() || t.Skipped() {
+			return
+		}
+		if l := w.Find(settle); !l.Empty() {
+			t.Errorf("%s", l)
+		}
+	})
+}
+
+// Leaks are what was left behind, a text for each. The zero Leaks are none.
+type Leaks struct {
+	Goroutines []string // with the same stack each: where they wait and, if there are several, how many
+	Conns      []string // to fixtures
+	Sockets    []string // of a [WatchSockets]
+	Unseen     string   // why what was left behind cannot all be told; empty if it can
+
+	number int // of goroutines
+}
+
+// Empty reports whether nothing was left behind, and all could be seen.
+func (l Leaks) Empty() bool {
+	return len(l.Goroutines)+len(l.Conns)+len(l.Sockets) == 0 && l.Unseen == ""
+}
+
+// String writes the report of a leak; it is empty if there is none.
+func (l Leaks) String() string {
+	if l.Empty() {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(l.headline())
+	for _, part := range []struct {
+		name string
+		of   []string
+	}{{"goroutine", l.Goroutines}, {"conn", l.Conns}, {"socket", l.Sockets}} {
+		for i, text := range part.of {
+			if i == leaksShown {
+				fmt.Fprintf(&b, "\n  %-10s ... %d more", "", len(part.of)-leaksShown)
+				break
+			}
+			for n, line := range strings.Split(text, "\n") {
+				fmt.Fprintf(&b, "\n  %-10s %s", label(part.name, n), line)
+			}
+		}
+	}
+	if l.Unseen != "" {
+		fmt.Fprintf(&b, "\n  %-10s %s", "unseen", l.Unseen)
+	}
+	return b.String()
+}
+
+// leaksShown is how many of a kind a report shows.
+const leaksShown = 20
+
+func (l Leaks) headline() string {
+	if len(l.Sockets) > 0 {
+		return fmt.Sprintf("leak: %s left open", plural(len(l.Sockets), "socket"))
+	}
+	var parts []string
+	if l.number > 0 {
+		parts = append(parts, plural(l.number, "goroutine"))
+	}
+	if n := len(l.Conns); n > 0 {
+		parts = append(parts, plural(n, "connection"))
+	}
+	if len(parts) == 0 {
+		return "leak: not all could be seen"
+	}
+	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
+}
+
+// exclusiveEnv is an environment variable that is set so that package testing keeps the test from
+// being parallel.
+const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
+
 // again adds the functions to ignore to the watch that the test has already.
 func again(t testing.TB, ignore []string) bool {
 	if !reflect.ValueOf(t).Comparable() {
@@ -132,130 +244,53 @@ func poll(grace time.Duration, done func() bool) {
 	}
 }
 
-// goroutines returns those of the watch, less those of the fixtures themselves if any run still.
-func (w *Watch) goroutines(fixturesRun bool) []stuck {
-	w.mu.Lock()
-	ignored := slices.Clone(w.ignored)
-	w.mu.Unlock()
-	found := labelled(w.label, ignored)
-	if fixturesRun {
-		found = slices.DeleteFunc(found, stuck.ofFixture)
-	}
-	return found
-}
-
-func (w *Watch) stillRunning() []*sight {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.running))
-}
-
-// open returns the suspects whose sockets are open now, and the connections of fixtures that run
-// still.
-func (w *Watch) open(running []*sight) []suspect {
-	w.mu.Lock()
-	noted := slices.Clone(w.suspects)
-	w.mu.Unlock()
-	var left []suspect
-	now := map[network.Stack]*openTable{} // one for each look, not for each suspect
-	for _, s := range noted {
-		t := s.socket.stack
-		if t != nil && now[t] == nil {
-			now[t] = openNow(t)
-		}
-		if t == nil || now[t].err == nil && now[t].numbers[s.socket.number].Number != 0 {
-			left = append(left, s)
-		}
-	}
-	for _, s := range running {
-		left = append(left, s.suspects()...)
-	}
-	return left
-}
-
-// Leaks are what was left behind, a text for each. The zero Leaks are none.
-type Leaks struct {
-	Goroutines []string // with the same stack each: where they wait and, if there are several, how many
-	Conns      []string // to fixtures
-	Sockets    []string // of a [WatchSockets]
-	Unseen     string   // why what was left behind cannot all be told; empty if it can
-
-	number int // of goroutines
-}
-
-// Empty reports whether nothing was left behind, and all could be seen.
-func (l Leaks) Empty() bool {
-	return len(l.Goroutines)+len(l.Conns)+len(l.Sockets) == 0 && l.Unseen == ""
-}
-
-func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
-	var l Leaks
-	for _, g := range found {
-		l.Goroutines = append(l.Goroutines, strings.Join(g.short(), "\n"))
-		l.number += g.count
-	}
-	for _, c := range conns {
-		l.Conns = append(l.Conns, c.describe())
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.lost {
-		l.Unseen = "the goroutine's profiler labels were replaced meanwhile (runtime/pprof: Do, SetGoroutineLabels), so that" +
-			" goroutines started since are not known; want that done in a goroutine of its own, or with the context of an Expect"
-	}
-	return l
-}
-
-// leaksShown is how many of a kind a report shows.
-const leaksShown = 20
-
-// String writes the report of a leak; it is empty if there is none.
-func (l Leaks) String() string {
-	if l.Empty() {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString(l.headline())
-	for _, part := range []struct {
-		name string
-		of   []string
-	}{{"goroutine", l.Goroutines}, {"conn", l.Conns}, {"socket", l.Sockets}} {
-		for i, text := range part.of {
-			if i == leaksShown {
-				fmt.Fprintf(&b, "\n  %-10s ... %d more", "", len(part.of)-leaksShown)
-				break
-			}
-			for n, line := range strings.Split(text, "\n") {
-				fmt.Fprintf(&b, "\n  %-10s %s", label(part.name, n), line)
-			}
-		}
-	}
-	if l.Unseen != "" {
-		fmt.Fprintf(&b, "\n  %-10s %s", "unseen", l.Unseen)
-	}
-	return b.String()
-}
-
-func (l Leaks) headline() string {
-	if len(l.Sockets) > 0 {
-		return fmt.Sprintf("leak: %s left open", plural(len(l.Sockets), "socket"))
-	}
-	var parts []string
-	if l.number > 0 {
-		parts = append(parts, plural(l.number, "goroutine"))
-	}
-	if n := len(l.Conns); n > 0 {
-		parts = append(parts, plural(n, "connection"))
-	}
-	if len(parts) == 0 {
-		return "leak: not all could be seen"
-	}
-	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
-}
-
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// openSockets are the sockets that the process had at one moment, by inode.
+type openSockets map[uint64]rawsock.Socket
+
+func socketsNow() (openSockets, error) {
+	all, err := rawsock.Sockets()
+	now := openSockets{}
+	for _, s := range all {
+		now[s.Inode] = s
+	}
+	return now, err
+}
+
+// left waits for what is about to close, and returns the sockets that are open now and were not
+// before. What cannot be asked any more leaves nothing to say.
+func (before openSockets) left(grace time.Duration) Leaks {
+	var l Leaks
+	poll(grace, func() bool {
+		l = Leaks{}
+		all, _ := rawsock.Sockets()
+		for _, s := range all {
+			if _, old := before[s.Inode]; !old {
+				l.Sockets = append(l.Sockets, socketText(s))
+			}
+		}
+		return l.Empty()
+	})
+	slices.Sort(l.Sockets)
+	return l
+}
+
+func socketText(s rawsock.Socket) string {
+	text := s.Family
+	if s.Local != "" {
+		text += " " + s.Local
+	}
+	if s.Remote != "" {
+		text += " -> " + s.Remote
+	}
+	if s.State != "" {
+		text += ", " + s.State
+	}
+	return text
 }

@@ -4,14 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/faketb"
 )
 
 // Main runs the tests of a package and then, if they passed, looks for what any of them left
@@ -49,6 +55,30 @@ func Main(m goleak.TestingM, options ...goleak.Option) {
 		code = compare(before, err)
 	}
 	os.Exit(code)
+}
+
+// Try runs f as a test outside go test, and returns what it reported as an error: nil if it passed.
+// A test that skips itself is an error that wraps [errors.ErrUnsupported]. It is for a plain main
+// function and for other test frameworks:
+//
+//	err := sockettest.Try(func(t testing.TB) {
+//		ep := sockettest.Start(t, fixtures.BlackHole{})
+//		sockettest.Expect(t, ep, sockettest.TimedOut.After(limit), client.Ping)
+//	})
+//
+// Cleanups have run when Try returns. f runs in a goroutine of its own; FailNow ends it.
+func Try(f func(t testing.TB)) error {
+	if f == nil {
+		return errors.New("sockettest.Try: f is nil; want the function to run")
+	}
+	tb := faketb.Alone("Try", func(t *faketb.TB) { f(outside{t}) })
+	switch {
+	case tb.Failed():
+		return errors.New(tb.Text())
+	case tb.Skipped():
+		return fmt.Errorf("skipped: %s: %w", tb.Reason(), errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // compare turns sockets left open into a failing exit code, where the system lists them.
@@ -89,4 +119,96 @@ func verify(options []goleak.Option) int {
 	}
 	fmt.Fprintf(os.Stderr, "leak: goroutines outlive the package's tests; find the test with sockettest.NoLeaks\n%v\n", err)
 	return 1
+}
+
+// skips are the fixtures that this platform could not provide.
+var skips skipped
+
+// A skipped lists the reasons, each with the tests that it ended.
+type skipped struct {
+	mu    sync.Mutex
+	tests map[string][]string
+}
+
+func (s *skipped) add(t testing.TB, reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tests == nil {
+		s.tests = map[string][]string{}
+	}
+	s.tests[reason.Error()] = append(s.tests[reason.Error()], t.Name())
+}
+
+// text has a line for each reason, which names the fixture, and up to three tests.
+func (s *skipped) text() string {
+	const most = 3
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, reason := range slices.Sorted(maps.Keys(s.tests)) {
+		tests, more := slices.Sorted(slices.Values(s.tests[reason])), ""
+		if n := len(tests) - most; n > 0 {
+			tests, more = tests[:most], fmt.Sprintf(" and %d more", n)
+		}
+		fmt.Fprintf(&b, "skipped: %s: %s%s\n", reason, strings.Join(tests, ", "), more)
+	}
+	return b.String()
+}
+
+// outside is a testing.TB without a test behind it.
+type outside struct{ *faketb.TB }
+
+func (t outside) Error(args ...any) { t.Errorf("%s", line(args)) }
+
+func (t outside) Fatal(args ...any) { t.Fatalf("%s", line(args)) }
+
+func (t outside) Fail() { t.Errorf("failed") }
+
+func (t outside) Log(args ...any) { t.Logf("%s", line(args)) }
+
+func (t outside) Skip(args ...any) { t.Skipf("%s", line(args)) }
+
+func (t outside) SkipNow() { t.Skipf("skipped") }
+
+func (t outside) Output() io.Writer { return os.Stderr }
+
+func (t outside) Attr(string, string) {}
+
+func (t outside) ArtifactDir() string { return t.TempDir() }
+
+// line formats as t.Log does.
+func line(args []any) string { return strings.TrimSuffix(fmt.Sprintln(args...), "\n") }
+
+func (t outside) TempDir() string {
+	dir, err := os.MkdirTemp("", "sockettest")
+	if err != nil {
+		t.Fatalf("TempDir: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (t outside) Setenv(key, value string) {
+	old, had := os.LookupEnv(key)
+	if err := os.Setenv(key, value); err != nil {
+		t.Fatalf("Setenv: %v", err)
+	}
+	t.Cleanup(func() {
+		if had {
+			_ = os.Setenv(key, old)
+		} else {
+			_ = os.Unsetenv(key)
+		}
+	})
+}
+
+func (t outside) Chdir(dir string) {
+	old, err := os.Getwd()
+	if err == nil {
+		err = os.Chdir(dir)
+	}
+	if err != nil {
+		t.Fatalf("Chdir: %v", err)
+	}
+	t.Cleanup(func() { _ = os.Chdir(old) })
 }

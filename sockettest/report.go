@@ -288,3 +288,38 @@ func digits(d time.Duration) string {
 	}
 	return d.Round(unit).String()
 }
+
+// keepSockets is how many connections a report shows the sockets of.
+const keepSockets = 5
+
+// socketsOf asks an endpoint for both ends of its connections, if it can tell.
+func socketsOf(ep any) []fixtures.Sockets {
+	if e, ok := ep.(interface{ Sockets() []fixtures.Sockets }); ok {
+		return e.Sockets()
+	}
+	return nil
+}
+
+// sockets writes both ends of each connection, like a small ss(8).
+func (f failure) sockets() []string {
+	var lines []string
+	for i, e := range f.result.sockets {
+		if i == keepSockets {
+			return append(lines, fmt.Sprintf("... %d more", len(f.result.sockets)-keepSockets))
+		}
+		lines = append(lines, socketLines(e)...)
+	}
+	return lines
+}
+
+func socketLines(e fixtures.Sockets) []string {
+	const format = "%-3s %-7s  %v  %v"
+	if e.Own == nil {
+		return []string{fmt.Sprintf(format, "-", "peer", e.Peer, e.Other)}
+	}
+	lines := []string{fmt.Sprintf(format, fmt.Sprintf("#%d", e.Conn), "fixture", e.Local, e.Own)}
+	if e.Other == nil {
+		return append(lines, fmt.Sprintf(format, "", "peer", e.Peer, "no socket on this machine, or none that is shown"))
+	}
+	return append(lines, fmt.Sprintf(format, "", "peer", e.Peer, e.Other))
+}

@@ -3,19 +3,21 @@ package sockettest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
+	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"example.com/go-sockettest/internal/argument"
+	"example.com/go-sockettest/network"
 )
-
-// labelKey is the profiler label by which the goroutines of a test are known.
-const labelKey = "sockettest.NoLeaks"
 
 // A Watch looks for what is left behind, as [NoLeaks] and [NoLeakedSockets] do, where there is no
 // test to fail or another grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be
@@ -36,17 +38,6 @@ type Watch struct {
 	over     bool
 }
 
-// watches are the watches that are not over, and the fixtures that nobody watches.
-var watches = struct {
-	n       atomic.Int32 // of those in labels: without any, nobody need look
-	mu      sync.Mutex
-	labels  map[string]*Watch
-	tests   map[testing.TB]*Watch // by the test that asked, if a map can have it as a key
-	started map[any]int           // by test; see testKey
-}{labels: map[string]*Watch{}, tests: map[testing.TB]*Watch{}, started: map[any]int{}}
-
-var serial atomic.Int64
-
 // WatchLeaks begins to look for goroutines that the calling goroutine starts from now on, directly
 // or not, and for connections to fixtures that it starts with [Start], or hands to Find, which the
 // code under test does not close. ignore names functions, as for [NoLeaks]. Until Close the
@@ -64,35 +55,19 @@ func WatchLeaks(ignore ...string) *Watch {
 	return w
 }
 
-// newWatch labels the calling goroutine, beside the labels that it has.
-func newWatch(name string, ignore []string) *Watch {
-	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{},
-		goroutine: goroutineID(), before: withOwnLabels(context.Background())}
-	outer := ownLabel()
-	watches.mu.Lock()
-	defer watches.mu.Unlock()
-	w.outer = watches.labels[outer]
-	watches.labels[w.label] = w
-	watches.n.Add(1)
-	w.adopt()
-	return w
-}
-
-// adopt makes the calling goroutine, and those that it starts from now on, belong to the watch.
-func (w *Watch) adopt() {
-	own := withOwnLabels(context.Background())
-	pprof.SetGoroutineLabels(pprof.WithLabels(own, pprof.Labels(labelKey, w.label)))
-}
-
-// holdFinalizers lasts until Close. In a bubble it does nothing: connections there are simnet's,
-// which have none.
-func (w *Watch) holdFinalizers() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.held && !w.over && !virtual() {
-		w.held = true
-		finalizers.hold()
+// WatchSockets begins to look for sockets that the process opens from now on, whoever opens them.
+// What is opened and closed beside it, by other tests say, counts like all else. Until Close the
+// process's finalizers wait, so that no garbage collection closes what was leaked. Where the
+// process's sockets are not listed, the error wraps [errors.ErrUnsupported], with the reason.
+func WatchSockets() (*Watch, error) {
+	w := &Watch{}
+	w.holdFinalizers()
+	var err error
+	if w.sockets, err = socketsNow(); err != nil {
+		w.Close()
+		return nil, err
 	}
+	return w, nil
 }
 
 // Find returns what is left behind now. It gives what is about to end up to grace for it; 0 or less
@@ -124,6 +99,139 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		tellForever(found, leakedForever(w.label))
 	}
 	return w.leaks(found, conns)
+}
+
+// Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
+// again. It may be called more than once.
+func (w *Watch) Close() {
+	w.mu.Lock()
+	held := w.held
+	w.held = false
+	again := w.over
+	w.over = true
+	w.mu.Unlock()
+	if held {
+		finalizers.release()
+	}
+	if again || w.sockets != nil {
+		return
+	}
+	if ownLabel() == w.label {
+		pprof.SetGoroutineLabels(w.before)
+	}
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	delete(watches.labels, w.label)
+	for t, of := range watches.tests {
+		if of == w {
+			delete(watches.tests, t)
+		}
+	}
+	watches.n.Add(-1)
+}
+
+// goroutines returns those of the watch, less those of the fixtures themselves if any run still.
+func (w *Watch) goroutines(fixturesRun bool) []stuck {
+	w.mu.Lock()
+	ignored := slices.Clone(w.ignored)
+	w.mu.Unlock()
+	found := labelled(w.label, ignored)
+	if fixturesRun {
+		found = slices.DeleteFunc(found, stuck.ofFixture)
+	}
+	return found
+}
+
+func (w *Watch) stillRunning() []*sight {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.running))
+}
+
+// open returns the suspects whose sockets are open now, and the connections of fixtures that run
+// still.
+func (w *Watch) open(running []*sight) []suspect {
+	w.mu.Lock()
+	noted := slices.Clone(w.suspects)
+	w.mu.Unlock()
+	var left []suspect
+	now := map[network.Stack]*openTable{} // one for each look, not for each suspect
+	for _, s := range noted {
+		t := s.socket.stack
+		if t != nil && now[t] == nil {
+			now[t] = openNow(t)
+		}
+		if t == nil || now[t].err == nil && now[t].numbers[s.socket.number].Number != 0 {
+			left = append(left, s)
+		}
+	}
+	for _, s := range running {
+		left = append(left, s.suspects()...)
+	}
+	return left
+}
+
+func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
+	var l Leaks
+	for _, g := range found {
+		l.Goroutines = append(l.Goroutines, strings.Join(g.short(), "\n"))
+		l.number += g.count
+	}
+	for _, c := range conns {
+		l.Conns = append(l.Conns, c.describe())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost {
+		l.Unseen = "the goroutine's profiler labels were replaced meanwhile (runtime/pprof: Do, SetGoroutineLabels), so that" +
+			" goroutines started since are not known; want that done in a goroutine of its own, or with the context of an Expect"
+	}
+	return l
+}
+
+// labelKey is the profiler label by which the goroutines of a test are known.
+const labelKey = "sockettest.NoLeaks"
+
+// watches are the watches that are not over, and the fixtures that nobody watches.
+var watches = struct {
+	n       atomic.Int32 // of those in labels: without any, nobody need look
+	mu      sync.Mutex
+	labels  map[string]*Watch
+	tests   map[testing.TB]*Watch // by the test that asked, if a map can have it as a key
+	started map[any]int           // by test; see testKey
+}{labels: map[string]*Watch{}, tests: map[testing.TB]*Watch{}, started: map[any]int{}}
+
+var serial atomic.Int64
+
+// newWatch labels the calling goroutine, beside the labels that it has.
+func newWatch(name string, ignore []string) *Watch {
+	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{},
+		goroutine: goroutineID(), before: withOwnLabels(context.Background())}
+	outer := ownLabel()
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	w.outer = watches.labels[outer]
+	watches.labels[w.label] = w
+	watches.n.Add(1)
+	w.adopt()
+	return w
+}
+
+// adopt makes the calling goroutine, and those that it starts from now on, belong to the watch.
+func (w *Watch) adopt() {
+	own := withOwnLabels(context.Background())
+	pprof.SetGoroutineLabels(pprof.WithLabels(own, pprof.Labels(labelKey, w.label)))
+}
+
+// holdFinalizers lasts until Close. In a bubble it does nothing: connections there are simnet's,
+// which have none.
+func (w *Watch) holdFinalizers() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.held && !w.over && !virtual() {
+		w.held = true
+		finalizers.hold()
+	}
 }
 
 // standAside takes the label off the calling goroutine, which is no leak, until the function that
@@ -159,35 +267,6 @@ func (w *Watch) within(outer *Watch) bool {
 		}
 	}
 	return false
-}
-
-// Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
-// again. It may be called more than once.
-func (w *Watch) Close() {
-	w.mu.Lock()
-	held := w.held
-	w.held = false
-	again := w.over
-	w.over = true
-	w.mu.Unlock()
-	if held {
-		finalizers.release()
-	}
-	if again || w.sockets != nil {
-		return
-	}
-	if ownLabel() == w.label {
-		pprof.SetGoroutineLabels(w.before)
-	}
-	watches.mu.Lock()
-	defer watches.mu.Unlock()
-	delete(watches.labels, w.label)
-	for t, of := range watches.tests {
-		if of == w {
-			delete(watches.tests, t)
-		}
-	}
-	watches.n.Add(-1)
 }
 
 // watchOf returns the watch that what t starts now counts for: that of the calling goroutine,
@@ -263,4 +342,135 @@ func watchedContext(t testing.TB) context.Context {
 		return t.Context()
 	}
 	return withOwnLabels(t.Context())
+}
+
+// profLabels returns the labels of the calling goroutine, as [pprof.SetGoroutineLabels] left them
+// there; nil for none. Package pprof has no function for it; the runtime promises to keep this one
+// (runtime/proflabel.go).
+//
+//go:linkname profLabels runtime/pprof.runtime_getProfLabel
+func profLabels() unsafe.Pointer
+
+// A labelSpy is a context that notes by what key package pprof looks for labels in it.
+type labelSpy struct {
+	context.Context
+	key any
+}
+
+func (s *labelSpy) Value(key any) any {
+	s.key = key
+	return nil
+}
+
+// pprofKey is the key by which a context has labels, and someLabels a value of the type that it has
+// them in.
+var pprofKey, someLabels = func() (key, some any) {
+	spy := &labelSpy{Context: context.Background()}
+	pprof.Label(spy, "")
+	return spy.key, pprof.WithLabels(context.Background(), pprof.Labels("some", "labels")).Value(spy.key)
+}()
+
+// withOwnLabels returns a context that has the labels of the calling goroutine: pprof.Do and its
+// like keep them for whoever goes by it.
+func withOwnLabels(ctx context.Context) context.Context {
+	labels := someLabels // a pointer of package pprof's own type, in an interface
+	(*[2]unsafe.Pointer)(unsafe.Pointer(&labels))[1] = profLabels()
+	return context.WithValue(ctx, pprofKey, labels)
+}
+
+// ownLabel returns the label of the watch that the calling goroutine belongs to; empty for none.
+func ownLabel() string {
+	if profLabels() == nil {
+		return ""
+	}
+	value, _ := pprof.Label(withOwnLabels(context.Background()), labelKey)
+	return value
+}
+
+// finalizers is the gate before the process's finalizers.
+var finalizers gate
+
+const (
+	// gateLimit is how long the gate waits for finalizers that run already.
+	gateLimit = time.Second
+	// gateLinger is how long the gate stays closed when nobody needs it any more: the next test
+	// often does, and need not collect garbage. Leak checkers that look at goroutines, such as
+	// goleak, wait longer before they complain.
+	gateLinger = 50 * time.Millisecond
+	// gateLong is how long it may stay closed like that from test to test.
+	gateLong = 10 * time.Second
+)
+
+// A gate holds finalizers back. A connection that nobody closed, and nothing refers to, is closed
+// by its finalizer (net, setAddr), and to its peer looks closed by its owner: whatever collects
+// garbage would hide the leak. One goroutine runs all finalizers, one after the other, so one that
+// waits holds them all. Cleanups (runtime.AddCleanup) go on.
+type gate struct {
+	mu      sync.Mutex // held while the gate closes: nobody goes on before it has
+	holders int
+	opens   chan struct{} // nil while the gate is open
+	since   time.Time     // it is closed
+	linger  *time.Timer
+}
+
+// hold returns when no finalizer will run any more, until all who called it have called release. If
+// the gate was open it costs a garbage collection. It must not be called in a synctest bubble,
+// which would own the channels.
+func (g *gate) hold() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holders++
+	if g.opens != nil {
+		return
+	}
+	g.opens, g.since = make(chan struct{}), time.Now()
+	closed := make(chan struct{})
+	waitInFinalizer(closed, g.opens)
+	runtime.GC()
+	limit := time.NewTimer(gateLimit)
+	defer limit.Stop()
+	select {
+	case <-closed:
+	case <-limit.C: // some other finalizer waits: that holds them as well
+	}
+}
+
+// release lets finalizers run, soon after the last who holds them has called it.
+func (g *gate) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holders--
+	if time.Since(g.since) >= gateLong {
+		g.open()
+		return
+	}
+	if g.linger == nil {
+		g.linger = time.AfterFunc(gateLinger, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.open()
+		})
+	}
+	g.linger.Reset(gateLinger)
+}
+
+// open opens the gate, unless somebody holds it or it is open. The caller holds mu.
+func (g *gate) open() {
+	if g.holders == 0 && g.opens != nil {
+		close(g.opens)
+		g.opens = nil
+	}
+}
+
+// waitInFinalizer leaves an object that nothing refers to. The next collection runs its finalizer,
+// which waits.
+//
+//go:noinline
+func waitInFinalizer(closed, opens chan struct{}) {
+	runtime.SetFinalizer(&struct{ self *byte }{}, func(any) { holdFinalizers(closed, opens) })
+}
+
+func holdFinalizers(closed, opens chan struct{}) {
+	close(closed)
+	<-opens
 }

@@ -221,3 +221,36 @@ func awaitEnds(open []*fixtures.Conn) []*fixtures.Conn {
 	})
 	return open
 }
+
+// An openTable is what a network had at one moment.
+type openTable struct {
+	err       error
+	numbers   map[uint64]network.Socket
+	connected map[bothEnds][]network.Socket
+}
+
+// A bothEnds has the two addresses of a connection, seen from one end.
+type bothEnds struct{ local, remote string }
+
+// kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise
+// read a million.
+var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(Kernel) }}
+
+// openNow asks the network. What it returns is shared, and not to be changed.
+func openNow(t network.Stack) *openTable {
+	if t == Kernel {
+		return kernelSockets.now()
+	}
+	return indexed(t)
+}
+
+func indexed(t network.Stack) *openTable {
+	all, err := t.Connected()
+	o := &openTable{err: err, numbers: make(map[uint64]network.Socket, len(all)), connected: make(map[bothEnds][]network.Socket, len(all))}
+	for _, s := range all {
+		o.numbers[s.Number] = s
+		at := bothEnds{s.Local, s.Remote}
+		o.connected[at] = append(o.connected[at], s)
+	}
+	return o
+}
