@@ -205,7 +205,7 @@ func TestRetryCount(t *testing.T) {
 	ep := sockettest.Start(t, fixtures.Reset{})
 	c := client{addrs: []string{ep.Addr()}, retries: 3}
 
-	sockettest.Expect(t, ep, sockettest.Reset.Before(time.Second), c.Ask)
+	sockettest.Expect(t, ep, sockettest.ResetByPeer.Before(time.Second), c.Ask)
 	assert.Len(t, ep.Conns(), 4) // the first attempt and three more
 }
 
@@ -313,7 +313,7 @@ func TestLineProtocol(t *testing.T) {
 	c := client{addrs: []string{ep.Addr()}}
 
 	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), c.Ask)
-	sockettest.Expect(t, ep, sockettest.Reset.Before(time.Second), c.Ask)
+	sockettest.Expect(t, ep, sockettest.ResetByPeer.Before(time.Second), c.Ask)
 }
 
 // My code takes no timeout: a limit on each call, as settimeout

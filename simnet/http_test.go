@@ -64,7 +64,7 @@ func TestTimeoutsOfAnHTTPClient(t *testing.T) {
 		{"response header, none", http1, fixtures.Silent{}, none, sockettest.Blocked.For(24 * time.Hour)},
 		{"a body that drips", http1, fixtures.Scripted{Steps: drips}, header, sockettest.Accepted.At(4 * time.Hour)},
 		{"a body that drips, over TLS", https, tlsfault.OverTLS{Then: fixtures.Scripted{Steps: drips}}, header, sockettest.Accepted.At(4 * time.Hour)},
-		{"reset", http1, fixtures.Reset{}, none, sockettest.Reset.At(0)},
+		{"reset", http1, fixtures.Reset{}, none, sockettest.ResetByPeer.At(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

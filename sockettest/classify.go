@@ -180,7 +180,7 @@ func timeoutSource(phase, source string) string {
 }
 
 var faults = map[rawsock.Fault]Outcome{
-	rawsock.Refused: Rejected, rawsock.Invalid: Rejected, rawsock.ResetByPeer: Reset, rawsock.KernelTimeout: TimedOut,
+	rawsock.Refused: Rejected, rawsock.Invalid: Rejected, rawsock.ResetByPeer: ResetByPeer, rawsock.KernelTimeout: TimedOut,
 	rawsock.Unreachable: Unreachable, rawsock.Exhausted: Exhausted,
 }
 

@@ -60,9 +60,9 @@ func TestClassify(t *testing.T) {
 		{"wrapped, by its method", fmt.Errorf("driver: %w", selfish{true}), []Class{{TimedOut, "call", "deadline"}}},
 		{"EOF", op("read", io.EOF), []Class{{Closed, "read", ""}}},
 		{"unexpected EOF", io.ErrUnexpectedEOF, []Class{{Closed, "call", ""}}},
-		{"reset", op("read", sys("read", syscall.ECONNRESET)), []Class{{Reset, "read", ""}}},
-		{"reset, of which a client shows the system call only", fmt.Errorf("redis: %w", sys("read", syscall.ECONNRESET)), []Class{{Reset, "read", ""}}},
-		{"broken pipe", op("write", sys("write", syscall.EPIPE)), []Class{{Reset, "write", ""}}},
+		{"reset", op("read", sys("read", syscall.ECONNRESET)), []Class{{ResetByPeer, "read", ""}}},
+		{"reset, of which a client shows the system call only", fmt.Errorf("redis: %w", sys("read", syscall.ECONNRESET)), []Class{{ResetByPeer, "read", ""}}},
+		{"broken pipe", op("write", sys("write", syscall.EPIPE)), []Class{{ResetByPeer, "write", ""}}},
 		{"canceled", op("dial", claiming{context.Canceled}), []Class{{Canceled, "connect", ""}}},
 		{"own socket closed", op("accept", net.ErrClosed), []Class{{Canceled, "accept", ""}}},
 		{"unreachable", op("dial", sys("connect", syscall.ENETUNREACH)), []Class{{Unreachable, "connect", ""}}},
@@ -136,5 +136,5 @@ func TestOutcomeNames(t *testing.T) {
 	assert.Equal(t, "unclassified", Other.String())
 	assert.Equal(t, "no outcome", Outcome(0).String())
 	assert.Equal(t, "no outcome", Outcome(99).String())
-	assert.True(t, Disconnected.covers(Reset) && Disconnected.covers(Closed) && !Disconnected.covers(TimedOut) && !Reset.covers(Disconnected))
+	assert.True(t, Disconnected.covers(ResetByPeer) && Disconnected.covers(Closed) && !Disconnected.covers(TimedOut) && !ResetByPeer.covers(Disconnected))
 }

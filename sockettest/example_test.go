@@ -262,7 +262,7 @@ func ExampleDialer() {
 func ExampleMeasure() {
 	r := sockettest.Measure(func() error { return syscall.ECONNRESET })
 	fmt.Println(r.Outcome)
-	fmt.Println(sockettest.Reset.Before(time.Second).Check(r))
+	fmt.Println(sockettest.ResetByPeer.Before(time.Second).Check(r))
 	fmt.Println(sockettest.Closed.Check(r))
 	// Output:
 	// reset

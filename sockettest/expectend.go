@@ -14,11 +14,11 @@ import (
 )
 
 // ExpectEnd fails the test with a report, without stopping it, if the server under test does not
-// end the connections of an attack as want says: [Closed] by FIN, [Reset] by RST, [Disconnected] by
-// either, or not at all for a time, [Blocked].For(d). Every connection must meet it, in a window
-// that begins just before that connection was dialled. ExpectEnd may be called from any goroutine.
-// It returns what it measured of the connection that fails worst or, if none fails, of the last to
-// end. Err is nil in that Result, and Classes has one entry.
+// end the connections of an attack as want says: [Closed] by FIN, [ResetByPeer] by RST,
+// [Disconnected] by either, or not at all for a time, [Blocked].For(d). Every connection must meet
+// it, in a window that begins just before that connection was dialled. ExpectEnd may be called from
+// any goroutine. It returns what it measured of the connection that fails worst or, if none fails,
+// of the last to end. Err is nil in that Result, and Classes has one entry.
 //
 // A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
 // window is not full yet, is late only from when it could not ([fixtures.Conn.JudgedFrom]), and a
@@ -90,11 +90,11 @@ func endable(t testing.TB, a *hostile.Attack, want Want) (Window, error) {
 	case err != nil:
 		return w, err
 	case w.target != nil:
-		return w, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, Reset, Disconnected or Blocked.For(d)", w)
+		return w, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, ResetByPeer, Disconnected or Blocked.For(d)", w)
 	case w.phase != "":
 		return w, fmt.Errorf("want is %q: a connection ends in no phase; want it without In", w)
 	case w.outcome != Blocked && !Disconnected.covers(w.outcome):
-		return w, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, Reset, Disconnected or Blocked.For(d)", w)
+		return w, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, ResetByPeer, Disconnected or Blocked.For(d)", w)
 	}
 	conns := a.Conns()
 	if len(conns) == 0 {
@@ -175,7 +175,7 @@ func endOf(a *hostile.Attack, c *fixtures.Conn, w Window) Result {
 	case fixtures.FIN:
 		r.Outcome = Closed
 	case fixtures.RST:
-		r.Outcome = Reset
+		r.Outcome = ResetByPeer
 	default:
 		at = now
 	}

@@ -156,7 +156,7 @@ func TestExpectEndPasses(t *testing.T) {
 	}{
 		{"closed", patient(limit), Closed.After(limit), Closed},
 		{"dropped", patient(limit), Disconnected.After(limit), Closed},
-		{"reset", resets(begun), Reset.After(limit), Reset},
+		{"reset", resets(begun), ResetByPeer.After(limit), ResetByPeer},
 		{"open", patient(0), Blocked.For(limit), Blocked},
 		{"open for long enough", patient(2 * limit), Blocked.For(limit), 0},
 	} {
@@ -165,7 +165,7 @@ func TestExpectEndPasses(t *testing.T) {
 			NoLeaks(t)
 			addr := serving(t, tt.server)
 			a := Start(t, hostile.Flood{Target: addr, Count: 2})
-			if tt.got == Reset {
+			if tt.got == ResetByPeer {
 				close(begun)
 			}
 			r := ExpectEnd(t, a, tt.want)
@@ -206,7 +206,7 @@ func TestExpectEndFails(t *testing.T) {
 		{"not ended", patient(0), Disconnected.After(limit).Slack(0), 1},
 		{"wrong end", resets(begun), Closed.After(limit), 1},
 		{"not open", patient(limit), Blocked.For(time.Hour), 1},
-		{"several", patient(limit), Reset.After(limit), 3},
+		{"several", patient(limit), ResetByPeer.After(limit), 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -316,13 +316,13 @@ func TestForwardToNowhereFailsTheTest(t *testing.T) {
 		for name, f := range map[string]fixtures.Fixture{"plain": to, "cut": fixtures.Truncate{AfterWritten: 1, Then: to}, "in a sequence": fixtures.Sequence{to}} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := sockettest.Start(tb, f, opts...)
-				sockettest.Expect(tb, ep, sockettest.Reset.Before(time.Minute), readingAll(dial, ep.Addr()))
+				sockettest.Expect(tb, ep, sockettest.ResetByPeer.Before(time.Minute), readingAll(dial, ep.Addr()))
 				require.NoError(t, ep.Await(t.Context(), fixtures.Ended, 1))
 			})
 			assert.Contains(t, tb.Text(), `#1 Forward.To is "`+down+`", which cannot be reached; want a server that runs there, or MayBeDown: true`, name)
 		}
 		ep := sockettest.Start(t, fixtures.Forward{To: down, MayBeDown: true}, opts...)
-		sockettest.Expect(t, ep, sockettest.Reset.Before(time.Minute), readingAll(dial, ep.Addr()))
+		sockettest.Expect(t, ep, sockettest.ResetByPeer.Before(time.Minute), readingAll(dial, ep.Addr()))
 	})
 }
 

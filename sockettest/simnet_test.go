@@ -49,7 +49,7 @@ func TestExpectIsExactInABubble(t *testing.T) {
 		{"no data", fixtures.Silent{}, sockettest.TimedOut.At(limit).In("read")},
 		{"nobody listens", fixtures.Refused{}, sockettest.Rejected.At(0)},
 		{"an answer in time", fixtures.SlowAccept{Delay: limit - 1}, sockettest.Accepted.At(limit - 1)},
-		{"reset", fixtures.Reset{}, sockettest.Reset.At(0)},
+		{"reset", fixtures.Reset{}, sockettest.ResetByPeer.At(0)},
 		{"slack is 0", fixtures.Silent{}, sockettest.TimedOut.After(limit)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestThousandChild(t *testing.T) {
 		{fixtures.Echo{}, client{want: "hello"}, Accepted.AtOnce()},
 		{fixtures.Drip{Data: "drip", Every: short / 4}, client{want: "drip"}, Accepted.After(3 * short / 4)},
 		{fixtures.Close{AfterRead: 5}, client{}, Closed.AtOnce()},
-		{fixtures.Reset{AfterRead: 5}, client{}, Reset.AtOnce()},
+		{fixtures.Reset{AfterRead: 5}, client{}, ResetByPeer.AtOnce()},
 		{fixtures.Scripted{Steps: script.Script{script.Match("hello"), script.Send("well"), script.Discard()}}, client{want: "well"},
 			Accepted.AtOnce()},
 	}

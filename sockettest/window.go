@@ -19,8 +19,8 @@ const (
 	Rejected                        // refused, be it a TLS handshake, or asked for in a way that cannot work (a malformed address)
 	TimedOut                        // a deadline, a context or the kernel put an end to waiting
 	Closed                          // the other side closed: EOF
-	Reset                           // the other side reset: ECONNRESET, EPIPE
-	Disconnected                    // Closed or Reset, for where the kernel chooses
+	ResetByPeer                     // the other side reset: ECONNRESET, EPIPE
+	Disconnected                    // Closed or ResetByPeer, for where the kernel chooses
 	Canceled                        // the caller's own side gave up: a context was cancelled, its socket closed
 	Unreachable                     // no way to the host or its network
 	NotFound                        // the name has no address
@@ -30,7 +30,7 @@ const (
 )
 
 var outcomeNames = [...]string{
-	Accepted: "accepted", Rejected: "rejected", TimedOut: "timed out", Closed: "closed", Reset: "reset",
+	Accepted: "accepted", Rejected: "rejected", TimedOut: "timed out", Closed: "closed", ResetByPeer: "reset",
 	Disconnected: "disconnected", Canceled: "canceled", Unreachable: "unreachable", NotFound: "not found",
 	Exhausted: "exhausted", Blocked: "still blocked", Other: "unclassified",
 }
@@ -53,7 +53,7 @@ func (o Outcome) of(conn bool) string {
 
 // covers reports whether an operation that ended in got satisfies one that wants o.
 func (o Outcome) covers(got Outcome) bool {
-	return o == got || o == Disconnected && (got == Closed || got == Reset)
+	return o == got || o == Disconnected && (got == Closed || got == ResetByPeer)
 }
 
 // A Want is what [Expect] and [ExpectEnd] want: an [Outcome], at any time, or a [Window], which has

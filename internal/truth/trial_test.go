@@ -26,7 +26,7 @@ const (
 
 var outcomes = map[ending]sockettest.Outcome{
 	success: sockettest.Accepted, refusal: sockettest.Rejected, timeout: sockettest.TimedOut,
-	eof: sockettest.Closed, reset: sockettest.Reset,
+	eof: sockettest.Closed, reset: sockettest.ResetByPeer,
 }
 
 // A family is a fixture, and how a correct client ends at it.

@@ -138,7 +138,7 @@ func TestFranz(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dial, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: request(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut).In("connect").Times(2), Op: request(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: reply, Want: exam.AtLimit(sockettest.TimedOut).Times(2), Op: request(overhead)},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: reply, Want: exam.AtOnce(sockettest.Reset), Op: request(overhead)},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: reply, Want: exam.AtOnce(sockettest.ResetByPeer), Op: request(overhead)},
 		{Name: exam.WentSilent, Fixture: greeted, Knob: reply, Want: exam.AtLimit(sockettest.TimedOut), Op: request(overhead),
 			Limit: 2 * time.Second}, // within which a machine that stalls must greet, too
 		{Name: exam.BlackHoled + ", context", Fixture: fixtures.BlackHole{}, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: requestWithin(none)},

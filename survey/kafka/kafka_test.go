@@ -124,7 +124,7 @@ func TestClient(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: ask(dialTimeout)},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(dialTimeout)},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: dialing, Want: exam.AtOnce(sockettest.Reset), Op: ask(dialTimeout)},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: dialing, Want: exam.AtOnce(sockettest.ResetByPeer), Op: ask(dialTimeout)},
 		{Name: exam.WentSilent, Fixture: greeted, Knob: ttl, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(metadataTTL),
 			Lingers: lingers},
 		{Name: exam.WentSilent + ", client", Fixture: greeted, Knob: own, Want: exam.AtLimit(sockettest.TimedOut), Op: ask(whole),
@@ -143,7 +143,7 @@ func TestConn(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: dialing, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: dial},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dialing, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: dial},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: set, Want: exam.AtLimit(sockettest.TimedOut), Op: request(deadline)},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: set, Want: exam.AtOnce(sockettest.Reset), Op: request(deadline)},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: set, Want: exam.AtOnce(sockettest.ResetByPeer), Op: request(deadline)},
 		{Name: exam.WentSilent, Fixture: answering(apiVersions), Knob: set, Want: exam.AtLimit(sockettest.TimedOut), Op: request(deadline)},
 		{Name: exam.WentSilent + ", no limit", Fixture: answering(apiVersions), Knob: "none", Want: exam.Never(), Op: request(noDeadline)},
 	})

@@ -178,7 +178,7 @@ func TestNATS(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: limit, Want: exam.AtOnce(sockettest.ErrorIs(nats.ErrNoServers)), Op: connect()},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: connect()},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: limit, Want: exam.AtLimit(sockettest.TimedOut), Op: connect()},
-		{Name: exam.ResetMidway, Fixture: reset, Knob: limit, Want: exam.AtOnce(sockettest.Reset).In("read"), Op: connect()},
+		{Name: exam.ResetMidway, Fixture: reset, Knob: limit, Want: exam.AtOnce(sockettest.ResetByPeer).In("read"), Op: connect()},
 		{Name: exam.WentSilent, Fixture: silent, Knob: ctx, Want: exam.AtLimit(sockettest.TimedOut), Op: request()},
 		{Name: exam.WentSilent + ", flush", Fixture: silent, Knob: flush, Want: exam.AtLimit(sockettest.ErrorIs(nats.ErrTimeout)), Op: flushTimeout, KernelOnly: timers},
 		{Name: exam.WentSilent + ", idle", Fixture: silent, Knob: pings, Want: exam.AtLimit(sockettest.ErrorIs(nats.ErrStaleConnection)).Times(3), Op: idle},

@@ -55,7 +55,7 @@ func TestFailedConnectDialsAgainToCancelNothing(t *testing.T) {
 	sockettest.Bubble(t, func(t *testing.T) {
 		sockettest.NoLeaks(t)
 		p := on(t, fixtures.Sequence{fixtures.Reset{}, fixtures.Silent{}})
-		sockettest.Expect(t, p.Endpoint, sockettest.Reset.At(0), connectCore(t, p))
+		sockettest.Expect(t, p.Endpoint, sockettest.ResetByPeer.At(0), connectCore(t, p))
 		require.NoError(t, p.Await(t.Context(), fixtures.ConnAccepted, 2))
 		second := p.Conns()[1]
 		time.Sleep(15*time.Second - 1) // rules:allow virtual time

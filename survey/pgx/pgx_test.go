@@ -117,7 +117,7 @@ func TestPgconn(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connectCore},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connectCore},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connectCore},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: knob, Want: exam.AtOnce(sockettest.Reset), Op: connectCore},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: knob, Want: exam.AtOnce(sockettest.ResetByPeer), Op: connectCore},
 	})
 }
 
@@ -127,7 +127,7 @@ func TestPgx(t *testing.T) {
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connect},
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: connect},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: knob, Want: exam.AtOnce(sockettest.Reset), Op: connect},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: knob, Want: exam.AtOnce(sockettest.ResetByPeer), Op: connect},
 		{Name: exam.WentSilent, Fixture: silent, Knob: knob, Want: exam.AtLimit(sockettest.TimedOut), Op: query,
 			Lingers: "TestAbandonedQueryLivesOnFor15s"},
 		{Name: exam.BlackHoled + ", no limit", Fixture: fixtures.BlackHole{}, Knob: "none", Want: exam.Never(), Op: unlimited},

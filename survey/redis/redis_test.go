@@ -165,7 +165,7 @@ func TestRedis(t *testing.T) {
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Knob: dial, Want: exam.AtLimit(sockettest.TimedOut).In("connect"), Op: ping(dialTimeout)},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Knob: read, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(readTimeout)},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: read, Want: exam.AtOnce(sockettest.Closed), Op: ping(readTimeout)},
-		{Name: exam.ResetMidway + ", RESP2", Fixture: fixtures.Reset{}, Knob: read, Want: exam.AtOnce(sockettest.Reset), Op: ping(resp2)},
+		{Name: exam.ResetMidway + ", RESP2", Fixture: fixtures.Reset{}, Knob: read, Want: exam.AtOnce(sockettest.ResetByPeer), Op: ping(resp2)},
 		{Name: exam.WentSilent, Fixture: silent, Knob: read, Want: exam.AtLimit(sockettest.TimedOut), Op: ping(readTimeout)},
 		{Name: exam.BlackHoled + ", context", Fixture: fixtures.BlackHole{}, Knob: "the context", Want: exam.AtLimit(sockettest.TimedOut), Op: pingWithin(none),
 			KernelOnly: "the dial outlives the call, which a bubble does not allow: see TestDialOutlivesCloseAndCaller"},

@@ -30,7 +30,7 @@ func TestBackoff(t *testing.T) {
 		{"refused", fixtures.Refused{}, 4, sockettest.Rejected.At(15 * time.Second)},                              // 1+2+4+8
 		{"refused, many times", fixtures.Refused{}, 10, sockettest.Rejected.At(31*time.Second + 150*time.Second)}, // 1+2+4+8+16, 5 x 30
 		{"no answer to the connect", fixtures.BlackHole{}, 4, sockettest.TimedOut.At(5*dialTimeout + 15*time.Second)},
-		{"reset", fixtures.Reset{}, 4, sockettest.Reset.At(15 * time.Second)},
+		{"reset", fixtures.Reset{}, 4, sockettest.ResetByPeer.At(15 * time.Second)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -45,7 +45,7 @@ func TestClient(t *testing.T) {
 		{Name: exam.Unanswered + ", as it comes", Fixture: fixtures.Silent{}, Knob: "none", Op: counted(1, get(asItComes)),
 			Want: exam.Never()},
 		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Knob: "RetryMax (default 4)", Op: counted(1+retries, get(bounded)),
-			Want: exam.AtOnce(sockettest.Reset).Plus(waits)},
+			Want: exam.AtOnce(sockettest.ResetByPeer).Plus(waits)},
 		{Name: "reset within the head of the answer", Fixture: within, Knob: "RetryMax (default 4)", Op: counted(1+retries, get(bounded)),
 			Want: exam.AtOnce(sockettest.Closed).Plus(waits)}, // bufio's Peek swallows ECONNRESET, and net/textproto reads on, to EOF
 		{Name: "503, and a body that stalls", Fixture: stalled, Knob: bodies, Op: counted(1+retries, get(bounded)),

@@ -46,7 +46,7 @@ func TestClient(t *testing.T) {
 		{Name: "key exchange unanswered, with a deadline", Fixture: noKeys, Knob: deadline, Op: dialingWithin,
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.ResetMidway, Fixture: reset, Knob: "none needed", Op: dialing,
-			Want: exam.AtOnce(sockettest.Reset).In("read")},
+			Want: exam.AtOnce(sockettest.ResetByPeer).In("read")},
 		{Name: exam.WentSilent, Fixture: server{}, Knob: "none", Op: keepAlive(0), Want: exam.Never()},
 		{Name: exam.WentSilent + ", with a deadline", Fixture: server{}, Knob: deadline, Op: keepAlive(1),
 			Limit: connecting,

@@ -155,7 +155,7 @@ func TestResetOnDemand(t *testing.T) {
 	c := dial(t, ep.Addr())
 	require.NoError(t, ep.Await(t.Context(), fixtures.Connected, 1))
 	require.NoError(t, ep.Conns()[0].Reset())
-	sockettest.Expect(t, ep, sockettest.Reset.Before(time.Second), reading(c))
+	sockettest.Expect(t, ep, sockettest.ResetByPeer.Before(time.Second), reading(c))
 
 	p := before(t, server.Addr())
 	c = dial(t, p.Addr())

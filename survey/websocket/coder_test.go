@@ -30,7 +30,7 @@ func TestCoderClient(t *testing.T) {
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.Unanswered + ", no limit", Fixture: fixtures.Silent{}, Knob: "none", Op: coderUnlimited,
 			Want: exam.Never()},
-		{Name: exam.ResetMidway, Fixture: midway, Knob: dialing, Op: coderDial, Want: exam.AtOnce(sockettest.Reset)},
+		{Name: exam.ResetMidway, Fixture: midway, Knob: dialing, Op: coderDial, Want: exam.AtOnce(sockettest.ResetByPeer)},
 		{Name: exam.WentSilent, Fixture: upgraded, Knob: "the context of Read", Op: coderRead, Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: exam.WentSilent + ", no limit", Fixture: upgraded, Knob: "none", Op: coderReadOn, Want: exam.Never()},
 		{Name: exam.WentSilent + ", asked by Ping", Fixture: fixtures.StandIn{Then: upgraded, Instead: quiet}, Knob: "the context of Ping", Op: coderPing,

@@ -34,7 +34,7 @@ func TestGorillaClient(t *testing.T) {
 			Want: exam.AtLimit(sockettest.TimedOut)},
 		{Name: "forbidden, and a body that stalls", Fixture: forbidden, Knob: shaking, Op: gorillaDial,
 			Want: exam.AtLimit(sockettest.ErrorIs(websocket.ErrBadHandshake)), SimnetOnly: "on a machine that stalls the answer may come too late"},
-		{Name: exam.ResetMidway, Fixture: midway, Knob: shaking, Op: gorillaDial, Want: exam.AtOnce(sockettest.Reset)},
+		{Name: exam.ResetMidway, Fixture: midway, Knob: shaking, Op: gorillaDial, Want: exam.AtOnce(sockettest.ResetByPeer)},
 		{Name: exam.WentSilent, Fixture: upgraded, Knob: "Conn.SetReadDeadline (default none)", Op: gorillaRead(1),
 			Want: exam.AtLimit(sockettest.TimedOut)}, // its error has Timeout, and hides the rest
 		{Name: exam.WentSilent + ", without a deadline", Fixture: upgraded, Knob: "none", Op: gorillaRead(0), Want: exam.Never()},

@@ -74,7 +74,7 @@ func TestEveryKindOfWantIsMet(t *testing.T) {
 		{Name: exam.BlackHoled, Fixture: fixtures.BlackHole{}, Want: exam.AtLimit(sockettest.TimedOut), Op: ask},
 		{Name: exam.Unanswered, Fixture: fixtures.Silent{}, Want: exam.AtLimit(sockettest.TimedOut).In("read"), Op: ask},
 		{Name: exam.SecuredSilent, Fixture: fixtures.Silent{}, Want: exam.AtLimit(sockettest.TimedOut).OnceSecured(), Op: ask},
-		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Want: exam.AtOnce(sockettest.Reset), Op: ask},
+		{Name: exam.ResetMidway, Fixture: fixtures.Reset{}, Want: exam.AtOnce(sockettest.ResetByPeer), Op: ask},
 		{Name: "no knob", Fixture: fixtures.Silent{}, Want: exam.Never(), Op: wait},
 		{Name: "two attempts", Fixture: fixtures.Silent{}, Want: exam.AtLimit(sockettest.TimedOut).Times(2).Plus(time.Second), Op: twice},
 		{Name: "two attempts, refused", Fixture: fixtures.Refused{}, Want: exam.AtOnce(sockettest.Rejected).Plus(time.Second), Op: twice},
