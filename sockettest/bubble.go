@@ -21,12 +21,12 @@ import (
 // Bubble runs f in a bubble of virtual time, as [synctest.Test] does, and works around two
 // pitfalls.
 //
-// First, package net's resolver is used once outside the bubble: if its first use were inside, the
-// process would die at the next use outside (go.dev/issue/80903). simnet.New does the same.
+// First, package net's resolver is used once outside the bubble. If its first use were inside, its
+// next use outside would end the process (go.dev/issue/80903). simnet.New does the same.
 //
 // Second, the clock of a bubble stands still while one of its goroutines waits for something
 // outside it: a mutex, a real socket, a channel made outside. go test says so only after ten
-// minutes. Bubble prints who waits where, to standard error, after 5 s.
+// minutes. After 5 s of real time Bubble prints to standard error who waits where.
 //
 // Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
 func Bubble(t *testing.T, f func(t *testing.T)) {
@@ -54,9 +54,9 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 // binds and dials loopback addresses only.
 var Kernel network.Stack = rawsock.Loopback{}
 
-// EachNetwork runs f as two subtests: "kernel" on [Kernel], and "simnet" on a new simulated
-// network, in a [Bubble]. One test then holds on both: real sockets show that the simulation is
-// right, and virtual time makes long limits cheap.
+// EachNetwork runs f as two subtests: "kernel" on [Kernel], and "simnet" on a new simulated network
+// in a [Bubble]. Real sockets show that the simulation is right, and virtual time makes long limits
+// cheap.
 //
 //	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 //		sockettest.NoLeaks(t)
@@ -65,9 +65,8 @@ var Kernel network.Stack = rawsock.Loopback{}
 //		sockettest.Expect(t, ep, sockettest.TimedOut.After(c.Timeout), c.Ping)
 //	})
 //
-// The subtests run one after the other. To run tables in parallel, call t.Parallel in the subtest
-// that calls EachNetwork: a bubble does not allow it inside. Where the two must differ, compare nw
-// with Kernel.
+// The subtests run one after the other. A bubble does not allow t.Parallel inside: call it in the
+// test that calls EachNetwork. Where the two must differ, compare nw with Kernel.
 func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	if t == nil {
 		_ = errNilTB("EachNetwork")

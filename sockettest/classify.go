@@ -14,25 +14,27 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// A Class is what can be told from an error.
+// A Class is what an error tells of how an operation ended.
 type Class struct {
 	Outcome Outcome
 	Phase   string // "resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", or "call" if unknown
 	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
 }
 
-// Classify tells how an operation ended from its error, on every platform, and never from text. It
-// walks the whole tree: an error that joins several gives a class for each, in order and without
-// repeats, because a client that tried two addresses may have been refused by one and ignored by
-// the other. Branches that tell nothing are left out, unless there is no other: then the one class
-// is [Other]. A nil error is [Accepted].
+// Classify tells from its error how an operation ended. It goes by types and errno, never by text,
+// and gives the same answer on every platform. A nil error is [Accepted].
 //
-// An error that says Timeout of itself, and not because one that it wraps does, is [TimedOut],
-// whatever it wraps. An error whose methods panic, such as a nil pointer, tells nothing by them. Of
-// a very large tree the first 10,000 errors are looked at, and of a chain the first 100.
+// An error that joins several gives a class for each, in order and without repeats: a client that
+// tried two addresses may have been refused by one and ignored by the other. Errors that tell
+// nothing are left out. If all do, the one class is [Other].
 //
-// Which of context.DeadlineExceeded and os.ErrDeadlineExceeded a dial's timeout matches is a coin
-// toss in package net, so the source of both is "deadline" there.
+// An error that is a timeout by its own Timeout method, not by that of an error that it wraps, is
+// [TimedOut], whatever it wraps. An error whose methods panic, as those of a nil pointer may, tells
+// nothing by them. Classify looks at the first 10,000 errors of a tree, and the first 100 of a
+// chain.
+//
+// Whether a dial's timeout matches context.DeadlineExceeded or os.ErrDeadlineExceeded is chance in
+// package net: its Source is "deadline" either way.
 func Classify(err error) []Class {
 	if err == nil {
 		return []Class{{Outcome: Accepted, Phase: unknownPhase}}

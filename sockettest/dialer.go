@@ -20,23 +20,22 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// Dialer returns a dialer for code under test that takes nothing but a [*net.Dialer]: whatever
-// address it dials, the connect ends as at the fixture, with the kernel's own error, and no packet
-// is sent. It needs no real time: in a testing/synctest bubble (call it there) a connect timeout of
-// 30 s is over in microseconds.
+// Dialer returns a [*net.Dialer] whose connects all end as at f, with the kernel's own errors,
+// whatever address they are for. It is for code under test that takes nothing but a net.Dialer. No
+// packet is sent, and no real time is needed: in a testing/synctest bubble (call Dialer there) a
+// connect timeout of 30 s is over in microseconds.
 //
 //   - [fixtures.Refused], and [fixtures.BoundOnly] where the platform refuses there: ECONNREFUSED,
 //     at once.
-//   - [fixtures.BlackHole]: the dial's own timeout, or its context's end, with the errors that
-//     package net has for them; without either ETIMEDOUT after 131 s, as from Linux. When the test
-//     ends, a dial that still hangs is refused.
+//   - [fixtures.BlackHole]: a timeout by the dialer's Timeout or its context, with package net's
+//     errors. Without either, ETIMEDOUT after 131 s, as on Linux. A dial that still hangs at the
+//     end of the test is refused.
 //   - [NoRoute]: ENETUNREACH, at once.
 //
-// A fixture that accepts is fatal, since a dialer cannot be led to another address: use Start, and
-// its Endpoint's Addr or DialContext. Timeout and the other fields are the caller's to set, but not
-// Control and ControlContext. Names are looked up as ever: dial IP addresses, above all in a
-// bubble. Other networks than TCP are an error of the dial. In a disarmed run (SOCKETTEST_DISARM=1)
-// it is a dialer that dials.
+// A fixture that accepts is fatal, since a dialer cannot be led to another address: use [Start].
+// Set any field of the dialer but Control and ControlContext. Names are looked up as usual: dial IP
+// addresses, above all in a bubble. To dial anything but TCP is an error. In a disarmed run
+// (SOCKETTEST_DISARM=1) the dialer connects to the address.
 func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 	if argument.IsNil(t) {
 		_ = errNilTB("Dialer")
@@ -58,21 +57,22 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 	return &net.Dialer{ControlContext: how.connect}
 }
 
-// A NoRoute is an address to which there is no way. It is for [Dialer] only: whatever is on
-// loopback can be reached.
+// NoRoute is an address to which there is no route. It is for [Dialer] only: everything on loopback
+// can be reached.
 type NoRoute struct{}
 
-// Plan is an error: there is nothing to bind.
+// Plan returns an error: there is nothing to bind.
 func (NoRoute) Plan() (fixtures.Plan, error) {
 	return fixtures.Plan{}, errors.New("NoRoute has no address that could be bound; want it in sockettest.Dialer only")
 }
 
-// ListenConfig returns a [*net.ListenConfig] for servers under test that take nothing else:
-// whatever they listen on, TCP or UDP, fails with that errno, as package net tells of it when the
-// kernel says so: EADDRINUSE, EADDRNOTAVAIL and EACCES from bind, EMFILE, ENFILE and ENOBUFS from
-// socket. Nothing is bound. Other errnos are fatal: listening does not end in them. In a disarmed
-// run (SOCKETTEST_DISARM=1) it listens. For a listener that fails later, in Accept, there is
-// [fixtures.AcceptError].
+// ListenConfig returns a [*net.ListenConfig] that fails with errno, wrapped as package net wraps
+// it, to listen on TCP and UDP alike. It is for servers under test that take nothing but a
+// net.ListenConfig. Nothing is bound.
+//
+// errno is EADDRINUSE, EADDRNOTAVAIL or EACCES, which bind returns, or EMFILE, ENFILE or ENOBUFS,
+// which socket returns. Others are fatal. In a disarmed run (SOCKETTEST_DISARM=1) it listens. For a
+// listener that fails later, in Accept, use [fixtures.AcceptError].
 func ListenConfig(t testing.TB, errno syscall.Errno) *net.ListenConfig {
 	err := os.NewSyscallError(listenCalls[errno], errno)
 	lc := &net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return err }}

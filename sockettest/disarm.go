@@ -13,9 +13,8 @@ import (
 	"example.com/go-sockettest/internal/disarm"
 )
 
-// Armed skips the test in a disarmed run (SOCKETTEST_DISARM=1), and has [Main] list it with the
-// reason. It is for a test that ends the same way without its fault, or that checks with assertions
-// of its own.
+// Armed skips the test in a disarmed run (SOCKETTEST_DISARM=1), and [Main] lists it with reason. It
+// is for a test that ends the same way without its fault, or that checks by assertions of its own.
 //
 //	sockettest.Armed(t, "the client gives up by itself")
 func Armed(t testing.TB, reason string) {

@@ -27,21 +27,21 @@ const (
 )
 
 // Expect runs op, and fails the test with a report, without stopping it, if op does not end as want
-// says, or never reaches the fixture. ep is what [Start] returned, or
-// the [fixtures.Listener] of an AcceptError. Expect may be called from any goroutine, and returns
-// what it measured.
+// says or never reaches the fixture. ep is what [Start] returned, or the [fixtures.Listener] of an
+// AcceptError. Expect returns what it measured. It may be called from any goroutine.
 //
-// The fixture is reached by a connect, a datagram, a query, and by whatever happens on a connection
-// that was open before; or if op's error names its address. An error that names another address
-// fails the test. Where an operation may leave no trace, because the kernel refuses its connect or
-// because it waits on an open connection, and its error names no address, Expect passes and
-// [Result].Note begins with "contact not visible". [Window.Unreached] wants that nothing reaches
-// the fixture. A fixture that a test neither reaches nor uses in an Expect is logged when the test
-// ends.
+// An operation that does not return in time is released: its context is cancelled and, if that is
+// not enough, the fixture closed. An operation that panics or calls runtime.Goexit meets no want.
 //
-// An operation that panics or calls runtime.Goexit meets no want. An operation that does not return
-// in time is released: its context is cancelled and, if that is not enough, the fixture closed. A
-// failure reads:
+// The fixture is reached by a connect, a datagram, a query, by whatever happens on a connection
+// that was open before, or if op's error names its address. If the fixture sees nothing and the
+// error names another address, the test fails. An operation may leave no trace, because the kernel
+// refuses its connect or because it waits on an open connection: if its error names no address
+// either, Expect passes and [Result].Note begins with "contact not visible". [Window.Unreached]
+// wants that nothing reaches the fixture. A fixture that a test neither reaches nor uses in an
+// Expect is logged when the test ends.
+//
+// A failure reads:
 //
 //	connect: rejected, want timed out
 //	  want     timed out after 200ms, no later than 450ms

@@ -14,18 +14,20 @@ import (
 )
 
 // ExpectEnd fails the test with a report, without stopping it, if the server under test does not
-// end the connections of an attack as want says: [Closed] by FIN, [ResetByPeer] by RST,
-// [Disconnected] by either, or not at all for a time, [Blocked].For(d). Every connection must meet
-// it, in a window that begins just before that connection was dialled. ExpectEnd may be called from
-// any goroutine. It returns what it measured of the connection that fails worst or, if none fails,
-// of the last to end. Err is nil in that Result, and Classes has one entry.
+// end the connections of a as want says: by FIN ([Closed]), by RST ([ResetByPeer]), by either
+// ([Disconnected]), or not within d ([Blocked].For(d)). Every connection must meet the want, in a
+// time that begins just before it was dialled.
 //
-// A server that may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
-// window is not full yet, is late only from when it could not ([fixtures.Conn.JudgedFrom]), and a
-// connection is blocked for a time from then.
+// A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
+// window is not full yet. Then it is late, or still open for d, from the moment when it could not
+// go on: see [fixtures.Conn.JudgedFrom].
 //
-// It waits for what is yet to come, and not for what has been. What a busy machine allows is
-// counted over the life of each connection; see [Window.Slack]. A failure reads:
+// ExpectEnd waits until every connection has ended or is too late. It returns what it measured of
+// the connection that fails worst or, if none fails, of the last to end. In that Result Err is nil,
+// and Classes has one entry. Delays of a busy machine count over the life of each connection: see
+// [Window.Slack]. ExpectEnd may be called from any goroutine.
+//
+// A failure reads:
 //
 //	connection #1: still open, want disconnected
 //	  want     disconnected after 300ms, no later than 550ms

@@ -65,8 +65,8 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("the operation panicked: %v\n%s", e.value, e.stack)
 }
 
-// Measure runs op to its end and returns how it ended. It waits without limit. A [Want] judges the
-// result: its Check returns nil, or what differs.
+// Measure runs op without a test and without limit, and returns how it ended. The Check method of a
+// [Want] judges the result.
 func Measure[F Operation](op F) Result {
 	run, err := operation(op)
 	if err != nil {
@@ -106,8 +106,9 @@ func operation[F Operation](op F) (func(context.Context) error, error) {
 	return nil, errors.New("op is nil; want a function to run, such as client.Ping")
 }
 
-// Check judges a result, without a test: nil, or an error that says in one line what differs. In a
-// Result of [Measure] no reference timer ran, so slack alone makes up for a busy machine.
+// Check judges a result without a test. It returns nil, or an error that says in one line what
+// differs. For a Result of [Measure] only slack makes up for a busy machine, since no timer ran
+// beside it.
 func (w Window) Check(r Result) error {
 	if err := w.check(); err != nil {
 		return err

@@ -14,47 +14,55 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// NoLeaks fails the test if it leaves behind what it started: goroutines, or connections to its
-// fixtures whose sockets the code under test never closed, whoever ended the connection: as a
-// client of an Endpoint, or as the server of an Attack. Call it first in the test, so that it looks
-// last; after a Start by the same test it is fatal. A second call adds to what is ignored.
+// NoLeaks fails the test if it leaves behind goroutines, or connections to its fixtures that the
+// code under test has not closed. Call it first in the test, so that it looks last: after a [Start]
+// by the same test it is fatal. What is about to end has 2 s for it. If the test has failed
+// already, NoLeaks checks nothing. A second call adds to what is ignored.
 //
-// What counts is found by a profiler label that goroutines inherit from the test's own. So
-// subtests, bubbles, suites and set-up functions inside count, with whatever t they call [Start],
-// and in parallel tests a neighbour's leaks never do. A fixture counts, with all its connections,
-// for the test on whose goroutine it was started, and for those that it is in: one that several
-// tests share is best started before they call NoLeaks, as in a suite's SetupSuite; then it counts
-// for none of them. To count there as well, call NoLeaks in SetupSuite. In Ginkgo each node has a
-// goroutine of its own, which belongs to the spec from its first Start or Expect on.
+// A connection counts until the code under test closes its socket, even if the fixture has ended
+// it. That code is a client of an Endpoint, or the server of an Attack.
 //
 // ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27
-// on the report says of a goroutine that it is blocked forever, if nothing is left that could wake
-// it. NoLeaks stands aside if the test has failed already.
+// on the report says which goroutines are blocked forever, since nothing is left that could wake
+// them.
 //
-// Once a fixture on the kernel's network is started, and until the test is over, the process's
-// finalizers wait: the garbage collector would close what was leaked, and hide it. The first such
-// Start costs a garbage collection. A test that itself waits for a finalizer (runtime.SetFinalizer)
-// hangs; cleanups (runtime.AddCleanup) run. goleak, if the test uses it as well, must be told to
-// look after NoLeaks (an earlier t.Cleanup), or to ignore
-// "example.com/go-sockettest/sockettest.holdFinalizers".
+// # What counts for a test
 //
-// It may miss a leak:
-//   - a goroutine that a timer's function (time.AfterFunc) or a goroutine from outside the test
-//     started: they have no label, or another;
-//   - a goroutine started after its starter's labels were replaced, by [pprof.Do] with a context
-//     that has not the label (that of an [Expect] has it). On the test's own goroutine that is
-//     noticed, and fails the test;
-//   - a goroutine that waits for a fixture, and ends when that is closed, before NoLeaks looks;
-//   - a connection that the fixture has not accepted, since only the client knows of it;
-//   - a client in another process, whose descriptors are not looked at; UDP sockets, and
-//     connections to anything else than fixtures: [NoLeakedSockets] finds those;
-//   - a connection of an Attack on a unix socket that the attack had ended itself: its other end
-//     has no address to be known by;
-//   - where a process's sockets are not listed (other systems than Linux, or no /proc), a
-//     connection that either side has ended, and all of a server's.
+// Goroutines count by a profiler label that they inherit from the test's goroutine. So those of
+// subtests, bubbles, suites and set-up functions count, and those of parallel tests do not. A
+// fixture counts, with its connections, for the test on whose goroutine it was started and for the
+// tests around that one, whichever t Start was given.
 //
-// It reports nothing that is not there, but where sockets are not listed: a client that is open
-// still when the fixture closes counts, though a later cleanup may close it.
+// Start a fixture that several tests share before they call NoLeaks, as in a suite's SetupSuite:
+// then it counts for none of them. To check it there, call NoLeaks in SetupSuite. In Ginkgo each
+// node has a goroutine of its own, which belongs to the spec from its first Start or Expect on.
+//
+// # Finalizers
+//
+// From the first Start on the kernel's network until the end of the test, the process's finalizers
+// wait: otherwise the garbage collector would close what was leaked, and hide it. That Start costs
+// a garbage collection. A test that waits for a finalizer (runtime.SetFinalizer) hangs. Cleanups
+// (runtime.AddCleanup) still run. If the test uses goleak too, let it look after NoLeaks, by an
+// earlier t.Cleanup, or ignore "example.com/go-sockettest/sockettest.holdFinalizers".
+//
+// # What it misses
+//
+//   - A goroutine that a timer (time.AfterFunc) or a goroutine from outside the test started: it
+//     has no label, or another.
+//   - A goroutine started after its starter's labels were replaced, by [pprof.Do] with a context
+//     that lacks the label. The context of an [Expect] has it. If the test's own goroutine loses
+//     the label, NoLeaks fails the test.
+//   - A goroutine that ends when its fixture is closed, before NoLeaks looks.
+//   - A connection that the fixture has not accepted.
+//   - A client in another process.
+//   - UDP sockets, and connections to anything but fixtures: use [NoLeakedSockets].
+//   - A connection of an Attack on a unix socket that the attack has ended itself: the other end
+//     has no address.
+//   - Where a process's sockets are not listed (systems other than Linux, or no /proc): a
+//     connection that either side has ended, and all connections of a server.
+//
+// It reports nothing that was closed in time, except where sockets are not listed: there a client
+// counts that is open when its fixture closes, even if a later cleanup closes it.
 //
 // A failure reads:
 //
@@ -103,17 +111,15 @@ func NoLeaks(t testing.TB, ignore ...string) {
 // Tests without leaks do not wait.
 const settle = 2 * time.Second
 
-// NoLeakedSockets fails the test if at its end the process has sockets open that it had not at the
-// call: connections, listeners, UDP and unix sockets, whoever opened them and whatever they are
-// connected to. Call it first in the test, so that it looks last. What is about to close has 2 s
-// for it: a dial that goes on after its caller has given up needs one retransmission of its SYN to
-// learn that it is over.
+// NoLeakedSockets fails the test if at its end the process has sockets open that it did not have at
+// the call: TCP, UDP and unix sockets, listeners too, whoever opened them. Call it first in the
+// test, so that it looks last. What is about to close has 2 s for it: a dial whose caller has given
+// up notices that only when its SYN is retransmitted, after about 1 s.
 //
-// It looks at the whole process, so it cannot be used in a parallel test or under one: that is
-// fatal, and so would be a t.Parallel later. Other tests that are parallel wait until this one has
-// ended. As with [NoLeaks] the process's finalizers wait until the test is over, so that the
-// garbage collector closes no socket. Other systems than Linux, and Linux without /proc, do not
-// list a process's sockets: there it logs that it checks nothing, and why.
+// It looks at the whole process. In a parallel test, or under one, it is fatal, and so is a later
+// t.Parallel. Other parallel tests wait until this one has ended. As with [NoLeaks] the process's
+// finalizers wait until the test is over. Only Linux with /proc lists a process's sockets:
+// elsewhere NoLeakedSockets logs that it checks nothing, and why.
 //
 // A failure reads:
 //
@@ -149,12 +155,12 @@ func NoLeakedSockets(t testing.TB) {
 	})
 }
 
-// Leaks are what was left behind, a text for each. The zero Leaks are none.
+// Leaks is what was left behind, one text for each. The zero value is nothing.
 type Leaks struct {
-	Goroutines []string // with the same stack each: where they wait and, if there are several, how many
-	Conns      []string // to fixtures
+	Goroutines []string // one for each stack: where they wait and, if several share it, how many
+	Conns      []string // connections to fixtures
 	Sockets    []string // of a [WatchSockets]
-	Unseen     string   // why what was left behind cannot all be told; empty if it can
+	Unseen     string   // why some leaks could not be seen; empty if all could
 
 	number int // of goroutines
 }
@@ -164,7 +170,7 @@ func (l Leaks) Empty() bool {
 	return len(l.Goroutines)+len(l.Conns)+len(l.Sockets) == 0 && l.Unseen == ""
 }
 
-// String writes the report of a leak; it is empty if there is none.
+// String returns the report that NoLeaks prints, or "" if nothing was left behind.
 func (l Leaks) String() string {
 	if l.Empty() {
 		return ""

@@ -20,22 +20,21 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 )
 
-// Main runs the tests of a package and then, if they passed, looks for what any of them left
-// behind: goroutines, with goleak and its options; and, on Linux, sockets that the process has open
-// and had not before. Call it from TestMain:
+// Main runs the tests of a package and, if they passed, checks that they left nothing behind: no
+// goroutines, by goleak with these options, and on Linux no sockets that the process did not have
+// before. What is about to end has 2 s for it. Then Main exits. Call it from TestMain:
 //
 //	func TestMain(m *testing.M) { sockettest.Main(m) }
 //
-// What is to run before or after the tests goes into the Run method of a type of your own that has
-// m in it. A socket that the package keeps open on purpose is best opened before the call of Main.
-// What is about to end has 2 s for it.
+// To run code before or after the tests, pass a type of your own whose Run method calls m.Run. Open
+// the sockets that the package keeps on purpose before you call Main.
 //
-// At the end it prints which fixtures the run skipped, since this platform cannot provide them,
-// with the reason and the tests. go test shows that if a test fails, with -v, and for the package
-// of the working directory.
+// Main prints which fixtures this platform could not provide, with the reason and the tests that
+// were skipped. go test shows that if a test fails, with -v, and for the package of the working
+// directory.
 //
-// In a disarmed run (SOCKETTEST_DISARM=1) it looks for nothing, and prints the fixtures that were
-// left as they are and the tests that were not run.
+// In a disarmed run (SOCKETTEST_DISARM=1) Main checks nothing. It prints the fixtures that kept
+// their fault and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
 	if argument.IsNil(m) {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
@@ -57,9 +56,9 @@ func Main(m goleak.TestingM, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// Try runs f as a test outside go test, and returns what it reported as an error: nil if it passed.
-// A test that skips itself is an error that wraps [errors.ErrUnsupported]. It is for a plain main
-// function and for other test frameworks:
+// Try runs f as a test outside go test, in a plain main function or another test framework, and
+// returns what it reported as an error: nil if it passed. The error of a test that skips itself
+// wraps [errors.ErrUnsupported].
 //
 //	err := sockettest.Try(func(t testing.TB) {
 //		ep := sockettest.Start(t, fixtures.BlackHole{})

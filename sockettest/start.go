@@ -20,17 +20,16 @@ import (
 // An Option says where [Start] puts a fixture.
 type Option func(*fixtures.Place)
 
-// On puts the fixture on another network than the kernel's loopback. Nil means the kernel's
-// loopback.
+// On puts the fixture on network s, such as a simnet. Nil means [Kernel], the default.
 func On(s network.Stack) Option { return func(w *fixtures.Place) { w.Stack = s } }
 
-// Family chooses the protocol and the IP version: "tcp4", "tcp6", or "tcp", the default, which is
-// IPv4 unless Address is not; or "unix", where the address is the path of a socket. For datagrams
-// it is "udp4", "udp6" or "udp", for a name server "ip4", "ip6" or "ip".
+// Family chooses the protocol and the IP version: "tcp" (the default), "tcp4", "tcp6" or "unix";
+// for datagrams "udp", "udp4" or "udp6"; for a name server "ip", "ip4" or "ip6". Without a version
+// it is IPv4, unless Address is IPv6.
 func Family(name string) Option { return func(w *fixtures.Place) { w.Family = name } }
 
-// Address asks for one address, such as "127.0.0.1:1717", on loopback; with Family("unix"), for a
-// path. By default any free port will do, or a fresh file in a directory of its own.
+// Address chooses one loopback address, such as "127.0.0.1:1717" or, with Family("unix"), a path.
+// The default is a free port, or a new file in a directory of its own.
 func Address(addr string) Option { return func(w *fixtures.Place) { w.Address = addr } }
 
 // A Fixture is anything with a method Plan: a struct of package fixtures or of a package below it,
@@ -42,7 +41,7 @@ type Fixture[P any] interface {
 }
 
 // A Starter is a plan that knows what runs it: [fixtures.Plan], [fixtures.DualPlan], [udp.Plan],
-// [dnsfault.Plan] or [hostile.Plan]. You never call it: [Start] does.
+// [dnsfault.Plan] or [hostile.Plan]. [Start] calls it; a test never does.
 type Starter[P any, E Running] interface {
 	// Start runs the fixture f at w. It is called on the zero P.
 	Start(ctx context.Context, f interface{ Plan() (P, error) }, w fixtures.Place) (E, error)

@@ -19,9 +19,9 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// A Watch looks for what is left behind, as [NoLeaks] and [NoLeakedSockets] do, where there is no
-// test to fail or another grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be
-// called from any goroutine, Close once it is done.
+// A Watch finds leaks as [NoLeaks] and [NoLeakedSockets] do, where there is no test to fail or
+// another grace is wanted. [WatchLeaks] and [WatchSockets] begin one. Find may be called from any
+// goroutine; Close ends the watch once Find has returned.
 type Watch struct {
 	label     string
 	outer     *Watch          // the one that the goroutine belonged to before
@@ -38,10 +38,11 @@ type Watch struct {
 	over     bool
 }
 
-// WatchLeaks begins to look for goroutines that the calling goroutine starts from now on, directly
-// or not, and for connections to fixtures that it starts with [Start], or hands to Find, which the
-// code under test does not close. ignore names functions, as for [NoLeaks]. Until Close the
-// process's finalizers wait, so that no garbage collection closes what was leaked.
+// WatchLeaks begins a watch for goroutines and connections. It finds the goroutines that the
+// calling goroutine starts from now on, directly or not, and the connections that the code under
+// test leaves open to fixtures that are begun with [Start] or given to Find. ignore names
+// functions, as for [NoLeaks]. Until Close the process's finalizers wait, so that the garbage
+// collector closes nothing that was leaked.
 //
 //	w := sockettest.WatchLeaks()
 //	defer w.Close()
@@ -55,10 +56,10 @@ func WatchLeaks(ignore ...string) *Watch {
 	return w
 }
 
-// WatchSockets begins to look for sockets that the process opens from now on, whoever opens them.
-// What is opened and closed beside it, by other tests say, counts like all else. Until Close the
-// process's finalizers wait, so that no garbage collection closes what was leaked. Where the
-// process's sockets are not listed, the error wraps [errors.ErrUnsupported], with the reason.
+// WatchSockets begins a watch for sockets that the process opens from now on, whoever opens them:
+// those of other tests count too. Until Close the process's finalizers wait, as for [WatchLeaks].
+// Where a process's sockets are not listed (systems other than Linux, or no /proc), the error wraps
+// [errors.ErrUnsupported].
 func WatchSockets() (*Watch, error) {
 	w := &Watch{}
 	w.holdFinalizers()
@@ -70,12 +71,12 @@ func WatchSockets() (*Watch, error) {
 	return w, nil
 }
 
-// Find returns what is left behind now. It gives what is about to end up to grace for it; 0 or less
-// looks once. A fixture that was not begun by [Start], or that runs still, is looked at if it is in
-// also.
+// Find returns what is left behind now. What is about to end has grace for it; with 0 or less Find
+// looks once. also names fixtures that the watch does not know: those begun without [Start], or
+// before the watch.
 //
-// It must be called by the goroutine that began the watch, which would otherwise count as left
-// behind, or when that has ended.
+// Call Find on the goroutine that began the watch, or after that one has ended. Otherwise that
+// goroutine counts as left behind.
 func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	if w.sockets != nil {
 		return w.sockets.left(grace)
@@ -102,7 +103,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 }
 
 // Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
-// again. It may be called more than once.
+// again. A second call does nothing.
 func (w *Watch) Close() {
 	w.mu.Lock()
 	held := w.held

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An Outcome is how an operation on a socket ended. It is a [Want] of that outcome at any time, as
+// An Outcome is how an operation on a socket ended. As a [Want] it is that outcome at any time, as
 // long as [Expect] waits: a minute, or until shortly before the test's own deadline. Its methods
 // set more.
 type Outcome int
@@ -57,7 +57,7 @@ func (o Outcome) covers(got Outcome) bool {
 }
 
 // A Want is what [Expect] and [ExpectEnd] want: an [Outcome], at any time, or a [Window], which has
-// a time and more. ErrorIs makes a Window too.
+// a time and more.
 //
 //	sockettest.Rejected                              // at any time
 //	sockettest.Rejected.AtOnce()                     // within the slack, 250 ms by default
@@ -101,9 +101,9 @@ func (o Outcome) Unfired() Window { return o.window().Unfired() }
 // Unreached wants the outcome without anything reaching the fixture; see [Window.Unreached].
 func (o Outcome) Unreached() Window { return o.window().Unreached() }
 
-// For wants the operation still blocked after d. Only [Blocked] has it. The operation is then
+// For wants the operation still blocked after d; only [Blocked] has it. The operation is then
 // released: its context is cancelled and, if that is not enough, the fixture closed. In [ExpectEnd]
-// it wants connections that are still open after d.
+// the connections must still be open after d.
 func (o Outcome) For(d time.Duration) Window { return o.window().blockedFor(d) }
 
 // Check judges a result; see [Window.Check].
@@ -118,8 +118,8 @@ const defaultSlack = 250 * time.Millisecond
 // slackEnv sets the slack of a whole run: SOCKETTEST_SLACK=1s go test ./...
 const slackEnv = "SOCKETTEST_SLACK"
 
-// A Window is an outcome, or an error, within a window of time. Methods of an [Outcome] make it, or
-// [ErrorIs]. Each method returns a changed copy, in any order.
+// A Window is an outcome, or an error, within a window of time. The methods of an [Outcome] and
+// [ErrorIs] make one. Each method returns a changed copy; their order does not matter.
 type Window struct {
 	outcome Outcome
 	target  error // ErrorIs: the error to find instead of an outcome
@@ -150,7 +150,7 @@ func ErrorIs(target error) Window {
 	return w
 }
 
-// After requires the outcome no earlier than d, measured exactly on the monotonic clock.
+// After requires the outcome no earlier than d, measured exactly on the monotonic clock;
 // [Window.Early] allows less. Unless Before is called too, the outcome is late after d plus
 // [Window.Slack].
 func (w Window) After(d time.Duration) Window {
@@ -173,9 +173,9 @@ func (w Window) Before(d time.Duration) Window {
 // AtOnce requires the outcome within [Window.Slack]: it is Before(0).
 func (w Window) AtOnce() Window { return w.Before(0) }
 
-// At requires the outcome at d exactly, without slack. Only the virtual time of a testing/synctest
-// bubble is exact: elsewhere At is a bad argument. The operation must run on a network that goes by
-// the same clock, such as simnet's.
+// At requires the outcome at d exactly, without slack. It works in a testing/synctest bubble, where
+// time is virtual, and on a network that goes by its clock, such as simnet's. Elsewhere At is a bad
+// argument.
 func (w Window) At(d time.Duration) Window {
 	w.refuseNegative("At", d)
 	w.min, w.max, w.bounded, w.exact = d, d, true, true
@@ -183,10 +183,9 @@ func (w Window) At(d time.Duration) Window {
 	return w
 }
 
-// Early sets how much earlier than After the outcome may come. The default is 0: Go's timers, and
-// the kernel's, are never early. Servers that read the time once per round of their event loop are:
-// nginx counts its timeouts from a cached clock, and ends a connection up to 0.3 ms before they are
-// over.
+// Early sets how much earlier than After the outcome may come. The default is 0, since the timers
+// of Go and the kernel are never early. Some servers are, because they read the time once per round
+// of their event loop: nginx ends a connection up to 0.3 ms early.
 func (w Window) Early(d time.Duration) Window {
 	w.refuseNegative("Early", d)
 	w.early = d
@@ -206,15 +205,14 @@ func (w Window) In(phase string) Window {
 // Slack sets how much later than its window the outcome may come. The default is 250 ms, or the
 // duration in the environment variable SOCKETTEST_SLACK. In a testing/synctest bubble it is 0.
 //
-// On a busy machine more is allowed, by timers that run beside the operation: the sum of the three
-// worst delays, as code that waits once is held up when it begins, when it wakes up, and when
-// others learn of it. That is a bound on one wait, and does not grow with time. If Slack was not
-// called, all the time that late timers took is allowed, up to 2 s.
+// A busy machine gets more, measured by timers that run beside the operation: the sum of their
+// three worst delays, as one wait may be held up when it begins, when it wakes up, and when others
+// learn of it. If Slack was not called, it gets all the time that late timers took, up to 2 s.
 //
-// It errs both ways. An operation that is late by itself passes if the machine was as late: to find
-// delays of less than two seconds on a busy machine, call Slack. With it, an operation that waits
-// many times in a row, as a client that tries again does, fails if the machine takes more than
-// slack beyond the three worst delays.
+// This errs both ways. An operation that is late by itself passes if the machine was as late: to
+// find delays of less than 2 s on a busy machine, call Slack. With Slack, an operation that waits
+// many times, as a client that retries does, fails if the machine takes more than slack and the
+// three worst delays.
 func (w Window) Slack(d time.Duration) Window {
 	w.refuseNegative("Slack", d)
 	w.slack, w.slackOK, w.strict = d, true, true
@@ -235,17 +233,16 @@ func (w Window) excused(worst, all time.Duration) time.Duration {
 
 // Unfired requires that the fault has not come by the end of the test. It is for a client that
 // avoids the fault: one that never uses a connection twice never meets an httpfault.CloseOnReuse.
-// Otherwise a success against a fault that never came fails the test.
+// Without Unfired, a success against a fault that never came fails the test.
 func (w Window) Unfired() Window {
 	w.unfired = true
 	return w
 }
 
 // Unreached requires that nothing of the operation reaches the fixture: no connect, no byte, no
-// query. It is for a call that should be answered without it, from a cache, or by a circuit breaker
-// that is open: ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether it was
-// reached, as at [fixtures.Refused], Expect says so and fails: use a fixture that listens, or
-// simnet.
+// query. It is for a call that should be answered from a cache, or by an open circuit breaker:
+// ErrorIs(ErrOpen).Unreached(). Where the kernel does not show whether the fixture was reached, as
+// at [fixtures.Refused], Expect says so and fails: use a fixture that listens, or simnet.
 func (w Window) Unreached() Window {
 	w.missed = true
 	return w
@@ -326,7 +323,7 @@ func virtual() bool {
 	return now == now.Round(0)
 }
 
-// String says what is wanted, as failure reports do.
+// String returns what is wanted, in the words of failure reports.
 func (w Window) String() string {
 	s := w.what()
 	if w.phase != "" {
