@@ -288,28 +288,25 @@ func errorText(err error) string {
 // wrapsItself reports whether an error wraps itself, at whatever depth.
 func wrapsItself(err error) bool {
 	left := maxErrors
-	var above []error
-	var look func(err error) bool
-	look = func(err error) (found bool) {
+	above := map[error]bool{}
+	var look func(err error, depth int) bool
+	look = func(err error, depth int) (found bool) {
 		if left--; err == nil || left < 0 {
 			return false
 		}
-		for _, a := range above {
-			if safely(func() { found = a == err }) && found {
-				return true
-			}
+		hashable := safely(func() { found = above[err]; above[err] = true })
+		if found || depth == 0 {
+			return found
 		}
-		if len(above) == maxDepth {
-			return false
+		if hashable {
+			defer delete(above, err)
 		}
-		above = append(above, err)
-		defer func() { above = above[:len(above)-1] }()
 		for _, inner := range unwrap(err) {
-			if left < 0 || look(inner) {
+			if left < 0 || look(inner, depth-1) {
 				return left >= 0
 			}
 		}
 		return false
 	}
-	return look(err)
+	return look(err, maxDepth)
 }

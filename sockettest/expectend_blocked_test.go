@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -29,6 +30,9 @@ func answering(t *testing.T, ln net.Listener, work, limit time.Duration, answer 
 			return
 		}
 		defer c.Close()
+		if tc, ok := c.(*net.TCPConn); ok { // less to fill
+			assert.NoError(t, errors.Join(tc.SetReadBuffer(4<<10), tc.SetWriteBuffer(4<<10)))
+		}
 		r := bufio.NewReader(c)
 		for {
 			if _, err := r.ReadString('\n'); err != nil {

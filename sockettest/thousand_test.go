@@ -24,7 +24,8 @@ func TestThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it takes seconds")
 	}
-	begin := time.Now() // not parallel: the others would be slow beside it
+	t.Parallel()
+	begin := time.Now()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestThousandChild$", "-test.parallel=1000", "-test.v")
 	cmd.Env = append(os.Environ(), "SOCKETTEST_CHILD=thousand")
 	out, err := cmd.CombinedOutput()

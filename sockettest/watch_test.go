@@ -294,7 +294,7 @@ func TestNoLeaksDespiteCollections(t *testing.T) {
 			}
 		}
 	})
-	for i := range 200 {
+	for i := range 20 {
 		w := WatchLeaks()
 		inner(t, func(in *faketb.TB) {
 			ep := Start(in, fixtures.Silent{})
@@ -500,29 +500,32 @@ func TestNoLeaksOfMany(t *testing.T) {
 		on string
 		n  int
 	}{{"tcp", 400}, {"simnet", 4000}} {
-		var conns []net.Conn
-		begin := time.Time{}
-		tb := faketb.Run(t, func(tb *faketb.TB) {
-			NoLeaks(tb)
-			where := Family(tt.on)
-			if tt.on == "simnet" {
-				where = On(simnet.New(t))
+		t.Run(tt.on, func(t *testing.T) {
+			t.Parallel()
+			var conns []net.Conn
+			begin := time.Time{}
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				NoLeaks(tb)
+				where := Family(tt.on)
+				if tt.on == "simnet" {
+					where = On(simnet.New(t))
+				}
+				ep := Start(tb, fixtures.Silent{}, where)
+				for range tt.n {
+					c, err := ep.DialContext(tb.Context(), "", "")
+					require.NoError(t, err)
+					conns = append(conns, c)
+				}
+				assert.NoError(t, ep.Await(tb.Context(), fixtures.ConnAccepted, tt.n))
+				begin = time.Now()
+			})
+			t.Logf("%d leaks in %v", tt.n, time.Since(begin))
+			assert.Contains(t, tb.Text(), fmt.Sprintf("leak: %d connections left behind", tt.n))
+			assert.Contains(t, tb.Text(), fmt.Sprintf("... %d more", tt.n-leaksShown))
+			for _, c := range conns {
+				assert.NoError(t, c.Close())
 			}
-			ep := Start(tb, fixtures.Silent{}, where)
-			for range tt.n {
-				c, err := ep.DialContext(tb.Context(), "", "")
-				require.NoError(t, err)
-				conns = append(conns, c)
-			}
-			assert.NoError(t, ep.Await(tb.Context(), fixtures.ConnAccepted, tt.n))
-			begin = time.Now()
 		})
-		t.Logf("%s: %d leaks in %v", tt.on, tt.n, time.Since(begin))
-		assert.Contains(t, tb.Text(), fmt.Sprintf("leak: %d connections left behind", tt.n))
-		assert.Contains(t, tb.Text(), fmt.Sprintf("... %d more", tt.n-leaksShown))
-		for _, c := range conns {
-			assert.NoError(t, c.Close())
-		}
 	}
 }
 
@@ -556,6 +559,9 @@ func TestWatchLeaksWithoutATest(t *testing.T) {
 func TestNoLeaksAmongFiveHundred(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it takes seconds")
+	}
+	if !manytests.Alone(t) {
+		return
 	}
 	needSockets(t)
 	const all, leaksConn, leaksGoroutine = 500, 123, 321
