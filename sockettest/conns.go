@@ -9,6 +9,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/shared"
 	"example.com/go-sockettest/network"
 )
 
@@ -232,14 +233,14 @@ type openTable struct {
 // A bothEnds has the two addresses of a connection, seen from one end.
 type bothEnds struct{ local, remote string }
 
-// kernelSockets is shared: a thousand parallel tests with a descriptor or two each would otherwise
-// read a million.
-var kernelSockets = shared[*openTable]{take: func() *openTable { return indexed(Kernel) }}
+// kernelSockets are all looks at the kernel's: a thousand parallel tests with a descriptor or two
+// each would otherwise read a million.
+var kernelSockets shared.Look[*openTable]
 
 // openNow asks the network. What it returns is shared, and not to be changed.
 func openNow(t network.Stack) *openTable {
 	if t == Kernel {
-		return kernelSockets.now()
+		return kernelSockets.Now(func() *openTable { return indexed(t) })
 	}
 	return indexed(t)
 }

@@ -246,7 +246,7 @@ func poll(grace time.Duration, done func() bool) {
 	for left := grace; !done() && left > 0; left -= pause {
 		<-time.NewTimer(min(pause, left)).C
 		patience.QueueUp()
-		pause = min(2*pause, 50*time.Millisecond)
+		pause = min(2*pause, 200*time.Millisecond)
 	}
 }
 
