@@ -47,13 +47,12 @@ func askOnce(f func(d *sockDiag) error) error {
 	return f(d)
 }
 
-// ask asks about the sockets of one family, with which the request begins, and calls each for
-// each socket in the answer: one, or all of a dump.
-func (d *sockDiag) ask(request []byte, flags uint16, each func(reply []byte)) error {
+// ask asks about sockets, and calls each for each socket in the answer: one, or all of a dump.
+func (d *sockDiag) ask(kind uint16, request []byte, flags uint16, each func(reply []byte)) error {
 	d.seq++
 	msg := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(request))
 	header := (*unix.NlMsghdr)(unsafe.Pointer(&msg[0]))
-	*header = unix.NlMsghdr{Len: uint32(cap(msg)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | flags, Seq: d.seq}
+	*header = unix.NlMsghdr{Len: uint32(cap(msg)), Type: kind, Flags: unix.NLM_F_REQUEST | flags, Seq: d.seq}
 	if err := unix.Sendto(d.fd, append(msg, request...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
@@ -87,7 +86,7 @@ func readDiag(b []byte, each func(reply []byte)) (more bool, err error) {
 			return false, nil
 		case kind == unix.NLMSG_ERROR && size >= unix.NLMSG_HDRLEN+4:
 			return false, diagError(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))
-		case kind == unix.SOCK_DIAG_BY_FAMILY:
+		case kind == unix.SOCK_DIAG_BY_FAMILY, kind == tcpDiagGetSock:
 			each(b[unix.NLMSG_HDRLEN:size])
 		}
 		b = b[min(len(b), (size+3)&^3):]
@@ -120,6 +119,7 @@ func unsupported(what string, err error) error {
 
 // The parts of include/uapi/linux/inet_diag.h that package unix does not have.
 const (
+	tcpDiagGetSock   = 18 // TCPDIAG_GETSOCK, the older kind of request
 	inetDiagInfo     = 2  // INET_DIAG_INFO, the attribute with a tcp_info
 	inetDiagMemory   = 7  // INET_DIAG_SKMEMINFO, the attribute with what a socket's buffers take
 	inetDiagULP      = 19 // INET_DIAG_ULP_INFO, the attribute of a socket that serves another protocol, such as MPTCP
@@ -137,6 +137,12 @@ type diagRequest struct {
 	family, protocol, extensions, _ uint8
 	states                          uint32
 	id                              diagID
+}
+
+type oldDiagRequest struct {
+	family, _, _, extensions uint8
+	id                       diagID
+	states, _                uint32
 }
 
 type diagReply struct {
@@ -172,7 +178,7 @@ func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	binary.BigEndian.PutUint16(r.id.dport[:], remote.Port())
 	copy(r.id.src[:], local.Addr().AsSlice())
 	copy(r.id.dst[:], remote.Addr().AsSlice())
-	found, err := d.sockets(r, 0)
+	found, err := d.sockets(unix.SOCK_DIAG_BY_FAMILY, bytesOf(r), 0)
 	if err == nil && (len(found) == 0 || found[0].remote != remote) {
 		err = unix.ENOENT // the kernel shows the listener instead, if there is one
 	}
@@ -183,28 +189,12 @@ func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 }
 
 // to finds the sockets in one of these states whose other end is addr. IPv6 sockets are among
-// them: they can be connected to an IPv4 address, as Java's are by default.
+// them: they can be connected to an IPv4 address, as Java's are by default. The kernel goes through
+// all of its table for each dump; the older kind of request is for both families.
 func (d *sockDiag) to(addr netip.AddrPort, states uint32) ([]diagSocket, error) {
-	if !addr.Addr().Is4() {
-		return d.dump(addr, unix.AF_INET6, states)
-	}
-	found, err := d.dump(addr, unix.AF_INET, states)
-	if err != nil {
-		return nil, err
-	}
-	mapped, err := d.dump(addr, unix.AF_INET6, states)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) { // a kernel without IPv6 has none
-		err = nil
-	}
-	return append(found, mapped...), err
-}
-
-// dump is to for one family.
-func (d *sockDiag) dump(addr netip.AddrPort, family uint8, states uint32) ([]diagSocket, error) {
-	r := newDiagRequest(family == unix.AF_INET6)
-	r.states = states
+	r := &oldDiagRequest{extensions: diagExtensions, states: states}
 	binary.BigEndian.PutUint16(r.id.dport[:], addr.Port())
-	all, err := d.sockets(r, unix.NLM_F_DUMP)
+	all, err := d.sockets(tcpDiagGetSock, bytesOf(r), unix.NLM_F_DUMP)
 	found := all[:0]
 	for _, s := range all {
 		if s.remote == addr {
@@ -220,9 +210,10 @@ func literal(a *net.TCPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+const diagExtensions = 1<<(inetDiagInfo-1) | 1<<(inetDiagMemory-1)
+
 func newDiagRequest(v6 bool) *diagRequest {
-	r := &diagRequest{family: unix.AF_INET, protocol: unix.IPPROTO_TCP, extensions: 1<<(inetDiagInfo-1) | 1<<(inetDiagMemory-1),
-		states: inetDiagNoCookie}
+	r := &diagRequest{family: unix.AF_INET, protocol: unix.IPPROTO_TCP, extensions: diagExtensions, states: inetDiagNoCookie}
 	if v6 {
 		r.family = unix.AF_INET6
 	}
@@ -230,11 +221,13 @@ func newDiagRequest(v6 bool) *diagRequest {
 	return r
 }
 
+func bytesOf[T any](r *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)) }
+
 // sockets asks, and returns the sockets in the answer.
-func (d *sockDiag) sockets(r *diagRequest, flags uint16) ([]diagSocket, error) {
+func (d *sockDiag) sockets(kind uint16, request []byte, flags uint16) ([]diagSocket, error) {
 	const reply = int(unsafe.Sizeof(diagReply{}))
 	var found []diagSocket
-	err := d.ask(unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r)), flags, func(b []byte) {
+	err := d.ask(kind, request, flags, func(b []byte) {
 		if len(b) >= reply {
 			found = append(found, socketOf((*diagReply)(unsafe.Pointer(&b[0])), b[reply:]))
 		}
@@ -338,8 +331,7 @@ func diagUnix(inode uint64) (unixSocket, error) {
 			}
 		})
 	}
-	request := unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))
-	err := askOnce(func(d *sockDiag) error { return d.ask(request, 0, note) })
+	err := askOnce(func(d *sockDiag) error { return d.ask(unix.SOCK_DIAG_BY_FAMILY, bytesOf(r), 0, note) })
 	return s, err
 }
 

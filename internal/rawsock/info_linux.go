@@ -60,7 +60,10 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 var diagAnswers = sync.OnceValue(func() error {
 	r := newDiagRequest(false)
 	r.states = 1 << tcpSynSent
-	err := askOnce(func(d *sockDiag) error { _, err := d.sockets(r, unix.NLM_F_DUMP); return err })
+	err := askOnce(func(d *sockDiag) error {
+		_, err := d.sockets(unix.SOCK_DIAG_BY_FAMILY, bytesOf(r), unix.NLM_F_DUMP)
+		return err
+	})
 	if err != nil {
 		return unsupported("the other end of a connection is not shown", err)
 	}
