@@ -49,10 +49,8 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 	const line = "%-*s  %-7s  %-7s  %-48s  %-11s  %s\n"
 	fmt.Fprintf(out, line, width, "FIXTURE", "NETWORK", "WORKS", "BY", "START+CLOSE", "NOTE")
 	count := map[string]int{}
-	for _, r := range rows { // one after the other: what is measured is not to wait for a neighbour
-		for _, family := range r.Networks() {
-			f := finding{fixture: r.String(), family: family, cost: cost(ctx, r, family)}
-			f.look(ctx, r)
+	for _, r := range rows { // one after the other, to see each as it comes
+		for _, f := range examine(ctx, r) {
 			count[f.verdict]++
 			took := ""
 			if f.cost > 0 {
@@ -66,6 +64,21 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 		return 1
 	}
 	return 0
+}
+
+// examine measures each network by itself, and then looks at all of them at once: most of that is
+// waiting.
+func examine(ctx context.Context, r probe.Row) []finding {
+	var all []finding
+	for _, family := range r.Networks() {
+		all = append(all, finding{fixture: r.String(), family: family, cost: cost(ctx, r, family)})
+	}
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { all[i].look(ctx, r) })
+	}
+	wg.Wait()
+	return all
 }
 
 // cost is the least of a few starts with a close: what it takes when nothing else happens. That of
