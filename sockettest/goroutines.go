@@ -181,12 +181,8 @@ func (r *run) stack() (frames []string, id string) {
 	own := make([]byte, 64)
 	own = own[:runtime.Stack(own, false)]
 	me, _, _ := strings.Cut(string(own), " [")
-	for buf := make([]byte, 1<<16); ; buf = make([]byte, 2*len(buf)) {
-		if n := runtime.Stack(buf, true); n < len(buf) {
-			g, id := startedBy(me, string(buf[:n]))
-			return framesOf(g), id
-		}
-	}
+	g, id := startedBy(me, everyStack.now())
+	return framesOf(g), id
 }
 
 // startedBy finds, in the dump of all goroutines, the operation's that another has started.
@@ -270,6 +266,13 @@ func (s *stacks) recent(age time.Duration) (string, time.Time) {
 		s.text, s.at = s.dump(), time.Now()
 	}
 	return s.text, s.at
+}
+
+// now returns stacks as they are.
+func (s *stacks) now() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dump()
 }
 
 // dump begins with the room that was enough the last time.
