@@ -21,12 +21,12 @@ func AtOnce() {
 	}
 }
 
-// KernelTimer skips, with -short, a test that waits for timers of the kernel that nobody can
-// shorten, such as the second before a SYN is sent again.
+// KernelTimer skips, with -short, a test that waits for timers that nobody can shorten: the kernel's,
+// such as the second before a SYN is sent again, or those of net/http.
 func KernelTimer(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("not with -short: it waits for timers of the kernel")
+		t.Skip("not with -short: it waits for timers of the kernel or of net/http")
 	}
 }
 
