@@ -140,7 +140,7 @@ func extremes(typ reflect.Type) (list []reflect.Value) {
 	case reflect.Uint32:
 		add(uint32(math.MaxUint32))
 	case reflect.String:
-		add("\x00", "a\x00b", strings.Repeat("x", 1<<17), "127.0.0.1:0", "127.0.0.1:99999", ":1", "\r\n", "192.0.2.1:80") // rules:allow bad input
+		add("\x00", "a\x00b", strings.Repeat("x", 1<<16+1), "127.0.0.1:0", "127.0.0.1:99999", ":1", "\r\n", "192.0.2.1:80") // rules:allow bad input
 	case reflect.Func:
 		list = append(list, reflect.MakeFunc(typ, func([]reflect.Value) (results []reflect.Value) { // which returns zero values
 			for out := range typ.Outs() {
@@ -348,7 +348,7 @@ func talk(ctx context.Context, dial func(context.Context, string, string) (net.C
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(years))
 	_, _ = io.WriteString(c, data)
-	_, _ = io.CopyN(io.Discard, c, 1<<20)
+	_, _ = io.CopyN(io.Discard, c, 1<<17)
 }
 
 func request(ctx context.Context, ep *fixtures.Endpoint, h2 bool) {
@@ -368,7 +368,7 @@ func request(ctx context.Context, ep *fixtures.Endpoint, h2 bool) {
 		return
 	}
 	if answer, err := tr.RoundTrip(r); err == nil {
-		_, _ = io.CopyN(io.Discard, answer.Body, 1<<20)
+		_, _ = io.CopyN(io.Discard, answer.Body, 1<<17)
 		_ = answer.Body.Close()
 	}
 }
