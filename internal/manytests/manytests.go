@@ -21,8 +21,8 @@ func AtOnce() {
 	}
 }
 
-// KernelTimer skips, with -short, a test that waits for timers that nobody can shorten: the kernel's,
-// such as the second before a SYN is sent again, or those of net/http.
+// KernelTimer skips, with -short, a test that waits for timers that nobody can shorten: those of
+// the kernel, such as the second before a SYN is sent again, or those of net/http.
 func KernelTimer(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
