@@ -132,6 +132,9 @@ func (w world) want(near, exact sockettest.Want) sockettest.Want {
 	return exact
 }
 
+// runs is onBoth or inTurn.
+type runs func(t *testing.T, name string, f func(t *testing.T, w world))
+
 // onBoth runs a scenario on both networks, beside all others.
 func onBoth(t *testing.T, name string, f func(t *testing.T, w world)) {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
@@ -36,7 +37,7 @@ func netKnobs() []knob {
 			with: sockettest.Accepted.After(time.Second), without: sockettest.Accepted.After(300 * time.Millisecond),
 			note: "IPv4 is tried after 300ms; negative never tries it beside IPv6"},
 		{name: "Dialer.KeepAliveConfig", trip: partitioned, kernel: true, run: keepAlive(kernelKeepAlive),
-			with: sockettest.TimedOut.After(2 * time.Second).In("read"), without: sockettest.Blocked.For(3 * time.Second),
+			with: sockettest.TimedOut.After(2 * time.Second).In("read"), without: sockettest.Blocked.For(2200 * time.Millisecond),
 			note: "with KeepAlive: -1; the default gives up after 150 s"},
 		{name: "TCPConn.SetKeepAliveConfig", trip: partitioned, run: keepAlive(setKeepAlive),
 			with: sockettest.TimedOut.At(knobLimit).In("read"), without: waits,
@@ -107,8 +108,8 @@ const partitioned = "`Silent`, its connection partitioned"
 // keepAlive reads from such a server.
 func keepAlive(dial func(ctx context.Context, nw network.Stack, addr string, limit time.Duration) (net.Conn, error)) trial {
 	return against(fixtures.Silent{}, func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
-		if nw == sockettest.Kernel && testing.Short() {
-			t.Skip("takes up to 3 s; not with -short")
+		if nw == sockettest.Kernel {
+			manytests.KernelTimer(t)
 		}
 		return func(ctx context.Context) error { // the dial is part of it: from then on the kernel counts
 			c, err := dial(ctx, nw, ep.Addr(), limit)

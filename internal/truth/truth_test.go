@@ -32,9 +32,9 @@ func TestRandomClients(t *testing.T) {
 	for i := range uint64(*clients) {
 		seed := *first + i
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
 			tr := newTrial(seed, seed%2 == 0)
 			if tr.real {
-				t.Parallel()
 				judge(t, tr, run(t, tr, nil, seen))
 				return
 			}
