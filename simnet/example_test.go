@@ -101,14 +101,14 @@ func ExampleNetwork_Link() {
 		panic(err)
 	}
 	defer ln.Close()
-	slow := nw.Link(app, db).Latency(20 * time.Millisecond)
+	slow := nw.Link(app, db).Latency(5 * time.Millisecond)
 	begin := time.Now()
 	c, err := app.Dial("tcp", "db:5432")
-	fmt.Println("a round trip:", err, time.Since(begin) >= 40*time.Millisecond)
+	fmt.Println("a round trip:", err, time.Since(begin) >= 10*time.Millisecond)
 	slow()
 
 	heal := app.To(db).Partition() // nothing that app sends arrives
-	_ = c.(*simnet.Conn).SetUserTimeout(50 * time.Millisecond)
+	_ = c.(*simnet.Conn).SetUserTimeout(10 * time.Millisecond)
 	_, _ = c.Write([]byte("SELECT 1"))
 	_, err = c.Read(make([]byte, 1))
 	fmt.Println(errors.Is(err, syscall.ETIMEDOUT))

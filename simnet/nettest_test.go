@@ -11,6 +11,7 @@ import (
 
 // Outside a bubble, since TestConn runs subtests.
 func TestConnIsANetConn(t *testing.T) {
+	t.Parallel()
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		nw := simnet.New(nil)
 		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -1,10 +1,11 @@
 package simnet
 
 import (
-	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -91,7 +92,9 @@ func (w *way) random(kind chance) float64 {
 	}
 	if w.sources[kind] == nil {
 		h := fnv.New64a()
-		fmt.Fprintf(h, "%s\x00%s\x00%d\x00%v", w.from.name, w.to.name, kind, *w.who)
+		for _, part := range []string{w.from.name, w.to.name, strconv.Itoa(int(kind)), w.who.dialled, w.who.addr.String(), strconv.Itoa(w.who.n)} {
+			_, _ = io.WriteString(h, part+"\x00")
+		}
 		w.sources[kind] = rand.New(rand.NewPCG(w.n.seed, h.Sum64()))
 		w.n.usedSeed = true
 	}

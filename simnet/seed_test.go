@@ -169,6 +169,24 @@ func TestSeedWhateverTheOrder(t *testing.T) {
 	}
 }
 
+// The draws of one seed are the same in every process.
+func TestSeedInEveryProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nw := chances(t)
+		echoServer(t, nw)
+		for network, want := range map[string]string{
+			"tcp": "[63.412605ms 99.457485ms 660.807673ms 762.61376ms 841.879068ms]",
+			"udp": "[1s 1.110354821s 2.110354821s 3.110354821s 4.110354821s]",
+		} {
+			c, err := nw.Dial(network, "db:7")
+			require.NoError(t, err)
+			defer c.Close()
+			assert.Equal(t, want, exchange(t, c, network == "udp"))
+		}
+	})
+}
+
 // Draws are not repeated from connection to connection, nor by the next socket at a port.
 func TestSeedDiffersBetweenConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
