@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 )
 
 // Env is the environment variable that asks for a disarmed run: SOCKETTEST_DISARM=1 go test ./...
@@ -58,4 +59,37 @@ func StandIn[F, P any](f F, plan func(F) (P, error), says func(P) (instead F, be
 		}
 	}
 	return f, p, false, fmt.Errorf("%T: Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end", f)
+}
+
+// A Fate is what becomes of the faults of a running fixture.
+type Fate struct {
+	Run    bool        // the run is disarmed
+	Spared atomic.Bool // a fixture that behaves runs: by itself, or in place of another
+	Faulty atomic.Bool // one that misbehaves has run
+	Fired  atomic.Bool // its fault has come
+}
+
+// Follow notes that another fixture runs.
+func (f *Fate) Follow(spared, behaves bool) {
+	f.Spared.Store(spared)
+	if !behaves {
+		f.Faulty.Store(true)
+	}
+}
+
+// Over reports whether there is nothing to wait for: the fault has come, or there is none.
+func (f *Fate) Over() bool { return !f.Faulty.Load() || f.Fired.Load() }
+
+// Disarmed reports whether no fault can come.
+func (f *Fate) Disarmed() bool { return f.Run && f.Spared.Load() }
+
+// InPlace says what stands in for a fixture, if anything does.
+func (f *Fate) InPlace(describe func(any) string, own, standIn any) string {
+	if !f.Run {
+		return ""
+	}
+	if a, b := describe(own), describe(standIn); a != b {
+		return "; disarmed: " + b + " stands in for " + a
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 	"math"
 	"net"
 	"time"
@@ -56,4 +57,15 @@ func Framed(message []byte) []byte {
 		return nil
 	}
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)
+}
+
+// ReadFramed returns the next message of a stream.
+func ReadFramed(stream io.Reader) ([]byte, error) {
+	var length [lengthBytes]byte
+	if _, err := io.ReadFull(stream, length[:]); err != nil {
+		return nil, err
+	}
+	message := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(stream, message)
+	return message, err
 }

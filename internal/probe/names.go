@@ -2,10 +2,8 @@ package probe
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"example.com/go-sockettest/fixtures/dnsfault"
+	"example.com/go-sockettest/internal/dnsanswer"
 )
 
 // wrongThen is a name server that cannot be, for what has a field Then.
@@ -106,7 +105,7 @@ func (s stub) query(name string) error {
 		},
 	}).Pack()
 	if err == nil && s.network == "tcp" {
-		b = append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+		b = dnsanswer.Framed(b)
 	}
 	if err == nil {
 		_, err = s.Write(b)
@@ -116,18 +115,12 @@ func (s stub) query(name string) error {
 
 // receive returns the next message, as it came.
 func (s stub) receive() ([]byte, error) {
+	if s.network == "tcp" {
+		return dnsanswer.ReadFramed(s)
+	}
 	b := make([]byte, 1<<16)
-	if s.network == "udp" {
-		n, err := s.Read(b)
-		return b[:n], err
-	}
-	var length [2]byte
-	if _, err := io.ReadFull(s, length[:]); err != nil {
-		return nil, err
-	}
-	b = b[:binary.BigEndian.Uint16(length[:])]
-	_, err := io.ReadFull(s, b)
-	return b, err
+	n, err := s.Read(b)
+	return b[:n], err
 }
 
 // message returns the next message, which must be a response.
