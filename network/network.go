@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net"
 	"time"
@@ -153,6 +154,27 @@ type State struct {
 	// smallest receive window that there is: if we do not read, the other side's writes block
 	// as soon as its own buffer is full. Without it that takes megabytes.
 	SmallWindow bool
+}
+
+// Check returns an error for a state that no port of that family, "tcp" or "unix", can be in.
+func (s State) Check(family string) error {
+	unix, answers := family == "unix", "Own, Refuse, Listen or Drop"
+	if unix {
+		answers = "Own, Refuse, Listen, Drop or Absent"
+	}
+	switch {
+	case s.Answer < Own || s.Answer > Absent:
+		return fmt.Errorf("State.Answer is %d; want %s", s.Answer, answers)
+	case s.Answer == Absent && !unix:
+		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
+	case s.Backlog < 0:
+		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
+	case s.Backlog > 0 && s.Answer != Listen:
+		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
+	case s.SmallWindow && s.Answer != Listen:
+		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
+	}
+	return nil
 }
 
 // Forever, as [State.Hold], leaves connections in the accept queue for as long as the state

@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -19,7 +18,7 @@ func (b *boundPort) Addr() net.Addr { return b.p.tcp }
 // Become changes how the port answers a connect; see [network.Port]. All states are available,
 // Handshake with any other.
 func (b *boundPort) Become(s network.State) error {
-	if err := checkState(s); err != nil {
+	if err := s.Check("tcp"); err != nil {
 		return err
 	}
 	b.p.n.mu.Lock()
@@ -28,23 +27,6 @@ func (b *boundPort) Become(s network.State) error {
 		return b.p.opError("become", net.ErrClosed)
 	}
 	b.p.become(s)
-	return nil
-}
-
-// checkState refuses the states that no network could be in.
-func checkState(s network.State) error {
-	switch {
-	case s.Answer < network.Own || s.Answer > network.Absent:
-		return fmt.Errorf("State.Answer is %d; want Own, Refuse, Listen or Drop", s.Answer)
-	case s.Answer == network.Absent:
-		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
-	case s.Backlog < 0:
-		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
-	case s.Backlog > 0 && s.Answer != network.Listen:
-		return fmt.Errorf("State.Backlog is %d, and State.Answer is %q; want network.Listen, or 0", s.Backlog, s.Answer)
-	case s.SmallWindow && s.Answer != network.Listen:
-		return fmt.Errorf("State.SmallWindow is true, and State.Answer is %q; want network.Listen, or false", s.Answer)
-	}
 	return nil
 }
 

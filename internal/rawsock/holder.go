@@ -44,7 +44,7 @@ type platform struct {
 // first SYN, and only Linux shows that one was dropped.
 func (sys platform) way(s network.State, v6 bool) (way, error) {
 	w := impossible
-	if err := checkTCP(s); err != nil {
+	if err := s.Check("tcp"); err != nil {
 		return w, err
 	}
 	answer := s.Answer

@@ -43,7 +43,7 @@ func (p *port) Addr() net.Addr { return p.addr }
 
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
-	if err := checkTCP(s); err != nil {
+	if err := s.Check("tcp"); err != nil {
 		return err
 	}
 	p.mu.Lock()

@@ -106,7 +106,7 @@ func (p *unixPort) Become(s network.State) error {
 // checkUnix is check for unix sockets, where a connect is answered at once, in the dialer's own
 // call.
 func checkUnix(s network.State) error {
-	if err := check(s); err != nil {
+	if err := s.Check("unix"); err != nil {
 		return err
 	}
 	var what string
