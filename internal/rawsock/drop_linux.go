@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -251,7 +252,7 @@ func probeDrop(ip net.IP) (dropped bool, err error) {
 			return err
 		}
 		defer func() { _ = unix.Close(client) }()
-		_ = unix.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is on its way
+		_ = syscall.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is on its way
 		dropped = awaitDrop(fd, client)
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -283,7 +284,7 @@ func (p *port) connectTo(client diagSocket, small bool) (int, error) {
 }
 
 func awaitConnect(fd int, client diagSocket) error {
-	err := unix.Connect(fd, sockaddr(net.TCPAddrFromAddrPort(client.local)))
+	err := syscall.Connect(fd, sockaddr(net.TCPAddrFromAddrPort(client.local)))
 	if err == nil || err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
 	}
@@ -340,7 +341,7 @@ func bindBeside(fd, listener int, a *net.TCPAddr) error {
 	if err := setReusePort(listener, 1); err != nil {
 		return err
 	}
-	err := os.NewSyscallError("bind", unix.Bind(fd, sockaddr(a)))
+	err := os.NewSyscallError("bind", syscall.Bind(fd, sockaddr(a)))
 	if err2 := setReusePort(listener, 0); err == nil {
 		err = err2
 	}
@@ -383,7 +384,7 @@ func probeOpen(ip net.IP) (bool, error) {
 	if err := p.control(p.drop); err != nil {
 		return false, err
 	}
-	_ = unix.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is dropped
+	_ = syscall.Connect(client, sockaddr(p.addr)) // EINPROGRESS: the SYN is dropped
 	hanging, err := d.to(literal(p.addr), 1<<tcpSynSent)
 	if err != nil || len(hanging) != 1 {
 		return false, err

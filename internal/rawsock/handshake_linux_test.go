@@ -267,7 +267,7 @@ func hang(t *testing.T, p *port, mapped bool) hangingClient {
 	t.Helper()
 	family, to := unix.AF_INET, sockaddr(p.addr)
 	if mapped {
-		family, to = unix.AF_INET6, &unix.SockaddrInet6{Port: p.addr.Port, Addr: [16]byte(p.addr.IP.To16())}
+		family, to = unix.AF_INET6, &syscall.SockaddrInet6{Port: p.addr.Port, Addr: [16]byte(p.addr.IP.To16())}
 	}
 	before, _, err := p.Dropped()
 	require.NoError(t, err)
@@ -275,7 +275,7 @@ func hang(t *testing.T, p *port, mapped bool) hangingClient {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Close(fd) })
 	c := hangingClient{fd, time.Now()}
-	require.ErrorIs(t, unix.Connect(fd, to), unix.EINPROGRESS)
+	require.ErrorIs(t, syscall.Connect(fd, to), unix.EINPROGRESS)
 	awaitDropped(t, p, before+1)
 	return c
 }

@@ -3,6 +3,7 @@ package rawsock
 import (
 	"net"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 func refusePackets(c *net.UDPConn) error {
 	a := c.LocalAddr().(*net.UDPAddr)
 	return control(c, func(fd int) error {
-		return os.NewSyscallError("connect", unix.Connect(fd, sockaddr(&net.TCPAddr{IP: a.IP, Port: a.Port})))
+		return os.NewSyscallError("connect", syscall.Connect(fd, sockaddr(&net.TCPAddr{IP: a.IP, Port: a.Port})))
 	})
 }
 

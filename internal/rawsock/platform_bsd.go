@@ -56,13 +56,12 @@ func setReuse(fd uintptr, on bool) error {
 
 // bindOnly holds a port by a socket that never listens.
 func bindOnly(a *net.TCPAddr, reuse bool) (io.Closer, int, error) {
-	family, sa := inetSockaddr(a)
-	fd, err := privateSocket(family)
+	fd, err := privateSocket(familyOf(a))
 	if err != nil {
 		return nil, 0, os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), a.String())
-	port, err := bindSocket(fd, sa, reuse)
+	port, err := bindSocket(fd, sockaddr(a), reuse)
 	if err != nil {
 		_ = f.Close()
 		return nil, 0, err
@@ -84,13 +83,13 @@ func privateSocket(family int) (fd int, err error) {
 
 // bindSocket sets SO_REUSEADDR for the bind only: on Linux, a socket that keeps it lets any
 // net.Listen have the port.
-func bindSocket(fd int, sa unix.Sockaddr, reuse bool) (port int, err error) {
+func bindSocket(fd int, sa syscall.Sockaddr, reuse bool) (port int, err error) {
 	if reuse {
 		if err := setReuse(uintptr(fd), true); err != nil {
 			return 0, err
 		}
 	}
-	if err := unix.Bind(fd, sa); err != nil {
+	if err := syscall.Bind(fd, sa); err != nil {
 		return 0, os.NewSyscallError("bind", err)
 	}
 	if reuse {
@@ -98,22 +97,9 @@ func bindSocket(fd int, sa unix.Sockaddr, reuse bool) (port int, err error) {
 			return 0, err
 		}
 	}
-	got, err := unix.Getsockname(fd)
+	got, err := syscall.Getsockname(fd)
 	if err != nil {
 		return 0, os.NewSyscallError("getsockname", err)
 	}
-	switch got := got.(type) {
-	case *unix.SockaddrInet4:
-		port = got.Port
-	case *unix.SockaddrInet6:
-		port = got.Port
-	}
-	return port, nil
-}
-
-func inetSockaddr(a *net.TCPAddr) (family int, sa unix.Sockaddr) {
-	if ip := a.IP.To4(); ip != nil {
-		return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}
-	}
-	return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
+	return inetPort(got), nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -56,13 +57,12 @@ func bindOnly(a *net.TCPAddr, _ bool) (io.Closer, int, error) {
 	if err := startWinsock(); err != nil {
 		return nil, 0, err
 	}
-	family, sa := inetSockaddr(a)
-	h, err := windows.WSASocket(family, windows.SOCK_STREAM, windows.IPPROTO_TCP, nil, 0,
+	h, err := windows.WSASocket(int32(familyOf(a)), windows.SOCK_STREAM, windows.IPPROTO_TCP, nil, 0,
 		windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT) // a child process would hold the port
 	if err != nil {
 		return nil, 0, os.NewSyscallError("wsasocket", err)
 	}
-	port, err := bindSocket(h, sa)
+	port, err := bindSocket(syscall.Handle(h), sockaddr(a))
 	if err != nil {
 		_ = windows.Closesocket(h)
 		return nil, 0, err
@@ -70,26 +70,13 @@ func bindOnly(a *net.TCPAddr, _ bool) (io.Closer, int, error) {
 	return boundSocket(h), port, nil
 }
 
-func bindSocket(h windows.Handle, sa windows.Sockaddr) (port int, err error) {
-	if err := windows.Bind(h, sa); err != nil {
+func bindSocket(h syscall.Handle, sa syscall.Sockaddr) (port int, err error) {
+	if err := syscall.Bind(h, sa); err != nil {
 		return 0, os.NewSyscallError("bind", err)
 	}
-	got, err := windows.Getsockname(h)
+	got, err := syscall.Getsockname(h)
 	if err != nil {
 		return 0, os.NewSyscallError("getsockname", err)
 	}
-	switch got := got.(type) {
-	case *windows.SockaddrInet4:
-		port = got.Port
-	case *windows.SockaddrInet6:
-		port = got.Port
-	}
-	return port, nil
-}
-
-func inetSockaddr(a *net.TCPAddr) (family int32, sa windows.Sockaddr) {
-	if ip := a.IP.To4(); ip != nil {
-		return windows.AF_INET, &windows.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}
-	}
-	return windows.AF_INET6, &windows.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
+	return inetPort(got), nil
 }

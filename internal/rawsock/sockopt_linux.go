@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,43 +55,26 @@ func drops(fd int) (int, error) {
 	return int(mem[8]), nil
 }
 
-func sockaddr(a *net.TCPAddr) unix.Sockaddr {
-	if ip := a.IP.To4(); ip != nil {
-		return &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}
-	}
-	return &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
-}
-
 // boundSocket opens a plain TCP socket (not MPTCP, which refuses IP_MINTTL) and binds it, without
 // SO_REUSEADDR: with it, any net.Listen could take the port from under us.
 func boundSocket(a *net.TCPAddr) (fd int, port int, err error) {
-	family := unix.AF_INET
-	if a.IP.To4() == nil {
-		family = unix.AF_INET6
-	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	fd, err = unix.Socket(familyOf(a), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 	if err != nil {
 		return -1, 0, os.NewSyscallError("socket", err)
 	}
-	if err := unix.Bind(fd, sockaddr(a)); err != nil {
+	if err := syscall.Bind(fd, sockaddr(a)); err != nil {
 		_ = unix.Close(fd)
 		return -1, 0, os.NewSyscallError("bind", err)
 	}
 	if a.Port != 0 {
 		return fd, a.Port, nil
 	}
-	sa, err := unix.Getsockname(fd)
+	sa, err := syscall.Getsockname(fd)
 	if err != nil {
 		_ = unix.Close(fd)
 		return -1, 0, os.NewSyscallError("getsockname", err)
 	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		port = sa.Port
-	case *unix.SockaddrInet6:
-		port = sa.Port
-	}
-	return fd, port, nil
+	return fd, inetPort(sa), nil
 }
 
 // PartitionMechanism names what partitions a connection, for reports about a platform.
