@@ -5,30 +5,42 @@ import (
 	"testing"
 )
 
-// Compare executes the program on both worlds. If their traces differ it makes the program as small
-// as it can be with the traces still different, and fails with it and what each step gave on either
-// side.
-func Compare(t *testing.T, p Program, a, b World) {
+// Compare executes the program on all worlds. If the trace of one differs from that of truth it
+// makes the program as small as it can be with the traces still different, and fails with it and
+// what each step gave on either side.
+func Compare(t *testing.T, p Program, truth World, others ...World) {
 	t.Helper()
-	if where := p.setup(); where&ipv6 > 0 && (a.NoIPv6 || b.NoIPv6) {
+	without := truth.NoIPv6 || slices.ContainsFunc(others, func(w World) bool { return w.NoIPv6 })
+	if where := p.setup(); where&ipv6 > 0 && without {
 		p = append(Program{{Op: Setup, N: where &^ ipv6}}, p[1:]...)
 	}
-	var last string // what differed when it last did
-	differ := func(p Program) bool {
+	want := p.Execute(t, truth)
+	for _, w := range others {
 		if t.Failed() {
-			return false // a stack has not come to rest, and would not, again and again
+			return // a stack has not come to rest, and would not, again and again
+		}
+		if got := p.Execute(t, w); !slices.Equal(want.Steps, got.Steps) && !t.Failed() {
+			p.report(t, truth, w, p.Go(want, got))
+		}
+	}
+}
+
+// report fails the test with the smallest program that the two worlds differ in; text is what p
+// gave.
+func (p Program) report(t *testing.T, a, b World, text string) {
+	t.Helper()
+	small := p.Shrink(func(p Program) bool {
+		if t.Failed() {
+			return false
 		}
 		ta, tb := p.Execute(t, a), p.Execute(t, b)
 		if slices.Equal(ta.Steps, tb.Steps) {
 			return false
 		}
-		last = p.Go(ta, tb)
+		text = p.Go(ta, tb)
 		return true
-	}
-	if differ(p) && !t.Failed() {
-		p = p.Shrink(differ)
-		t.Errorf("%s and %s differ:\n%sfor testdata/fuzz:\ngo test fuzz v1\n[]byte(%+q)", a.Name, b.Name, last, p.Encode())
-	}
+	})
+	t.Errorf("%s and %s differ:\n%sfor testdata/fuzz:\ngo test fuzz v1\n[]byte(%+q)", a.Name, b.Name, text, small.Encode())
 }
 
 // Shrink takes out steps and makes numbers smaller, for as long as bad says that the program is

@@ -84,32 +84,6 @@ var shown = sync.OnceValue(func() error {
 	return err
 })
 
-// A program must observe the same whenever it is run: else nothing can be compared with it.
-func TestTheKernelIsDeterministic(t *testing.T) {
-	a := seen(t)
-	b := a
-	b.Name = "kernel again"
-	compareMany(t, *programs/4, a, b) // a sample; all that TestPrograms runs are run on the kernel there
-}
-
-// compareMany runs the programs of n seeds, and ends at the first that differs. The seed is all
-// that is needed to see it again: go test -run NAME ./internal/conformance -first SEED -programs 1
-func compareMany(t *testing.T, n int, a, b conformance.World) {
-	t.Helper()
-	seed := *first
-	defer func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed) // also if it was a bubble that failed, which ends the test there
-		}
-	}()
-	for end := seed + uint64(max(n, 1)); seed < end; seed++ {
-		conformance.Compare(t, conformance.Decode(conformance.Bytes(seed)), a, b)
-		if t.Failed() {
-			return
-		}
-	}
-}
-
 func TestTruth(t *testing.T) {
 	t.Parallel()
 	conformance.Truth(t, kernel(t))

@@ -17,6 +17,8 @@ import (
 // exactly is the kernel's affair, and no line asks.
 const more = 64 << 20
 
+var zeros [more]byte
+
 // fullLines: nobody reads, so a write waits.
 var fullLines = []line{
 	{"a deadline that ends a write tells how much it has written", func(t *testing.T, l lab) {
@@ -82,7 +84,7 @@ var fullLines = []line{
 // fill begins a write that cannot end, and waits until some of it has arrived.
 func (l lab) fill(t *testing.T, c, s network.Conn) waiting {
 	t.Helper()
-	w := begin(func() (int, error) { return c.Write(make([]byte, more)) })
+	w := begin(func() (int, error) { return c.Write(zeros[:]) })
 	l.await(t, s, "some of it has arrived", func(i network.SocketInfo) bool { return i.Unread > 0 })
 	return w
 }

@@ -118,12 +118,15 @@ func (c conn) isReset() error {
 	return nil
 }
 
+// plenty is more than a connection with a small window takes.
+var plenty [1 << 20]byte
+
 // blocks writes more than is taken: how much that is the client's kernel decides, but a small
 // window keeps it far below what buffers hold without one.
 func (c conn) blocks() (string, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(4 * c.quiet))
-	n, err := c.Write(make([]byte, 16<<20))
-	if !errors.Is(err, os.ErrDeadlineExceeded) || n >= 1<<20 {
+	n, err := c.Write(plenty[:])
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return "", fmt.Errorf("a write was to block, and wrote %d B, %w", n, orNil(err))
 	}
 	return fmt.Sprintf("writes block after %d B", n), nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,11 @@ import (
 type sockDiag struct {
 	fd  int
 	seq uint32 // of the latest question
-	buf []byte
+	buf *[1 << 15]byte
 }
+
+// buffers are for what the kernel sends at once. A question costs less than a new one.
+var buffers = sync.Pool{New: func() any { return new([1 << 15]byte) }}
 
 func openSockDiag() (*sockDiag, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
@@ -32,10 +36,13 @@ func openSockDiag() (*sockDiag, error) {
 	}
 	// A kernel that does not answer must not hang us.
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
-	return &sockDiag{fd: fd, buf: make([]byte, 1<<15)}, nil
+	return &sockDiag{fd: fd, buf: buffers.Get().(*[1 << 15]byte)}, nil
 }
 
-func (d *sockDiag) close() { _ = unix.Close(d.fd) }
+func (d *sockDiag) close() {
+	_ = unix.Close(d.fd)
+	buffers.Put(d.buf)
+}
 
 // askOnce opens a sockDiag for one question.
 func askOnce(f func(d *sockDiag) error) error {
@@ -57,7 +64,7 @@ func (d *sockDiag) ask(kind uint16, request []byte, flags uint16, each func(repl
 		return os.NewSyscallError("sendto", err)
 	}
 	for {
-		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
+		n, _, err := unix.Recvfrom(d.fd, d.buf[:], 0)
 		if err == unix.EINTR { // which a socket with a limit gets for the runtime's own signals (signal(7))
 			continue
 		}
