@@ -314,7 +314,7 @@ func manyPairs(tb testing.TB, n int) (far, near []network.Conn) {
 func TestPartitionOfManyConnectionsLosesNothing(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
-	far, near := manyPairs(t, 1000)
+	far, near := manyPairs(t, 300)
 	for _, c := range near {
 		require.NoError(t, c.Partition())
 	}

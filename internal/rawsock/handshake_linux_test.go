@@ -88,12 +88,13 @@ func TestSlowHandshakeTimesEachConnectFromItsOwnSYN(t *testing.T) {
 func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
-	eachSlow(t, func(t *testing.T, p *port) {
-		for _, next := range []network.State{serve, refuse, drop, slow(time.Millisecond)} {
+	for _, next := range []network.State{serve, refuse, drop, slow(time.Millisecond)} {
+		eachSlow(t, func(t *testing.T, p *port) {
 			require.NoError(t, p.Become(slow(time.Hour)))
 			before, _, err := p.Dropped()
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			got := make(chan error, 1)
 			go func() {
 				c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr().String())
@@ -116,9 +117,10 @@ func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 			default:
 				require.ErrorIs(t, <-got, syscall.ECONNREFUSED)
 			}
-			cancel()
-		}
-	})
+			require.NoError(t, p.Become(slow(time.Hour)), "and back")
+			requireDropped(t, p)
+		})
+	}
 }
 
 // What was opened and not accepted is reset when the port refuses or closes, as a kernel does with
@@ -203,20 +205,22 @@ func TestSlowHandshakeHoldsThePort(t *testing.T) {
 		stop := make(chan struct{})
 		var thief sync.WaitGroup
 		thief.Go(func() {
+			var lc net.ListenConfig
+			lc.SetMultipathTCP(false) // one attempt, not two
 			for {
 				select {
 				case <-stop:
 					return
 				default:
 				}
-				ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", p.addr.String())
+				ln, err := lc.Listen(t.Context(), "tcp", p.addr.String())
 				if !assert.ErrorIs(t, err, syscall.EADDRINUSE) {
 					_ = ln.Close()
 					return
 				}
 			}
 		})
-		for range 50 {
+		for range 25 {
 			c, err := dial(t, p, 20*time.Second)
 			require.NoError(t, err)
 			s, err := p.Accept()
@@ -352,11 +356,14 @@ func TestSlowHandshakeServesMappedClients(t *testing.T) {
 	requireBlack(t, p)
 }
 
-// Without descriptors no connect is completed early, and none is forgotten. Not parallel:
-// descriptors are the process's own.
+// Without descriptors no connect is completed early, and none is forgotten. Descriptors are the
+// process's own.
 func TestSlowHandshakeWithoutDescriptors(t *testing.T) {
 	manytests.KernelTimer(t)
-	const delay = 1500 * time.Millisecond // the SYN is sent again before that
+	if !manytests.Alone(t) {
+		return
+	}
+	const delay = 1200 * time.Millisecond // the SYN is sent again before that
 	for left := range 2 {                 // one for the connection, and one for package net's
 		p := slowPort(t, delay)
 		c := hang(t, p, false)

@@ -172,14 +172,14 @@ func TestPortableCloseEndsBecome(t *testing.T) {
 func TestPortableCloseAtAnyTime(t *testing.T) {
 	t.Parallel()
 	eachPortable(t, reuseTables, func(t *testing.T, like *portable) {
-		for range 10 {
+		for i := range 10 {
 			p := bindTable(t, like.sys, like.addr.IP)
 			var users sync.WaitGroup
 			users.Go(func() { becomeUntilClosed(t, p) })
 			for range 2 {
 				users.Go(func() { acceptUntilClosed(t, p) })
 				users.Go(func() {
-					for range 5 {
+					for range i % 5 { // so that it comes early and late
 						if c, err := dial(t, p, 10*time.Second); err == nil {
 							_ = c.Close()
 						}

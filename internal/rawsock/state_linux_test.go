@@ -109,7 +109,7 @@ func requireWindow(t *testing.T, client, server net.Conn, small bool) {
 		got <- n
 	}()
 	require.NoError(t, client.SetWriteDeadline(time.Time{}))
-	more, err := client.Write(sent[n:])
+	more, err := client.Write(sent[:32<<10])
 	require.NoError(t, err)
 	require.NoError(t, client.(interface{ CloseWrite() error }).CloseWrite())
 	require.EqualValues(t, n+more, <-got, "once it is read, the rest goes through")
