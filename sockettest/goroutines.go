@@ -128,11 +128,15 @@ func frame(line string) string {
 	}
 	f, _, _ := strings.Cut(cols[2], "+0x")
 	f = strings.TrimSpace(f)
-	if strings.HasPrefix(f, "runtime.") || strings.HasPrefix(f, "internal/") {
+	return shortFrame(f, cols[3])
+}
+
+// shortFrame is "function  file:line", and nothing for the runtime's own.
+func shortFrame(function, at string) string {
+	if strings.HasPrefix(function, "runtime.") || strings.HasPrefix(function, "internal/") {
 		return ""
 	}
-	at := cols[3]
-	return f + "  " + at[strings.LastIndexByte(at, '/')+1:]
+	return function + "  " + at[strings.LastIndexByte(at, '/')+1:]
 }
 
 // matches reports whether one of the functions is on the stack.
@@ -178,10 +182,7 @@ var leftBehind sync.Map
 // called by the goroutine that called start: that is how it is found, since to note the identifier
 // beforehand would cost each operation more than all the rest.
 func (r *run) stack() (frames []string, id string) {
-	own := make([]byte, 64)
-	own = own[:runtime.Stack(own, false)]
-	me, _, _ := strings.Cut(string(own), " [")
-	g, id := startedBy(me, everyStack.now())
+	g, id := startedBy(goroutineID(), everyStack.now())
 	return framesOf(g), id
 }
 
@@ -211,11 +212,10 @@ func framesOf(g string) []string {
 		if cut := strings.LastIndexByte(f, '('); cut > 0 {
 			f = f[:cut]
 		}
-		if strings.HasPrefix(f, "runtime.") || strings.HasPrefix(f, "internal/") {
-			continue
-		}
 		at, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
-		frames = append(frames, f+"  "+at[strings.LastIndexByte(at, '/')+1:])
+		if f = shortFrame(f, at); f != "" {
+			frames = append(frames, f)
+		}
 	}
 	return frames
 }

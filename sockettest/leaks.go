@@ -94,16 +94,7 @@ func NoLeaks(t testing.TB, ignore ...string) {
 		watches.tests[t] = w
 		watches.mu.Unlock()
 	}
-	t.Cleanup(func() {
-		t.Helper()
-		defer w.Close()
-		if t.Failed() || t.Skipped() {
-			return
-		}
-		if l := w.Find(settle); !l.Empty() {
-			t.Errorf("%s", l)
-		}
-	})
+	failIfFound(t, w)
 }
 
 // settle is how long what a test started may take to end once the test is over. A dialer that hung
@@ -143,6 +134,11 @@ func NoLeakedSockets(t testing.TB) {
 	if err != nil {
 		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
 	}
+	failIfFound(t, w)
+}
+
+// failIfFound looks at the end of the test.
+func failIfFound(t testing.TB, w *Watch) {
 	t.Cleanup(func() {
 		t.Helper()
 		defer w.Close()
