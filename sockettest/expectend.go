@@ -14,12 +14,12 @@ import (
 )
 
 // ExpectEnd fails the test with a report, without stopping it, if the server under test does not
-// end the connections of a as want says: by FIN ([Closed]), by RST ([ResetByPeer]), by either
+// end the attack's connections as want says: by FIN ([Closed]), by RST ([ResetByPeer]), by either
 // ([Disconnected]), or not within d ([Blocked].For(d)). Every connection must meet the want, in a
 // time that begins just before it was dialled.
 //
 // A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
-// window is not full yet. Then it is late, or still open for d, from the moment when it could not
+// window is not full yet. It is late, or still open for d, only from the moment when it could not
 // go on: see [fixtures.Conn.JudgedFrom].
 //
 // ExpectEnd waits until every connection has ended or is too late. It returns what it measured of

@@ -74,7 +74,7 @@ func leakedForever(value string) []stuck {
 
 const foreverProfile = "goroutineleak"
 
-// tellForever notes in all how many are in forever too.
+// tellForever notes, for each stack in all, how many of its goroutines are blocked forever.
 func tellForever(all, forever []stuck) {
 	for i := range all {
 		for _, f := range forever {

@@ -1,6 +1,8 @@
 package dnsanswer_test
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -191,4 +193,16 @@ func TestRoomIsWhatTheQuerySays(t *testing.T) {
 	for _, tt := range nonsense {
 		assert.Equal(t, 512, dnsanswer.Room([]byte(tt.query)))
 	}
+}
+
+func TestReadFramed(t *testing.T) {
+	t.Parallel()
+	stream := bytes.NewBuffer(append(dnsanswer.Framed([]byte("first")), dnsanswer.Framed([]byte("second"))[:4]...))
+	m, err := dnsanswer.ReadFramed(stream)
+	require.NoError(t, err)
+	assert.Equal(t, "first", string(m))
+	_, err = dnsanswer.ReadFramed(stream)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF, "cut in the message")
+	_, err = dnsanswer.ReadFramed(stream)
+	require.ErrorIs(t, err, io.EOF)
 }
