@@ -129,6 +129,7 @@ func none(time.Duration) []kgo.Opt {
 }
 
 func TestFranz(t *testing.T) {
+	t.Parallel()
 	const (
 		dial  = "kgo.DialTimeout (default 10s)"
 		reply = "kgo.RequestTimeoutOverhead (default 10s)"

@@ -65,11 +65,13 @@ func TestSpecs(t *testing.T) {
 }
 
 func TestNoLeaks(t *testing.T) {
+	t.Parallel()
 	for what, says := range map[string]string{
 		"nothing": "", "connection": "leak: 1 connection left behind", "goroutine": "leak: 1 goroutine left behind",
 		"order": "want NoLeaks called first",
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSpecs$", "-test.v")
 			cmd.Env = append(os.Environ(), leak+"="+what)
 			out, err := cmd.CombinedOutput()

@@ -112,6 +112,7 @@ func deadline(c *kafka.Conn, d time.Duration) { _ = c.SetDeadline(time.Now().Add
 func noDeadline(*kafka.Conn, time.Duration)   {}
 
 func TestClient(t *testing.T) {
+	t.Parallel()
 	const (
 		dialing = "Transport.DialTimeout (default 5s)"
 		ttl     = "Transport.MetadataTTL (default 6s)"
@@ -135,6 +136,7 @@ func TestClient(t *testing.T) {
 }
 
 func TestConn(t *testing.T) {
+	t.Parallel()
 	const (
 		dialing = "Dialer.Timeout (default none)"
 		set     = "Conn.SetDeadline (default none)"

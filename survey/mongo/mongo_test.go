@@ -148,6 +148,7 @@ func connectOnly(o *options.ClientOptions, d time.Duration) {
 func none(o *options.ClientOptions, _ time.Duration) { o.SetServerSelectionTimeout(time.Hour) }
 
 func TestMongo(t *testing.T) {
+	t.Parallel()
 	const (
 		choose = "SetServerSelectionTimeout (default 30s)"
 		whole  = "SetTimeout (default none)"

@@ -133,6 +133,7 @@ func readTimeout(c *mysql.Config, d time.Duration) { c.ReadTimeout = d }
 func noTimeout(*mysql.Config, time.Duration)       {}
 
 func TestMySQL(t *testing.T) {
+	t.Parallel()
 	const dial, read, ctx = "Config.Timeout (timeout)", "Config.ReadTimeout (readTimeout)", "the context"
 	// What a read ends in, timed out or reset, is written to the log and to the caller ErrInvalidConn.
 	invalid := sockettest.ErrorIs(mysql.ErrInvalidConn)

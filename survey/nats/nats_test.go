@@ -167,6 +167,7 @@ func idle(t testing.TB, p exam.Place) func(context.Context) error {
 }
 
 func TestNATS(t *testing.T) {
+	t.Parallel()
 	const (
 		limit  = "nats.Timeout (default 2s)"
 		ctx    = "the context of RequestWithContext"

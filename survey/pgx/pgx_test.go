@@ -112,6 +112,7 @@ func unlimitedQuery(t testing.TB, p exam.Place) func(context.Context) error {
 }
 
 func TestPgconn(t *testing.T) {
+	t.Parallel()
 	const knob = "pgconn.Config.ConnectTimeout (connect_timeout, default none)"
 	exam.Run(t, core, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connectCore},
@@ -122,6 +123,7 @@ func TestPgconn(t *testing.T) {
 }
 
 func TestPgx(t *testing.T) {
+	t.Parallel()
 	const knob = "the context"
 	exam.Run(t, client, []exam.Case{
 		{Name: exam.Refused, Fixture: fixtures.Refused{}, Knob: knob, Want: exam.AtOnce(sockettest.Rejected).In("connect"), Op: connect},

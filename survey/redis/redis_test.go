@@ -154,6 +154,7 @@ func obeying(o *redis.Options, d time.Duration) {
 }
 
 func TestRedis(t *testing.T) {
+	t.Parallel()
 	const (
 		dial = "Options.DialTimeout (default 5s)"
 		read = "Options.ReadTimeout (default 5s)"

@@ -6,6 +6,7 @@ package exam
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -17,6 +18,12 @@ import (
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
+
+// Most tests wait, so that many run at once, unless -parallel says how many.
+func init() {
+	testing.Init()
+	_ = flag.Set("test.parallel", "64")
+}
 
 // The situations that every client is put in.
 const (
