@@ -41,7 +41,7 @@ func eachQueue(t *testing.T, f func(t *testing.T, p network.Port, dial func() ne
 	})
 }
 
-func TestHoldTimesEachConnectionFromItsOwnArrival(t *testing.T) {
+func TestHoldCountsFromEachArrival(t *testing.T) {
 	t.Parallel()
 	const wait = 100 * time.Millisecond
 	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {
@@ -78,7 +78,7 @@ func inQueue(t *testing.T, p network.Port) (n int) {
 	return n
 }
 
-func TestHoldForeverLeavesConnectionsInTheQueue(t *testing.T) {
+func TestHoldForeverLeavesTheQueue(t *testing.T) {
 	t.Parallel()
 	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {
 		require.NoError(t, p.Become(hold(network.Forever)))

@@ -311,7 +311,7 @@ func manyPairs(tb testing.TB, n int) (far, near []network.Conn) {
 	return far, near
 }
 
-func TestPartitionOfManyConnectionsLosesNothing(t *testing.T) {
+func TestPartitionOfManyLosesNothing(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
 	far, near := manyPairs(t, 300)

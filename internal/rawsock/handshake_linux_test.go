@@ -45,7 +45,7 @@ func requireBlack(t *testing.T, p *port) {
 	require.True(t, p.black, "the port listens")
 }
 
-func TestSlowHandshakeTimesEachConnectFromItsOwnSYN(t *testing.T) {
+func TestSlowHandshakeCountsFromEachSYN(t *testing.T) {
 	t.Parallel()
 	const delay = 30 * time.Millisecond
 	eachSlow(t, func(t *testing.T, p *port) {
@@ -125,7 +125,7 @@ func TestSlowHandshakeEndsWithTheState(t *testing.T) {
 
 // What was opened and not accepted is reset when the port refuses or closes, as a kernel does with
 // its own queue.
-func TestSlowHandshakeResetsWhatNobodyAccepted(t *testing.T) {
+func TestSlowHandshakeResetsItsQueue(t *testing.T) {
 	t.Parallel()
 	eachSlow(t, func(t *testing.T, p *port) {
 		for _, end := range []func() error{func() error { return p.Become(refuse) }, p.Close} {

@@ -1,6 +1,10 @@
 package rawsock
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -72,5 +76,83 @@ func TestInfoShowsBothEnds(t *testing.T) {
 		assert.Equal(t, "CLOSED", gone.Own.State)
 		assert.Nil(t, gone.Other)
 		assert.Contains(t, gone.Own.String(), "CLOSED, 0 B unread")
+	})
+}
+
+func TestPeerTellsFINFromRST(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		for _, tt := range []struct {
+			end  func(c *net.TCPConn)
+			want network.PeerState
+		}{
+			{func(c *net.TCPConn) { _ = c.Close() }, network.PeerFIN},
+			{func(c *net.TCPConn) { _ = c.CloseWrite() }, network.PeerFIN},
+			{func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, network.PeerRST},
+		} {
+			client, server := requireServed(t, p)
+			_, err := client.Write([]byte("unread"))
+			require.NoError(t, err)
+			got, err := server.Peer()
+			require.NoError(t, err)
+			assert.Equal(t, network.PeerOpen, got)
+			go tt.end(client.(*net.TCPConn))
+			got, err = server.AwaitPeerEnd()
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, got)
+		}
+	})
+}
+
+// A connection that is closed in both directions is in one state of the kernel's, however it came
+// to that.
+func TestPeerTellsWhatCameFirst(t *testing.T) {
+	t.Parallel()
+	closes := func(c *net.TCPConn) { _ = c.CloseWrite(); _ = c.Close() }
+	resets := func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		for _, tt := range []struct {
+			name string
+			act  func(c network.Conn)
+			end  func(c *net.TCPConn)
+			want network.PeerState
+		}{
+			{"after our FIN", func(c network.Conn) { _ = c.CloseWrite() }, closes, network.PeerFIN},
+			{"after our FIN", func(c network.Conn) { _ = c.CloseWrite() }, resets, network.PeerRST},
+			{"with an answer unread", func(c network.Conn) { _, _ = c.Write([]byte("unread")) }, closes, network.PeerFIN},
+			{"with an answer unread", func(c network.Conn) { _, _ = c.Write([]byte("unread")) }, resets, network.PeerRST},
+		} {
+			for read := range 3 {
+				client, server := requireServed(t, p)
+				_, err := client.Write([]byte("hi"))
+				require.NoError(t, err)
+				if read > 0 {
+					_, err = io.ReadFull(server, make([]byte, read))
+					require.NoError(t, err)
+				}
+				tt.act(server)
+				tt.end(client.(*net.TCPConn))
+				got, err := server.AwaitPeerEnd()
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got, "%s, %d B read", tt.name, read)
+				_, _ = io.Copy(io.Discard, server)
+				got, err = server.Peer()
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got, "%s, all read, and the error too", tt.name)
+			}
+		}
+	})
+}
+
+func TestAwaitPeerEndEndsWithItsDeadline(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		_, server := requireServed(t, p)
+		require.NoError(t, server.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		_, err := server.AwaitPeerEnd()
+		require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "%v", err)
 	})
 }

@@ -115,7 +115,7 @@ func requireWindow(t *testing.T, client, server net.Conn, small bool) {
 	require.EqualValues(t, n+more, <-got, "once it is read, the rest goes through")
 }
 
-func TestSmallWindowBlocksTheWriterInEveryChangeOfState(t *testing.T) {
+func TestSmallWindowInEveryChangeOfState(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
 	small := network.State{Answer: network.Listen, SmallWindow: true}
