@@ -1,9 +1,6 @@
 package rawsock
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "net/netip"
 
 // A Socket is one socket that this process has open, by one or more descriptors.
 type Socket struct {
@@ -12,18 +9,6 @@ type Socket struct {
 	Local  string // the address, empty if it has none
 	Remote string // the other end's, empty if it has none
 	State  string // of TCP, in RFC 9293's words; empty otherwise
-}
-
-// String writes the socket in one line of a failure report.
-func (s Socket) String() string {
-	text := fmt.Sprintf("%s socket %s", s.Family, s.Local)
-	if s.Remote != "" {
-		text += " -> " + s.Remote
-	}
-	if s.State != "" {
-		text += ", " + s.State
-	}
-	return text
 }
 
 // A Packet is what the headers of a TCP segment or a UDP datagram say.
