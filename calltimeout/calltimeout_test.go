@@ -101,7 +101,7 @@ func TestDialerBoundsTheConnect(t *testing.T) {
 }
 
 // The connect's own limit must not end the connection.
-func TestConnectionOutlivesTheContextOfItsDial(t *testing.T) {
+func TestConnectionOutlivesItsDialsContext(t *testing.T) {
 	t.Parallel()
 	ours, peer := pair(t, ample)
 	_, err := peer.Write([]byte("x"))

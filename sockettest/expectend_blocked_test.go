@@ -55,7 +55,7 @@ func answering(t *testing.T, ln net.Listener, work, limit time.Duration, answer 
 
 // A server that answers for a while before its write is blocked is not late, and one that is late
 // then is.
-func TestExpectEndCountsFromTheBlockedWrite(t *testing.T) {
+func TestExpectEndOfABlockedWrite(t *testing.T) {
 	t.Parallel()
 	const limit = 30 * time.Second
 	for _, tt := range []struct {
@@ -93,7 +93,7 @@ func TestExpectEndCountsFromTheBlockedWrite(t *testing.T) {
 }
 
 // The same on the kernel, where the answers are so small that thousands fit.
-func TestExpectEndCountsFromTheBlockedWriteOnTheKernel(t *testing.T) {
+func TestExpectEndOfABlockedWriteOnTheKernel(t *testing.T) {
 	t.Parallel()
 	const limit = 200 * time.Millisecond
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

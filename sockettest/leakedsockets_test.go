@@ -95,7 +95,7 @@ func TestNoLeakedSocketsPassesWhatCloses(t *testing.T) {
 }
 
 // A dial that goes on after its caller has given up closes its socket with the next SYN.
-func TestNoLeakedSocketsSettlesForOneRetransmission(t *testing.T) {
+func TestNoLeakedSocketsAwaitsOneSYN(t *testing.T) {
 	manytests.KernelTimer(t)
 	if !manytests.Alone(t) {
 		return
@@ -134,7 +134,7 @@ func TestNoLeakedSocketsBlamesNoNeighbour(t *testing.T) {
 	assert.True(t, neighbour.Load())
 }
 
-func TestNoLeakedSocketsIsForTestsThatAreNotParallel(t *testing.T) {
+func TestNoLeakedSocketsRefusesParallelTests(t *testing.T) {
 	t.Parallel()
 	tb := faketb.Run(t, func(tb *faketb.TB) { NoLeakedSockets(tb) })
 	assert.True(t, tb.Died())

@@ -143,7 +143,7 @@ func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 }
 
 // A dial that goes on after its caller has given up ends with the black hole, at its next SYN.
-func TestNoLeaksSettlesForOneRetransmission(t *testing.T) {
+func TestNoLeaksAwaitsOneSYN(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
 	tb := leaking(t, func(tb *faketb.TB) {

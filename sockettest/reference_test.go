@@ -43,7 +43,7 @@ func TestExcusedDelays(t *testing.T) {
 }
 
 // One that is late by itself is found, to the nanosecond where time is exact.
-func TestReferenceExcusesNoOperationThatIsLateByItself(t *testing.T) {
+func TestReferenceDoesNotExcuseSlowCode(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		takes time.Duration

@@ -3,12 +3,19 @@ package sockettest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 )
@@ -95,4 +102,72 @@ func TestLeakageReport(t *testing.T) {
 		{count: 1, frames: []string{"db.(*pool).reap  pool.go:17"}},
 	}, []suspect{{text: "#1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side"}})
 	golden(t, l.String())
+}
+
+var update = flag.Bool("update", false, "write testdata/*.golden again")
+
+// golden compares text with testdata/<test's name>.golden.
+func golden(t *testing.T, text string) {
+	t.Helper()
+	file := filepath.Join("testdata", strings.ReplaceAll(t.Name(), "/", "-")+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(text+"\n"), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "run go test ./sockettest -update once, and read what it writes")
+	assert.Equal(t, string(want), text+"\n")
+}
+
+// steady replaces what differs from run to run, so that real failures can be golden as well.
+func steady(text string) string {
+	for _, r := range []struct{ from, to string }{
+		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
+		{`\[::1\]:\d+`, "[::1]:PORT"},
+		{`/\S*/sockettest-\d+/s\b`, "PATH"},
+		{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "TIME"},
+		{`\d+ B (unread|unacknowledged)`, "N B $1"},
+		{`\d+ retransmitted, RTO TIME, window \d+ B out, \d+ B in`, "N retransmitted, RTO TIME, window N B out, N B in"},
+		{`(?m)^  +[+-]TIME`, "  +TIME"},
+		{`window   0 [-=X]+ TIME`, "window   BAR"},
+		{`\.go:\d+`, ".go:LINE"},
+		{`sockettest\.Test[\w.]+\.dialing\.`, "sockettest.dialing."},      // Go 1.26 names a closure by where it was inlined
+		{`\*(poll\.DeadlineExceededError|net\.timeoutError)`, "*TIMEOUT"}, // a coin toss of package net
+		{` \(this machine's timers: TIME late\)`, ""},
+	} {
+		text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)
+	}
+	return text
+}
+
+func TestEndsOfAStack(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name         string
+		frames, want []string
+	}{
+		{"none", nil, nil},
+		{"short", []string{"net.(*conn).Read  net.go:1", "db.Ping  db.go:1"}, []string{"net.(*conn).Read  net.go:1", "db.Ping  db.go:1"}},
+		{"the client's own between", []string{"net.(*netFD).Read  fd.go:1", "net.(*conn).Read  net.go:1", "bufio.(*Reader).fill  bufio.go:1",
+			"db.(*conn).hello  conn.go:1", "db.Open  db.go:1", "shop.Test  shop_test.go:1"},
+			[]string{"net.(*netFD).Read  fd.go:1", "...", "db.(*conn).hello  conn.go:1", "...", "shop.Test  shop_test.go:1"}},
+		{"the client's own next to the last", []string{"net.(*netFD).Read  fd.go:1", "net.(*conn).Read  net.go:1", "bufio.(*Reader).fill  bufio.go:1",
+			"db.Open  db.go:1", "shop.Test  shop_test.go:1"},
+			[]string{"net.(*netFD).Read  fd.go:1", "...", "db.Open  db.go:1", "shop.Test  shop_test.go:1"}},
+		{"the client waits for itself", []string{"db.(*pool).get  pool.go:1", "db.(*pool).conn  pool.go:2", "db.Open  db.go:1", "db.Ping  db.go:2",
+			"shop.Test  shop_test.go:1"},
+			[]string{"db.(*pool).get  pool.go:1", "db.(*pool).conn  pool.go:2", "...", "shop.Test  shop_test.go:1"}},
+		{"nothing but plumbing", []string{"net.a  a.go:1", "net.b  a.go:2", "net.c  a.go:3", "net.d  a.go:4", "net.e  a.go:5"},
+			[]string{"net.a  a.go:1", "net.b  a.go:2", "...", "net.e  a.go:5"}},
+		{"a lock", []string{"sync.runtime_SemacquireMutex  sema.go:1", "sync.(*Mutex).Lock  mutex.go:1", "db.Ping  db.go:1"},
+			[]string{"sync.(*Mutex).Lock  mutex.go:1", "db.Ping  db.go:1"}},
+		{"simnet", []string{"sync.runtime_notifyListWait  sema.go:1", "sync.(*Cond).Wait  cond.go:1",
+			"example.com/go-sockettest/simnet.(*Conn).Read  conn.go:1", "db.Ping  db.go:1"},
+			[]string{"example.com/go-sockettest/simnet.(*Conn).Read  conn.go:1", "db.Ping  db.go:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, tt.want, ends(tt.frames))
+		})
+	}
 }

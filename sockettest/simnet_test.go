@@ -180,7 +180,7 @@ func TestNoLeaksKnowsWhoseLoopbackItIs(t *testing.T) {
 	})
 }
 
-func TestNoLeaksFindsAConnectionOfASimulatedNetwork(t *testing.T) {
+func TestNoLeaksFindsConnectionsOnSimnet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nw := simnet.New(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -193,4 +194,9 @@ func TestKnobsTable(t *testing.T) {
 	got, err := os.ReadFile(file)
 	require.NoError(t, err, "run go test ./internal/knobs -update once, and read what it writes")
 	assert.Equal(t, b.String(), string(got), "out of date: run go test ./internal/knobs -update")
+}
+
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	sockettest.Main(m)
 }

@@ -2,6 +2,7 @@ package knobs_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/rpc"
 	"net/smtp"
@@ -52,3 +53,45 @@ func rpcTimer(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.
 		}
 	}
 }
+
+func tlsKnobs() []knob {
+	timedOut, still := sockettest.TimedOut.After(kernelLimit), sockettest.Blocked.For(10*kernelLimit)
+	return []knob{
+		{name: "ctx of Dialer.DialContext", trip: fixtures.Silent{}, kernel: true, with: timedOut, without: still,
+			run: against(fixtures.Silent{}, tlsByContext)},
+		{name: "Dialer.NetDialer.Timeout", trip: fixtures.Silent{}, kernel: true, with: timedOut, without: still,
+			note: "it bounds connect and handshake together", run: against(fixtures.Silent{}, tlsByTimeout)},
+		{name: "ctx of Conn.HandshakeContext", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
+			run: against(fixtures.Silent{}, tlsHandshake)},
+		{name: "Conn.SetDeadline", trip: fixtures.Silent{}, with: sockettest.TimedOut.At(knobLimit), without: waits,
+			note: "also SetReadDeadline, for Handshake and Read; after a Write has timed out, the connection is of no use any more",
+			run: against(fixtures.Silent{}, deadline(net.Conn.SetDeadline, func(c net.Conn) error {
+				return tls.Client(c, anyServer).Handshake()
+			}))},
+	}
+}
+
+func tlsByContext(_ *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := within(ctx, limit)
+		defer cancel()
+		return closed((&tls.Dialer{Config: anyServer}).DialContext(ctx, "tcp", ep.Addr()))
+	}
+}
+
+func tlsByTimeout(_ *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: limit}, Config: anyServer}
+	return func(ctx context.Context) error { return closed(d.DialContext(ctx, "tcp", ep.Addr())) }
+}
+
+func tlsHandshake(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+	c := tls.Client(dialled(t, nw, ep), anyServer)
+	return func(ctx context.Context) error {
+		ctx, cancel := within(ctx, limit)
+		defer cancel()
+		return c.HandshakeContext(ctx)
+	}
+}
+
+// anyServer asks for no certificate: it does not come so far.
+var anyServer = &tls.Config{ServerName: "server.test"}

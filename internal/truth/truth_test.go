@@ -1,3 +1,7 @@
+// Package truth_test runs random small clients, each with one known bug or none, against fixtures
+// on the kernel and on simnet, and compares the verdicts of package sockettest with what really
+// happened. What really happened is told by the client's own record, the packets on loopback and
+// the descriptors of the process, never by package sockettest.
 package truth_test
 
 import (
@@ -7,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +20,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -279,4 +285,9 @@ func (p *packets) end(t *testing.T, addr string) int {
 		case <-again.C:
 		}
 	}
+}
+
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	os.Exit(m.Run())
 }
