@@ -2,7 +2,6 @@ package sockettest
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // hangEnv makes the child process hang.
@@ -19,18 +19,20 @@ const hangEnv = "SOCKETTEST_HANG"
 // An operation that never returns is reported before go test ends the process, also with the least
 // timeout.
 func TestHangIsReportedInTime(t *testing.T) {
-	t.Parallel()
+	ends := map[string]func() (string, error){}
 	for _, timeout := range []string{"3s", "4s"} {
+		ends[timeout] = manytests.Start(t, hangEnv+"=1", "-test.run=^TestHangChild$", "-test.parallel=3", "-test.timeout="+timeout)
+	}
+	t.Parallel()
+	for timeout, wait := range ends {
 		t.Run(timeout, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHangChild$", "-test.parallel=3", "-test.timeout="+timeout)
-			cmd.Env = append(os.Environ(), hangEnv+"=1")
-			out, err := cmd.CombinedOutput()
+			out, err := wait()
 			require.Error(t, err)
-			assert.NotContains(t, string(out), "test timed out")
-			assert.Contains(t, string(out), "call: still blocked, want accepted")
-			assert.Contains(t, string(out), "call: still blocked after its context was cancelled and the fixture closed")
-			assert.Contains(t, string(out), "the test's own deadline came before the end of the window")
+			assert.NotContains(t, out, "test timed out")
+			assert.Contains(t, out, "call: still blocked, want accepted")
+			assert.Contains(t, out, "call: still blocked after its context was cancelled and the fixture closed")
+			assert.Contains(t, out, "the test's own deadline came before the end of the window")
 		})
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +26,7 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -306,15 +305,12 @@ func TestArmedWithoutReason(t *testing.T) {
 
 // TestDisarmedSummary runs this binary's tests below, disarmed, and reads what Main lists.
 func TestDisarmedSummary(t *testing.T) {
+	wait := manytests.Start(t, "SOCKETTEST_DISARM=1", "-test.run=^TestListed", "-test.v")
 	t.Parallel()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestListed", "-test.v")
-	cmd.Env = append(os.Environ(), "SOCKETTEST_DISARM=1")
-	out, err := cmd.CombinedOutput()
+	out, err := wait()
 	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "\ndisarmed: left as it is, since its Plan has no Instead: TestListedFixture: sockettest_test.own{}\n")
-	assert.Contains(t, string(out), "\ndisarmed: not run: TestListedExemption: a reason\n")
+	assert.Contains(t, out, "\ndisarmed: left as it is, since its Plan has no Instead: TestListedFixture: sockettest_test.own{}\n")
+	assert.Contains(t, out, "\ndisarmed: not run: TestListedExemption: a reason\n")
 }
 
 func TestListedFixture(t *testing.T) { t.Parallel(); sockettest.Start(t, own{}) }
@@ -323,17 +319,14 @@ func TestListedExemption(t *testing.T) { t.Parallel(); sockettest.Armed(t, "a re
 
 // TestMainListsSkippedFixtures runs this binary's tests below, and reads what Main lists.
 func TestMainListsSkippedFixtures(t *testing.T) {
+	wait := manytests.Start(t, "SOCKETTEST_DISARM=0", "-test.run=^TestSkipped(Fixture|Fault)$")
 	t.Parallel()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestSkipped(Fixture|Fault)$")
-	cmd.Env = append(os.Environ(), "SOCKETTEST_DISARM=0")
-	out, err := cmd.CombinedOutput()
+	out, err := wait()
 	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "\nskipped: sockettest_test.absent{}: plan9: not here: unsupported operation: "+
+	assert.Contains(t, out, "\nskipped: sockettest_test.absent{}: plan9: not here: unsupported operation: "+
 		"TestSkippedFixture/0, TestSkippedFixture/1, TestSkippedFixture/2 and 1 more\n")
-	assert.Contains(t, string(out), ": unsupported operation: TestSkippedFault\n")
-	assert.Equal(t, 2, strings.Count(string(out), "skipped: "), "%s", out)
+	assert.Contains(t, out, ": unsupported operation: TestSkippedFault\n")
+	assert.Equal(t, 2, strings.Count(out, "skipped: "), "%s", out)
 }
 
 // absent is a fixture that no platform provides.

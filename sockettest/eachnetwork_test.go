@@ -2,7 +2,6 @@ package sockettest_test
 
 import (
 	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -64,13 +64,12 @@ const twoBubblesEnv = "SOCKETTEST_TWO_BUBBLES"
 // One network in two bubbles at once would go by two clocks: the runtime ends the process and says
 // so, in silence it hangs never.
 func TestOneNetworkInTwoBubbles(t *testing.T) {
+	wait := manytests.Start(t, twoBubblesEnv+"=1", "-test.run=^TestTwoBubblesChild$", "-test.timeout=60s")
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTwoBubblesChild$", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), twoBubblesEnv+"=1")
-	out, err := cmd.CombinedOutput()
+	out, err := wait()
 	require.Error(t, err)
-	assert.Contains(t, string(out), "synctest")
-	assert.NotContains(t, string(out), "test timed out")
+	assert.Contains(t, out, "synctest")
+	assert.NotContains(t, out, "test timed out")
 }
 
 func TestTwoBubblesChild(t *testing.T) {

@@ -3,7 +3,6 @@ package sockettest
 import (
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -242,8 +241,7 @@ func TestMain(m *testing.M) {
 func waitForever(never chan struct{}) { <-never }
 
 func TestMainFindsWhatAPackageLeaves(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
+	modes := []struct {
 		mode string
 		says []string // nothing if all is well
 	}{
@@ -253,26 +251,30 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 		{"listener", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", LISTEN"}},
 		{"udp", []string{"leak: 1 socket left open", "socket     udp4 127.0.0.1:"}},
 		{"unix", []string{"leak: 1 socket left open", "socket     unix "}},
-	} {
+	}
+	ends := map[string]func() (string, error){}
+	for _, tt := range modes {
+		ends[tt.mode] = manytests.Start(t, "SOCKETTEST_CHILD="+tt.mode, "-test.run=^TestMainsChild$", "-test.v")
+	}
+	t.Parallel()
+	for _, tt := range modes {
 		t.Run(tt.mode, func(t *testing.T) {
 			t.Parallel()
 			if tt.mode != "goroutine" && tt.says != nil {
 				needSockets(t)
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMainsChild$", "-test.v")
-			cmd.Env = append(os.Environ(), "SOCKETTEST_CHILD="+tt.mode)
-			out, err := cmd.CombinedOutput()
-			assert.Contains(t, string(out), "PASS: TestMainsChild")
+			out, err := ends[tt.mode]()
+			assert.Contains(t, out, "PASS: TestMainsChild")
 			if tt.says == nil {
 				assert.NoError(t, err, "%s", out)
 				return
 			}
 			require.Error(t, err, "%s", out)
 			for _, s := range tt.says {
-				assert.Contains(t, string(out), s)
+				assert.Contains(t, out, s)
 			}
 			if tt.mode == "goroutine" && tellsForever() {
-				assert.Contains(t, string(out), "chan receive (leaked)")
+				assert.Contains(t, out, "chan receive (leaked)")
 			}
 		})
 	}

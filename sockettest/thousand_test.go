@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // A thousand parallel tests, each with a fixture and a client of its own, get on in one package.
@@ -24,13 +24,12 @@ func TestThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it takes seconds")
 	}
-	t.Parallel()
 	begin := time.Now()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestThousandChild$", "-test.parallel=1000", "-test.v")
-	cmd.Env = append(os.Environ(), "SOCKETTEST_CHILD=thousand")
-	out, err := cmd.CombinedOutput()
+	wait := manytests.Start(t, "SOCKETTEST_CHILD=thousand", "-test.run=^TestThousandChild$", "-test.parallel=1000", "-test.v")
+	t.Parallel()
+	out, err := wait()
 	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "--- PASS: TestThousandChild")
+	assert.Contains(t, out, "--- PASS: TestThousandChild")
 	t.Logf("1,000 tests took %v", time.Since(begin))
 }
 

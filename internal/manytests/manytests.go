@@ -44,19 +44,33 @@ func Alone(t *testing.T) bool {
 	if os.Getenv(child) == t.Name() {
 		return true
 	}
-	t.Parallel()
 	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
 	if f := flag.Lookup("update"); f != nil {
 		args = append(args, "-update="+f.Value.String())
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), child+"="+t.Name())
-	b, err := cmd.CombinedOutput()
-	switch out := string(b); {
+	wait := Start(t, child+"="+t.Name(), args...)
+	t.Parallel()
+	switch out, err := wait(); {
 	case err != nil || !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()):
 		t.Fatalf("in a process of its own: %v\n%s", err, out)
 	case strings.Contains(out, "--- SKIP: "+t.Name()):
 		t.Skip(out)
 	}
 	return false
+}
+
+// Start runs this test's binary again, with one more environment variable, and returns what waits
+// for its end and returns its output. Call it before t.Parallel. A fork stops one of the runtime's
+// processors until the child has begun, which on a busy machine takes long, and a test beside it
+// would be late by as much.
+func Start(t *testing.T, env string, args ...string) (wait func() (string, error)) {
+	t.Helper()
+	var out strings.Builder
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() (string, error) { err := cmd.Wait(); return out.String(), err }
 }
