@@ -28,6 +28,8 @@ import (
 // outside it: a mutex, a real socket, a channel made outside. go test says so only after ten
 // minutes. After 5 s of real time Bubble prints to standard error who waits where.
 //
+// If f skips the test, Bubble does not return.
+//
 // Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
 func Bubble(t *testing.T, f func(t *testing.T)) {
 	if t == nil {
@@ -42,12 +44,17 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	w := watchdog{patience: bubblePatience, report: func(s string) {
 		fmt.Fprintf(os.Stderr, "sockettest.Bubble: %s: %s\n", t.Name(), s)
 	}}
+	skipped := false
 	w.guard(func(inside func()) {
 		synctest.Test(t, func(t *testing.T) {
+			defer func() { skipped = t.Skipped() }()
 			inside()
 			f(t)
 		})
 	})
+	if skipped {
+		t.SkipNow()
+	}
 }
 
 // Kernel is the kernel's loopback network, on which fixtures run unless [On] says otherwise. It
@@ -65,7 +72,7 @@ var Kernel network.Stack = rawsock.Loopback{}
 //		sockettest.Expect(t, ep, sockettest.TimedOut.After(c.Timeout), c.Ping)
 //	})
 //
-// The subtests run one after the other. A bubble does not allow t.Parallel inside: call it in the
+// If f skips both, EachNetwork does not return. The subtests run one after the other. A bubble does not allow t.Parallel inside: call it in the
 // test that calls EachNetwork. Where the two must differ, compare nw with Kernel.
 func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	if t == nil {
@@ -76,10 +83,18 @@ func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	if f == nil {
 		t.Fatalf("bad argument: sockettest.EachNetwork: f is nil; want the function to run on each network")
 	}
-	t.Run("kernel", func(t *testing.T) { f(t, Kernel) })
+	var kernel, sim bool // skipped
+	t.Run("kernel", func(t *testing.T) {
+		defer func() { kernel = t.Skipped() }()
+		f(t, Kernel)
+	})
 	t.Run("simnet", func(t *testing.T) {
+		defer func() { sim = t.Skipped() }()
 		Bubble(t, func(t *testing.T) { f(t, simnet.New(t)) })
 	})
+	if kernel && sim {
+		t.SkipNow()
+	}
 }
 
 // bubblePatience is how long a goroutine may hold up its bubble before the watchdog says so, in

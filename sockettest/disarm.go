@@ -66,14 +66,19 @@ func proved(t testing.TB, ep Running, w Window, err error) bool {
 		return true
 	case err != nil:
 		t.Helper()
-		const how = "disarmed: without the fault it is not %s, as it should be"
-		if onTestGoroutine(t) {
-			t.Skipf(how, w)
-		}
-		t.Logf(how, w)
+		endDisarmed(t, fmt.Sprintf("disarmed: without the fault it is not %s, as it should be", w))
 		return true
 	}
 	return false
+}
+
+// endDisarmed ends the test as skipped. Off the test's own goroutine it only logs why.
+func endDisarmed(t testing.TB, why string) {
+	t.Helper()
+	if onTestGoroutine(t) {
+		t.Skipf("%s", why)
+	}
+	t.Logf("%s", why)
 }
 
 // unfired are the fixtures against which a success was met before their fault had come, with what

@@ -178,11 +178,15 @@ func started(t testing.TB, err error) {
 // fault is told of a fault that was asked of a running endpoint and is not available.
 func fault(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errors.ErrUnsupported) {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
 		skips.add(t, err)
 		t.Skipf("sockettest: %v", err)
+	case errors.Is(err, disarm.ErrNever):
+		endDisarmed(t, err.Error())
+	default:
+		t.Errorf("sockettest: %v", err)
 	}
-	t.Errorf("sockettest: %v", err)
 }
 
 // stop closes a fixture, after NoLeaks has looked at the connections of its parts.

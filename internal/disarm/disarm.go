@@ -3,10 +3,13 @@
 package disarm
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 )
 
 // Env is the environment variable that asks for a disarmed run: SOCKETTEST_DISARM=1 go test ./...
@@ -59,6 +62,28 @@ func StandIn[F, P any](f F, plan func(F) (P, error), says func(P) (instead F, be
 		}
 	}
 	return f, p, false, fmt.Errorf("%T: Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end", f)
+}
+
+// ErrNever is the error of waiting for an event that did not come within Patience, since only the
+// fault brings it.
+var ErrNever = fmt.Errorf("disarmed: without the fault it has not come within %v", Patience)
+
+// Patience is how long a fixture that is disarmed is waited for.
+const Patience = 10 * time.Second
+
+// Await calls await, and if the fixture is disarmed with a context that ends after Patience. Then
+// fail is told why, unless it is nil: in a test it does not return.
+func Await(ctx context.Context, disarmed bool, fail func(error), await func(context.Context) error) error {
+	if !disarmed {
+		return await(ctx)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, Patience, ErrNever)
+	defer cancel()
+	err := await(ctx)
+	if errors.Is(err, ErrNever) && fail != nil {
+		fail(err)
+	}
+	return err
 }
 
 // A Fate is what becomes of the faults of a running fixture.
