@@ -35,9 +35,12 @@ import (
 
 var update = flag.Bool("update", false, "write docs/recipes.md")
 
+func TestMain(m *testing.M) { sockettest.Main(m) }
+
 // ---- a client and a server, as they might be under test
 
-// A client asks a line and gets a line, over a pool of one connection.
+// A client asks a line and gets a line, over a pool of one connection. A retry goes to the next
+// address.
 type client struct {
 	addrs   []string
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -65,7 +68,7 @@ func (c *client) Ask(ctx context.Context) error {
 	}
 	pause := c.backoff
 	for try := 0; ; try++ {
-		err := c.try(ctx)
+		err := c.try(ctx, c.addrs[try%len(c.addrs)])
 		if err == nil || try == c.retries || ctx.Err() != nil {
 			return err
 		}
@@ -80,8 +83,8 @@ func (c *client) Ask(ctx context.Context) error {
 	}
 }
 
-func (c *client) try(ctx context.Context) error {
-	conn, err := c.connect(ctx)
+func (c *client) try(ctx context.Context, addr string) error {
+	conn, err := c.connect(ctx, addr)
 	if err != nil {
 		return err
 	}
@@ -98,24 +101,15 @@ func (c *client) try(ctx context.Context) error {
 	return nil
 }
 
-func (c *client) connect(ctx context.Context) (net.Conn, error) {
+func (c *client) connect(ctx context.Context, addr string) (net.Conn, error) {
 	if conn := c.idle; conn != nil {
 		c.idle = nil
 		return conn, nil
 	}
-	dial := c.dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
+	if c.dial == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	var errs []error
-	for _, addr := range c.addrs {
-		conn, err := dial(ctx, "tcp", addr)
-		if err == nil {
-			return conn, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
+	return c.dial(ctx, "tcp", addr)
 }
 
 func ask(conn net.Conn) error {
@@ -190,10 +184,13 @@ const limit = 100 * time.Millisecond
 
 // My client replaces a pooled connection that has gone stale
 func TestStaleConnection(t *testing.T) {
+	sockettest.Armed(t, "what shows it is the number of connections")
 	ep := sockettest.Start(t, fixtures.Echo{})
 	c := client{addrs: []string{ep.Addr()}, retries: 1}
 	defer c.Close()
 	require.NoError(t, c.Ask(t.Context()))
+	require.NoError(t, c.Ask(t.Context()))
+	require.Len(t, ep.Conns(), 1) // there is a pool
 
 	require.NoError(t, ep.Conns()[0].Reset()) // while it lies in the pool
 	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), c.Ask)
@@ -246,7 +243,7 @@ func TestContext(t *testing.T) {
 // My client limits the size of an answer
 func TestSizeLimit(t *testing.T) {
 	endless := fixtures.Drip{Data: strings.Repeat("x", 1<<20), For: time.Millisecond}
-	ep := sockettest.Start(t, endless)
+	ep := sockettest.Start(t, fixtures.StandIn{Then: endless, Instead: fixtures.Echo{}})
 	c := client{addrs: []string{ep.Addr()}}
 
 	sockettest.Expect(t, ep, sockettest.ErrorIs(errTooLong).Before(time.Second), c.Ask)
@@ -283,12 +280,15 @@ func TestHalfClose(t *testing.T) {
 
 // My client goes on to the second address
 func TestFailover(t *testing.T) {
-	first := sockettest.Start(t, fixtures.Refused{})
-	second := sockettest.Start(t, fixtures.Echo{})
-	c := client{addrs: []string{first.Addr(), second.Addr()}}
-	defer c.Close()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		first := sockettest.Start(t, fixtures.Reset{}, sockettest.On(nw))
+		second := sockettest.Start(t, fixtures.Echo{}, sockettest.On(nw))
+		c := client{addrs: []string{first.Addr(), second.Addr()}, dial: nw.DialContext, retries: 1}
+		defer c.Close()
 
-	sockettest.Expect(t, second, sockettest.Accepted.Before(time.Second), c.Ask)
+		sockettest.Expect(t, second, sockettest.Accepted.Before(time.Second), c.Ask)
+		assert.Len(t, first.Conns(), 1) // it was tried; a Refused would not show that
+	})
 }
 
 // My HTTP client gives up on a server that does not answer
@@ -306,10 +306,11 @@ func TestHTTPTimeout(t *testing.T) {
 
 // My client speaks a protocol of its own
 func TestLineProtocol(t *testing.T) {
-	ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{
+	server := fixtures.Scripted{Steps: script.Script{
 		script.Match("PING\n"), script.Send("PONG\n"), // the first request is answered
 		script.Match("PING\n"), script.Send("PO"), script.Reset(), // the second is cut
-	}})
+	}}
+	ep := sockettest.Start(t, fixtures.StandIn{Then: server, Instead: fixtures.Echo{}}) // Instead: in a disarmed run
 	c := client{addrs: []string{ep.Addr()}}
 
 	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), c.Ask)
@@ -327,8 +328,7 @@ func TestLimitOnEachCall(t *testing.T) {
 			return err
 		}
 		defer conn.Close()
-		_, err = conn.Read(make([]byte, 1))
-		return err
+		return ask(conn)
 	})
 }
 
@@ -359,15 +359,20 @@ func TestMaximumOfConnections(t *testing.T) {
 
 // My server goes on accepting after Accept has failed
 func TestAcceptLoop(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	failing := fixtures.AcceptError{Times: 3}.Listen(ln) // EMFILE, three times
-	defer serve(failing, time.Minute)()
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		failing := fixtures.AcceptError{Times: 3}.Listen(ln) // EMFILE, three times
 
-	c := client{addrs: []string{ln.Addr().String()}}
-	defer c.Close()
-	require.NoError(t, c.Ask(t.Context()))
-	require.NoError(t, failing.Await(t.Context(), fixtures.Accepting, 4))
+		const pause = 5 * time.Millisecond // after each; without one the loop burns a processor
+		sockettest.Expect(t, failing, sockettest.Accepted.At(3*pause), func(ctx context.Context) error {
+			defer serve(failing, time.Minute)()
+			c := client{addrs: []string{ln.Addr().String()}, dial: nw.DialContext}
+			defer c.Close()
+			return c.Ask(ctx)
+		})
+	})
 }
 
 // My server shuts down with a client that never ends
@@ -442,6 +447,7 @@ func FuzzAnswer(f *testing.F) {
 		if answer == "" {
 			t.Skip("there is nothing to send")
 		}
+		sockettest.Armed(t, "there is no want")
 		ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{script.Match("PING\n"), script.Send(answer)}})
 		c := client{addrs: []string{ep.Addr()}, timeout: time.Second}
 		_ = c.Ask(t.Context()) // must neither panic nor hang

@@ -72,8 +72,9 @@ var Kernel network.Stack = rawsock.Loopback{}
 //		sockettest.Expect(t, ep, sockettest.TimedOut.After(c.Timeout), c.Ping)
 //	})
 //
-// If f skips both, EachNetwork does not return. The subtests run one after the other. A bubble does not allow t.Parallel inside: call it in the
-// test that calls EachNetwork. Where the two must differ, compare nw with Kernel.
+// If f skips both, EachNetwork does not return. The subtests run one after the other. A bubble does
+// not allow t.Parallel inside: call it in the test that calls EachNetwork. Where the two must
+// differ, compare nw with Kernel.
 func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	if t == nil {
 		_ = errNilTB("EachNetwork")

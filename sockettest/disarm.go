@@ -44,6 +44,13 @@ func (w Window) needsFault() bool {
 	return !w.missed && (w.target != nil || w.outcome != Accepted || w.min > 0)
 }
 
+// restsOnContact reports whether contact is judged in a disarmed run: where a want of success is
+// met without it, as by a client that goes on to a second address, what follows rests on the fault.
+func (w Window) restsOnContact(ep Running) bool {
+	f, ok := ep.(misbehaving)
+	return ok && f.Disarmed() && !w.missed && !w.needsFault()
+}
+
 // proved judges a want in a disarmed run, and reports whether it has; err says how the want was
 // missed. A want that needs the fault and is met without it fails the test. One that is not met is
 // as it should be: what follows in the test rests on it, so that the test ends here, as skipped.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
@@ -29,16 +28,9 @@ type awaiter interface {
 // TestDisarmedAwaitOfWhatOnlyAFaultBrings: nobody waits for it, so that the want behind is judged.
 func TestDisarmedAwaitOfWhatOnlyAFaultBrings(t *testing.T) {
 	disarmed(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	srv := &http.Server{Handler: http.NotFoundHandler()}
-	go func() { _ = srv.Serve(ln) }()
-	defer srv.Close()
-	attack := sockettest.Start(t, hostile.NeverRead{Target: ln.Addr().String()})
-	require.NoError(t, attack.Await(t.Context(), fixtures.PeerBlocked, 1))
 	ep, left := sockettest.Start(t, fixtures.NeverRead{}), sockettest.Start(t, own{})
 	defer left.Partition()()
-	for _, k := range []fixtures.EventKind{fixtures.SYN, fixtures.PeerBlocked, fixtures.Cut, fixtures.Healed, fixtures.Held, fixtures.Released} {
+	for _, k := range []fixtures.EventKind{fixtures.SYN, fixtures.Cut, fixtures.Healed, fixtures.Held, fixtures.Released} {
 		require.NoError(t, ep.Await(t.Context(), k, 2), k)
 	}
 	require.NoError(t, left.Await(t.Context(), fixtures.Cut, 1), "a test's own fault, which nothing brings here")
@@ -64,15 +56,20 @@ func TestDisarmedAwaitEndsTheTest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sockettest.Bubble(t, func(t *testing.T) {
-				begin, after := time.Now(), false
-				tb := faketb.Run(t, func(tb *faketb.TB) {
-					_ = start(tb, simnet.New(t)).Await(tb.Context(), fixtures.Failed, 1)
-					after = true
-				})
-				assert.Contains(t, tb.Reason(), "awaiting 1 x failed, saw 0: disarmed: without the fault it has not come within 10s")
-				assert.Empty(t, tb.Text())
-				assert.False(t, after)
-				assert.Equal(t, disarm.Patience, time.Since(begin))
+				for k, patience := range map[fixtures.EventKind]time.Duration{fixtures.Failed: disarm.Patience, fixtures.PeerBlocked: 0} {
+					if name == "datagrams" || name == "name server" {
+						patience = disarm.Patience // where nobody is blocked
+					}
+					begin, after := time.Now(), false
+					tb := faketb.Run(t, func(tb *faketb.TB) {
+						_ = start(tb, simnet.New(t)).Await(tb.Context(), k, 1)
+						after = true
+					})
+					assert.Contains(t, tb.Reason(), "awaiting 1 x "+string(k)+", saw 0: disarmed: without the fault it does not come")
+					assert.Empty(t, tb.Text())
+					assert.False(t, after)
+					assert.Equal(t, patience, time.Since(begin))
+				}
 			})
 		})
 	}
@@ -144,6 +141,37 @@ func TestDisarmedDiscard(t *testing.T) {
 		assert.Empty(t, tb.Text())
 		assert.Contains(t, tb.Reason(), "without the fault it is not timed out", "%v", f)
 	}
+}
+
+// TestDisarmedFailover: an answer from the first address is none from the second, on which what
+// follows rests.
+func TestDisarmedFailover(t *testing.T) {
+	disarmed(t)
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			first := sockettest.Start(tb, fixtures.Reset{}, sockettest.On(nw))
+			second := sockettest.Start(tb, fixtures.Echo{}, sockettest.On(nw))
+			ask := func(ctx context.Context) error {
+				c, err := nw.DialContext(ctx, "tcp", first.Addr())
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return exchange(c)
+			}
+			sockettest.Expect(tb, first, fine, ask)
+			assert.False(t, tb.Skipped(), "a success may be met")
+			sockettest.Expect(tb, second, fine, ask)
+		})
+		assert.Empty(t, tb.Text())
+		assert.Contains(t, tb.Reason(), "disarmed: without the fault it is not accepted")
+	})
+}
+
+func TestDisarmedTry(t *testing.T) {
+	disarmed(t)
+	require.NoError(t, sockettest.Try(func(t testing.TB) { sockettest.Armed(t, "a reason") }))
+	require.ErrorContains(t, sockettest.Try(func(t testing.TB) { t.Errorf("fails") }), "fails")
 }
 
 // TestBubbleSkips: a test that ends in a bubble has ended, and what follows Bubble does not run.

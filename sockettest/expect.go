@@ -69,7 +69,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	res, _ = w.choose(res)
 	err = w.Check(res)
 	disarmed := disarm.On()
-	if !disarmed {
+	if !disarmed || w.restsOnContact(ep) {
 		if rerr := w.judgeReach(&res, look); err == nil {
 			err = rerr
 		}

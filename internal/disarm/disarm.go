@@ -64,20 +64,24 @@ func StandIn[F, P any](f F, plan func(F) (P, error), says func(P) (instead F, be
 	return f, p, false, fmt.Errorf("%T: Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end", f)
 }
 
-// ErrNever is the error of waiting for an event that did not come within Patience, since only the
-// fault brings it.
-var ErrNever = fmt.Errorf("disarmed: without the fault it has not come within %v", Patience)
+// ErrNever is the error of waiting for an event that does not come, since the fault brings it.
+var ErrNever = errors.New("disarmed: without the fault it does not come")
 
-// Patience is how long a fixture that is disarmed is waited for.
+// Patience is how long an event is waited for that may come without the fault.
 const Patience = 10 * time.Second
 
-// Await calls await, and if the fixture is disarmed with a context that ends after Patience. Then
-// fail is told why, unless it is nil: in a test it does not return.
-func Await(ctx context.Context, disarmed bool, fail func(error), await func(context.Context) error) error {
+// Await calls await. If the fixture is disarmed, that has a context which ends after Patience, or
+// at once if only the fault brings the event. Then fail is told, unless it is nil: in a test it
+// does not return.
+func Await(ctx context.Context, disarmed, onlyFault bool, fail func(error), await func(context.Context) error) error {
 	if !disarmed {
 		return await(ctx)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, Patience, ErrNever)
+	patience := Patience
+	if onlyFault {
+		patience = 0
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrNever)
 	defer cancel()
 	err := await(ctx)
 	if errors.Is(err, ErrNever) && fail != nil {
