@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/shared"
 	"example.com/go-sockettest/network"
@@ -17,7 +19,8 @@ import (
 type sight struct {
 	f     connected
 	stack network.Stack
-	old   map[uint64]bool // sockets that were connected to a unix fixture's path before it was there
+	addr  string          // that clients connect to; empty of an Attack
+	old   map[uint64]bool // sockets that were connected to it before the fixture was there
 	by    []*Watch
 	key   any // of a test that nobody watches
 }
@@ -35,11 +38,15 @@ func see(t testing.TB, f connected) *sight {
 	if f == nil {
 		return &sight{}
 	}
-	s := &sight{f: f, stack: f.Stack()}
+	s := &sight{f: f, stack: f.Stack(), addr: addressOf(f), old: map[uint64]bool{}}
 	if s.stack == Kernel {
 		w.holdFinalizers()
 	}
-	s.noteOld()
+	if s.addr != "" {
+		for _, o := range openNow(s.stack).toward[s.addr] { // somebody else's was there, and its clients have not closed
+			s.old[o.Number] = true
+		}
+	}
 	for ; w != nil; w = w.outer {
 		s.by = append(s.by, w)
 		w.mu.Lock()
@@ -77,7 +84,7 @@ func (s *sight) end() {
 // A suspect is a connection whose other end the code under test had not closed when it was looked
 // at.
 type suspect struct {
-	conn   *fixtures.Conn
+	conn   *fixtures.Conn // nil if the fixture has not accepted it
 	socket socketOf
 	text   string
 }
@@ -87,13 +94,28 @@ type socketOf struct {
 	stack  network.Stack
 	number uint64
 	state  string
+	ends   string // both addresses
 }
+
+// key is the same for two looks at one connection.
+func (s suspect) key() any {
+	if s.socket.number == 0 {
+		return s.conn
+	}
+	return socketOf{stack: s.socket.stack, number: s.socket.number}
+}
+
+// dials reports whether the connection is not made yet: what is left behind is whoever dials.
+func (s suspect) dials() bool { return s.conn == nil && s.socket.state == "SYN-SENT" }
 
 // describe adds how the socket stands that was not closed: bytes left unread say what was
 // forgotten.
 func (s suspect) describe() string {
 	if s.text != "" {
 		return s.text
+	}
+	if s.conn == nil {
+		return fmt.Sprintf("%s, not accepted, never closed by the other side (%s)", s.socket.ends, s.socket.state)
 	}
 	text := s.conn.String()
 	if end, _ := s.conn.PeerEnd(); end != fixtures.Open {
@@ -108,11 +130,12 @@ func (s suspect) describe() string {
 	return text
 }
 
-// suspects returns the connections whose other ends are open, whoever ended the connection. A
-// socket is known by both its addresses: the same port may be in use for another connection by now.
+// suspects returns the connections whose other ends are open, whoever ended the connection and
+// whether or not the fixture has accepted it. A socket is known by both its addresses: the same
+// port may be in use for another connection by now.
 func (s *sight) suspects() []suspect {
 	conns := s.f.Conns()
-	if len(conns) == 0 {
+	if len(conns) == 0 && s.addr == "" {
 		return nil
 	}
 	now := openNow(s.stack)
@@ -120,17 +143,32 @@ func (s *sight) suspects() []suspect {
 		return s.unlisted(conns)
 	}
 	number := s.byAddress(now)
-	if conns[0].LocalAddr().Network() == "unix" {
+	if len(conns) > 0 && conns[0].LocalAddr().Network() == "unix" {
 		number = s.byPeer(now, conns)
 	}
 	var found []suspect
+	taken := map[uint64]bool{}
 	for i := len(conns) - 1; i >= 0; i-- { // the latest first: it has the address, if it was used before
 		if n := number(conns[i]); n != 0 {
-			found = append(found, suspect{conn: conns[i], socket: socketOf{s.stack, n, now.numbers[n].State}})
+			taken[n] = true
+			found = append(found, suspect{conn: conns[i], socket: s.socketOf(now.numbers[n])})
 		}
 	}
 	slices.Reverse(found)
+	toward := now.toward[s.addr]
+	if len(toward) > 0 && s.closed() {
+		toward = nil
+	}
+	for _, o := range toward {
+		if !taken[o.Number] && !s.old[o.Number] {
+			found = append(found, suspect{socket: s.socketOf(o)})
+		}
+	}
 	return found
+}
+
+func (s *sight) socketOf(o network.Socket) socketOf {
+	return socketOf{s.stack, o.Number, o.State, strings.TrimSpace(o.Local + " -> " + o.Remote)}
 }
 
 // unlisted returns those that were not seen to end, where sockets are not listed: nobody can be
@@ -190,17 +228,29 @@ func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.
 	}
 }
 
-// noteOld keeps in mind who is connected to the path already: somebody else's socket was there
-// before, and its clients have not closed.
-func (s *sight) noteOld() {
-	at, ok := s.f.(interface{ NetAddr() net.Addr })
-	if !ok || at.NetAddr() == nil || at.NetAddr().Network() != "unix" {
-		return
+// addressOf returns the address that a fixture's clients connect to; empty if it has none.
+func addressOf(f connected) string {
+	e := endpointOf(f)
+	if e == nil || e.NetAddr() == nil {
+		return ""
 	}
-	s.old = map[uint64]bool{}
-	for _, o := range openNow(s.stack).connected[bothEnds{"", at.NetAddr().String()}] {
-		s.old[o.Number] = true
+	return e.Addr()
+}
+
+// endpointOf returns what has clients in a fixture; nil of an Attack.
+func endpointOf(f connected) *fixtures.Endpoint {
+	switch f := f.(type) {
+	case *fixtures.Endpoint:
+		return f
+	case *dnsfault.Endpoint:
+		return f.TCP
 	}
+	return nil
+}
+
+// closed reports whether the address may be somebody else's by now.
+func (s *sight) closed() bool {
+	return slices.ContainsFunc(s.f.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.Stopped })
 }
 
 // openConns returns the connections that neither side has ended: once our end is closed nobody
@@ -228,6 +278,7 @@ type openTable struct {
 	err       error
 	numbers   map[uint64]network.Socket
 	connected map[bothEnds][]network.Socket
+	toward    map[string][]network.Socket // by remote address, those of streams
 }
 
 // A bothEnds has the two addresses of a connection, seen from one end.
@@ -247,11 +298,15 @@ func openNow(t network.Stack) *openTable {
 
 func indexed(t network.Stack) *openTable {
 	all, err := t.Connected()
-	o := &openTable{err: err, numbers: make(map[uint64]network.Socket, len(all)), connected: make(map[bothEnds][]network.Socket, len(all))}
+	o := &openTable{err: err, numbers: make(map[uint64]network.Socket, len(all)), connected: make(map[bothEnds][]network.Socket, len(all)),
+		toward: make(map[string][]network.Socket, len(all))}
 	for _, s := range all {
 		o.numbers[s.Number] = s
 		at := bothEnds{s.Local, s.Remote}
 		o.connected[at] = append(o.connected[at], s)
+		if _, _, ip := net.SplitHostPort(s.Remote); s.Remote != "" && (s.State != "" || ip != nil) { // else a UDP socket
+			o.toward[s.Remote] = append(o.toward[s.Remote], s)
+		}
 	}
 	return o
 }

@@ -20,7 +20,7 @@ import (
 // already, NoLeaks checks nothing. A second call adds to what is ignored.
 //
 // A connection counts until the code under test closes its socket, even if the fixture has ended
-// it. That code is a client of an Endpoint, or the server of an Attack.
+// it or has never accepted it. That code is a client of an Endpoint, or the server of an Attack.
 //
 // ignore names functions: a goroutine with one of them on its stack is not reported. From Go 1.27
 // on the report says which goroutines are blocked forever, since nothing is left that could wake
@@ -53,13 +53,15 @@ import (
 //     that lacks the label. The context of an [Expect] has it. If the test's own goroutine loses
 //     the label, NoLeaks fails the test.
 //   - A goroutine that ends when its fixture is closed, before NoLeaks looks.
-//   - A connection that the fixture has not accepted.
+//   - A connection that the fixture has not accepted, if the test calls the fixture's Close itself:
+//     by the time of the look, its address may be somebody else's.
 //   - A client in another process.
 //   - UDP sockets, and connections to anything but fixtures: use [NoLeakedSockets].
 //   - A connection of an Attack on a unix socket that the attack has ended itself: the other end
 //     has no address.
 //   - Where a process's sockets are not listed (systems other than Linux, or no /proc): a
-//     connection that either side has ended, and all connections of a server.
+//     connection that either side has ended, or that the fixture has not accepted, and all
+//     connections of a server.
 //
 // It reports nothing that was closed in time, except where sockets are not listed: there a client
 // counts that is open when its fixture closes, even if a later cleanup closes it.

@@ -85,8 +85,9 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	sights := w.stillRunning()
 	for _, e := range also {
 		for _, f := range partsOf(e) {
-			if !argument.IsNil(f) {
-				sights = append(sights, &sight{f: f, stack: f.Stack()})
+			known := func(s *sight) bool { return s.f == f }
+			if !argument.IsNil(f) && !slices.ContainsFunc(sights, known) {
+				sights = append(sights, &sight{f: f, stack: f.Stack(), addr: addressOf(f)})
 			}
 		}
 	}
@@ -150,7 +151,7 @@ func (w *Watch) stillRunning() []*sight {
 }
 
 // open returns the suspects whose sockets are open now, and the connections of fixtures that run
-// still.
+// still, each once.
 func (w *Watch) open(running []*sight) []suspect {
 	w.mu.Lock()
 	noted := slices.Clone(w.suspects)
@@ -158,18 +159,28 @@ func (w *Watch) open(running []*sight) []suspect {
 	var left []suspect
 	now := map[network.Stack]*openTable{} // one for each look, not for each suspect
 	for _, s := range noted {
-		t := s.socket.stack
-		if t != nil && now[t] == nil {
-			now[t] = openNow(t)
+		if t := s.socket.stack; t != nil {
+			if now[t] == nil {
+				now[t] = openNow(t)
+			}
+			o := now[t].numbers[s.socket.number]
+			if o.Number == 0 {
+				continue
+			}
+			s.socket.state = o.State
 		}
-		if t == nil || now[t].err == nil && now[t].numbers[s.socket.number].Number != 0 {
-			left = append(left, s)
-		}
+		left = append(left, s)
 	}
 	for _, s := range running {
 		left = append(left, s.suspects()...)
 	}
-	return left
+	seen := map[any]bool{}
+	return slices.DeleteFunc(left, func(s suspect) bool {
+		key := s.key()
+		again := seen[key]
+		seen[key] = true
+		return again || s.dials()
+	})
 }
 
 func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {

@@ -623,7 +623,7 @@ func TestNoLeaksAsksOnceALook(t *testing.T) {
 	asked := 0
 	var w Watch
 	for i := range 400 {
-		w.suspects = append(w.suspects, suspect{socket: socketOf{countingStack{nil, 400, &asked}, uint64(i) + 1, ""}})
+		w.suspects = append(w.suspects, suspect{socket: socketOf{stack: countingStack{nil, 400, &asked}, number: uint64(i) + 1}})
 	}
 	assert.Len(t, w.open(nil), 400)
 	assert.Equal(t, 1, asked)

@@ -127,6 +127,7 @@ func (p *port) saturate(fd int) error {
 		cancel()
 		if err == nil {
 			p.filler = c
+			fillers.Store(bothEnds(c), nil)
 			return nil
 		}
 		if time.Now().After(deadline) || !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
@@ -195,6 +196,11 @@ func (p *port) takeFiller(fd int) {
 	p.unfill()
 }
 
+// bothEnds is by what a filler is known.
+func bothEnds(c net.Conn) [2]string {
+	return [2]string{c.LocalAddr().String(), c.RemoteAddr().String()}
+}
+
 // unfill closes the filler's own end with RST: no TIME_WAIT.
 func (p *port) unfill() {
 	if p.filler == nil {
@@ -202,6 +208,7 @@ func (p *port) unfill() {
 	}
 	_ = p.filler.(*net.TCPConn).SetLinger(0)
 	_ = p.filler.Close()
+	fillers.Delete(bothEnds(p.filler))
 	p.filler = nil
 }
 

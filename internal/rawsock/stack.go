@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"example.com/go-sockettest/network"
@@ -106,12 +107,17 @@ func (Loopback) Connect(ctx context.Context, nw, address string, o network.Conne
 // Connected returns the sockets that this process has open; see [network.Stack].
 func (Loopback) Connected() ([]network.Socket, error) {
 	all, err := Sockets()
-	found := make([]network.Socket, len(all))
-	for i, s := range all {
-		found[i] = network.Socket{Number: s.Inode, Local: named(s.Local), Remote: named(s.Remote), State: s.State}
+	found := make([]network.Socket, 0, len(all))
+	for _, s := range all {
+		if _, ours := fillers.Load([2]string{s.Local, s.Remote}); !ours {
+			found = append(found, network.Socket{Number: s.Inode, Local: named(s.Local), Remote: named(s.Remote), State: s.State})
+		}
 	}
 	return found, err
 }
+
+// fillers are the clients with which ports fill their own accept queues, by both addresses.
+var fillers sync.Map
 
 // named leaves out "@", which is what the address of an unnamed unix socket reads.
 func named(address string) string {

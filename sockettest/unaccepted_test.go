@@ -1,0 +1,201 @@
+package sockettest
+
+import (
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/simnet"
+)
+
+// connect returns a client that nobody may have accepted yet.
+func connect(t testing.TB, ep *fixtures.Endpoint) net.Conn {
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	return c
+}
+
+// A client that is never closed is a leak where its fixture never accepts it, too, on each network;
+// one that a cleanup closes after the fixture is none.
+func TestNoLeaksUnaccepted(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	for name, f := range map[string]fixtures.Fixture{
+		"never accepts": fixtures.NeverAccept{}, "accepts late": fixtures.SlowAccept{Delay: time.Hour},
+		"full": fixtures.FullBacklog{}, "perhaps accepted": fixtures.Echo{},
+	} {
+		for _, on := range []string{"tcp4", "tcp6", "unix", "simnet"} {
+			t.Run(name+" "+on, func(t *testing.T) {
+				t.Parallel()
+				where := Family(on)
+				if on == "simnet" {
+					where = On(simnet.New(t))
+				}
+				var c net.Conn
+				tb := leaking(t, func(tb *faketb.TB) { c = connect(tb, Start(tb, f, where)) })
+				assert.Contains(t, tb.Text(), oneConnection)
+				if name == "never accepts" {
+					assert.Regexp(t, `conn +\S* ?-> \S+, not accepted, never closed by the other side \(`, tb.Text())
+				}
+				assert.NoError(t, c.Close())
+				tb = leaking(t, func(tb *faketb.TB) {
+					tb.Cleanup(func() { _ = c.Close() })
+					ep := Start(tb, f, where)
+					assert.NoError(t, connect(tb, ep).Close())
+					if name != "full" {
+						c = connect(tb, ep)
+					}
+				})
+				assert.Empty(t, tb.Text())
+			})
+		}
+	}
+}
+
+// What has become of the fixture and of the connection since does not matter.
+func TestNoLeaksUnacceptedAndReset(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	var c net.Conn
+	tb := leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.NeverAccept{})
+		c = connect(tb, ep)
+		assert.NoError(t, ep.Become(fixtures.Refused{}))
+	})
+	assert.Contains(t, tb.Text(), oneConnection)
+	assert.NoError(t, c.Close())
+}
+
+// A socket from before belongs to somebody else, who used the address earlier.
+func TestNoLeaksUnacceptedFromBefore(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	old, err := (&net.Dialer{}).DialContext(t.Context(), "tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	defer old.Close()
+	require.NoError(t, ln.Close())
+	tb := leaking(t, func(tb *faketb.TB) { Start(tb, fixtures.NeverAccept{}, Address(ln.Addr().String())) })
+	assert.Empty(t, tb.Text())
+}
+
+// Once a test has closed its fixture the address is the next one's, whose clients are not blamed.
+func TestNoLeaksUnacceptedAfterTheFixture(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	var c net.Conn
+	tb := leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.NeverAccept{})
+		assert.NoError(t, ep.Close())
+		ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", ep.Addr())
+		assert.NoError(t, err)
+		defer ln.Close()
+		c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp4", ep.Addr())
+		assert.NoError(t, err)
+	})
+	assert.Empty(t, tb.Text())
+	assert.NoError(t, c.Close())
+}
+
+// A UDP socket that is connected to the same port is no client.
+func TestNoLeaksUnacceptedBesideUDP(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	var c net.Conn
+	tb := leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.NeverAccept{})
+		var err error
+		c, err = (&net.Dialer{}).DialContext(tb.Context(), "udp", ep.Addr())
+		assert.NoError(t, err)
+	})
+	assert.Empty(t, tb.Text())
+	assert.NoError(t, c.Close())
+}
+
+// A name server has clients over TCP; an attack has none at all.
+func TestNoLeaksUnacceptedElsewhere(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	var c net.Conn
+	tb := leaking(t, func(tb *faketb.TB) {
+		ns := Start(tb, dnsfault.NXDomain{})
+		var err error
+		c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp", ns.Addr())
+		assert.NoError(t, err)
+	})
+	assert.Contains(t, tb.Text(), oneConnection)
+	assert.NoError(t, c.Close())
+	tb = leaking(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.NeverAccept{})
+		Start(tb, hostile.ConnectOnly{Target: ep.Addr()})
+	})
+	assert.Empty(t, tb.Text())
+}
+
+// While a dial hangs nothing is forgotten: whoever dials is still there, and counts.
+func TestNoLeaksOfAHangingDial(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	manytests.KernelTimer(t)
+	w := WatchLeaks()
+	defer w.Close()
+	ep := Start(t, fixtures.BlackHole{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", ep.Addr()); err == nil {
+			_ = c.Close()
+		}
+	}()
+	require.NoError(t, ep.Await(t.Context(), fixtures.SYN, 1))
+	assert.Empty(t, w.Find(0).Conns)
+	require.NoError(t, ep.Close())
+	<-done
+	assert.Empty(t, w.Find(settle).String())
+}
+
+// A connection is one, however the watch has come to know of its fixture.
+func TestWatchCountsOnce(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	for _, f := range []fixtures.Fixture{fixtures.Echo{}, fixtures.NeverAccept{}} {
+		w := WatchLeaks()
+		var ep *fixtures.Endpoint
+		var c net.Conn
+		tb := faketb.Here(t, func(tb *faketb.TB) {
+			ep = Start(tb, f)
+			c = connect(tb, ep)
+			assert.Len(t, w.Find(0, ep, ep).Conns, 1, "it runs")
+		})
+		assert.Empty(t, tb.Text())
+		assert.Len(t, w.Find(0, ep).Conns, 1, "it has ended")
+		assert.NoError(t, c.Close())
+		assert.Empty(t, w.Find(settle, ep).String())
+		w.Close()
+	}
+}
+
+// In a bubble it costs no time.
+func TestNoLeaksUnacceptedInABubble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := WatchLeaks()
+		defer w.Close()
+		c := connect(t, Start(t, fixtures.NeverAccept{}, On(simnet.New(t))))
+		assert.Len(t, w.Find(0).Conns, 1)
+		assert.NoError(t, c.Close())
+		begin := time.Now()
+		assert.Empty(t, w.Find(settle).String())
+		assert.Zero(t, time.Since(begin))
+	})
+}
