@@ -60,7 +60,8 @@
 // outside a bubble and used inside, and outside again. While connections of one bubble are open, it
 // must be used neither in another bubble nor outside: it goes by one clock at a time, and the
 // runtime ends a process that has it go by two.
-//
+package simnet
+
 // # How it is built
 //
 // One lock, the network's, guards everything; unless a comment says otherwise, the caller of an
@@ -102,4 +103,3 @@
 //   - packet.go: UDP
 //   - info.go: what reports and leak tests ask
 //   - stack.go: the methods of network.Stack
-package simnet

@@ -32,6 +32,10 @@ import (
 //     end of the test is refused.
 //   - [NoRoute]: ENETUNREACH, at once.
 //
+// There is no endpoint for [Expect]. Check the result of [Measure]:
+//
+//	err := sockettest.TimedOut.At(30 * time.Second).Check(sockettest.Measure(client.Ping))
+//
 // A fixture that accepts is fatal, since a dialer cannot be led to another address: use [Start].
 // Set any field of the dialer but Control and ControlContext. Names are looked up as usual: dial IP
 // addresses, above all in a bubble. To dial anything but TCP is an error. In a disarmed run
