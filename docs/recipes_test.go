@@ -278,6 +278,18 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
+// My client's Close ends all that it started
+func TestCloseEndsAll(t *testing.T) {
+	leaks := sockettest.WatchLeaks()
+	defer leaks.Close()
+	ep := sockettest.Start(t, fixtures.Echo{})
+	c := client{addrs: []string{ep.Addr()}}
+
+	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), c.Ask)
+	require.NoError(t, c.Close())
+	assert.Empty(t, leaks.Find(time.Second).String()) // the fixture runs: its end would end a background reader, and hide it
+}
+
 // My client goes on to the second address
 func TestFailover(t *testing.T) {
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
@@ -356,6 +368,19 @@ func TestSlowClients(t *testing.T) {
 	defer c.Close()
 	sockettest.Expect(t, slow, sockettest.Accepted.Before(limit), c.Ask) // an honest client is served meanwhile
 	sockettest.ExpectEnd(t, slow, sockettest.Disconnected.After(limit))
+}
+
+// My server closes its socket, and does not just half-close
+func TestServerCloses(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer serve(ln, limit)()
+	leaks := sockettest.WatchLeaks()
+	defer leaks.Close()
+	slow := sockettest.Start(t, hostile.ConnectOnly{Target: ln.Addr().String()})
+
+	sockettest.ExpectEnd(t, slow, sockettest.Disconnected.After(limit)) // FIN, of either
+	assert.Empty(t, leaks.Find(time.Second).String())                   // the attack holds its end open
 }
 
 // My server has a maximum of connections

@@ -35,11 +35,12 @@ const (
 //
 // The fixture is reached by a connect, a datagram, a query, by whatever happens on a connection
 // that was open before, or if op's error names its address. If the fixture sees nothing and the
-// error names another address, the test fails. An operation may leave no trace, because the kernel
-// refuses its connect or because it waits on an open connection: if its error names no address
-// either, Expect passes and [Result].Note begins with "contact not visible". [Window.Unreached]
-// wants that nothing reaches the fixture. A fixture that a test neither reaches nor uses in an
-// Expect is logged when the test ends.
+// error names another address, the test fails. If the fixture was reached, the error may name any
+// address: a redirect, a name server's answer or a pool may have led op on. An operation may leave
+// no trace, because the kernel refuses its connect or because it waits on an open connection: if
+// its error names no address either, Expect passes and [Result].Note begins with "contact not
+// visible". [Window.Unreached] wants that nothing reaches the fixture. A fixture that a test
+// neither reaches nor uses in an Expect is logged when the test ends.
 //
 // A failure reads:
 //

@@ -18,6 +18,10 @@ import (
 // ([Disconnected]), or not within d ([Blocked].For(d)). Every connection must meet the want, in a
 // time that begins just before it was dialled.
 //
+// A FIN may be a close or a half-close, and both are an end here: a server that lingers, such as
+// net/http's, rightly half-closes first. Whether it closes its socket in the end, [Watch.Find]
+// tells while the attack runs.
+//
 // A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
 // window is not full yet. It is late, or still open for d, only from the moment when it could not
 // go on: see [fixtures.Conn.JudgedFrom].

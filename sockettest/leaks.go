@@ -52,7 +52,8 @@ import (
 //   - A goroutine started after its starter's labels were replaced, by [pprof.Do] with a context
 //     that lacks the label. The context of an [Expect] has it. If the test's own goroutine loses
 //     the label, NoLeaks fails the test.
-//   - A goroutine that ends when its fixture is closed, before NoLeaks looks.
+//   - A goroutine, and its connection, that ends when its fixture is closed, before NoLeaks looks:
+//     [Watch.Find] finds it while the fixture runs.
 //   - A connection that the fixture has not accepted, if the test calls the fixture's Close itself:
 //     by the time of the look, its address may be somebody else's.
 //   - A client in another process.
