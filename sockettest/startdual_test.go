@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +27,7 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		dual fixtures.Dual
-		stop time.Duration // the dialer's own limit; 0 is none
+		stop time.Duration // the limit of the connects; 0 is none
 		want Window
 	}{
 		{"both answer", fixtures.Dual{IPv6: echo, IPv4: echo}, 0, Accepted.Before(delay)},
@@ -40,9 +42,14 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 			NoLeaks(t)
 			dual := Start(t, tt.dual)
 			d := dual.Dialer()
-			d.FallbackDelay, d.Timeout = delay, tt.stop
+			d.FallbackDelay = delay
 
 			Expect(t, dual.IPv6, tt.want, func(ctx context.Context) error {
+				if tt.stop > 0 {
+					limited := &connectLimit{Context: ctx, done: make(chan struct{})}
+					d.ControlContext = limited.begin(tt.stop)
+					ctx = limited
+				}
 				c, err := d.DialContext(ctx, "tcp", dual.HostPort())
 				if err != nil {
 					return err
@@ -51,6 +58,33 @@ func TestStartDualHappyEyeballs(t *testing.T) {
 				return c.Close()
 			})
 		})
+	}
+}
+
+// A connectLimit is a context whose time begins with the first connect: on a machine that stalls
+// the lookup before would take all of it.
+type connectLimit struct {
+	context.Context
+	done chan struct{}
+	once sync.Once
+}
+
+// begin returns what a dialer calls before each connect.
+func (c *connectLimit) begin(limit time.Duration) func(context.Context, string, string, syscall.RawConn) error {
+	return func(context.Context, string, string, syscall.RawConn) error {
+		c.once.Do(func() { time.AfterFunc(limit, func() { close(c.done) }) })
+		return nil
+	}
+}
+
+func (c *connectLimit) Done() <-chan struct{} { return c.done }
+
+func (c *connectLimit) Err() error {
+	select {
+	case <-c.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
