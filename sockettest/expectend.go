@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
 )
 
 // ExpectEnd fails the test with a report, without stopping it, if the server under test does not
@@ -22,6 +26,10 @@ import (
 // net/http's, rightly half-closes first. Whether it closes its socket in the end, [Watch.Find]
 // tells while the attack runs.
 //
+// A connection that the server has not accepted fails every want, even if the kernel has reset it,
+// as it does when the listener is closed. That is told on Linux and simnet, and of a connection
+// that was open when ExpectEnd was called.
+//
 // A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
 // window is not full yet. It is late, or still open for d, only from the moment when it could not
 // go on: see [fixtures.Conn.JudgedFrom].
@@ -29,7 +37,7 @@ import (
 // ExpectEnd waits until every connection has ended or is too late. It returns what it measured of
 // the connection that fails worst or, if none fails, of the last to end. In that Result Err is nil,
 // and Classes has one entry. Delays of a busy machine count over the life of each connection: see
-// [Window.Slack]. ExpectEnd may be called from any goroutine.
+// [Window.Slack]. ExpectEnd may be called from any goroutine, and in a cleanup.
 //
 // A failure reads:
 //
@@ -51,11 +59,10 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
 		return refuse(err)
 	}
-	awaitVerdict(t.Context(), a, w, testDeadline(t))
-	v := verdictOf(a, w)
-	if v.err == nil && !disarm.On() && neverAccepted(a) {
-		v.err = errNeverAccepted
-	}
+	ctx := context.WithoutCancel(t.Context()) // in a cleanup it is cancelled, and what is judged goes on
+	q := queueOf(a)
+	awaitVerdict(ctx, a, w, q, testDeadline(t))
+	v := verdictOf(a, w, q.left(ctx, a))
 	if proved(t, a, w, v.err) {
 		return v.result
 	}
@@ -65,27 +72,83 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 	return v.result
 }
 
-// errNeverAccepted is for a server that cannot end what it does not know of.
-var errNeverAccepted = errors.New("the server has accepted none of the attack's connections: they wait in its accept queue")
+// A queue has the connections that no program was seen to accept, and whether each was seen to wait
+// for that: the kernel tells only as long as the connection is open.
+type queue map[*fixtures.Conn]bool
 
-// neverAccepted reports whether no program takes any of the connections, as far as that is shown. A
-// server that has had no turn yet, on a busy machine, gets one.
-func neverAccepted(a *hostile.Attack) bool {
-	for limit := signPatience; allQueued(a); limit -= pauseForSigns(a.WatchContact()().Kernel) {
-		if limit <= 0 {
-			return true
-		}
+func queueOf(a *hostile.Attack) queue {
+	q := queue{}
+	for _, c := range a.Conns() {
+		q[c] = false
 	}
-	return false
+	q.look()
+	return q
 }
 
-func allQueued(a *hostile.Attack) bool {
-	for _, c := range a.Conns() {
-		if info, _ := c.Info(); info.Other == nil || !info.Other.Queued {
-			return false
+// lookPause is how long such a connection is left alone at most.
+const lookPause = 100 * time.Millisecond
+
+// look asks again, and reports whether a connection still waits.
+func (q queue) look() bool {
+	waits := false
+	for c := range q {
+		received, _ := c.Bytes()
+		end, _ := c.PeerEnd()
+		info, _ := c.Info()
+		switch other := info.Other; {
+		case received > 0, end == fixtures.FIN, other != nil && !other.Queued && other.State != "SYN-RECEIVED":
+			delete(q, c)
+		case other != nil && end == fixtures.Open:
+			q[c], waits = true, true
 		}
 	}
-	return true
+	return waits
+}
+
+// left returns the connections that no program has accepted, as far as that is shown. A server that
+// has had no turn yet, on a busy machine, gets one. Of what a server has reset at once, only the
+// end of its listener tells that it was the kernel.
+func (q queue) left(ctx context.Context, a *hostile.Attack) queue {
+	if disarm.On() {
+		return nil
+	}
+	contact := a.WatchContact()()
+	for limit := signPatience; q.look() && limit > 0; {
+		limit -= pauseForSigns(contact.Kernel)
+	}
+	gone := sync.OnceValue(func() bool { return refuses(ctx, a.Stack(), contact.Addrs[0]) })
+	for c, waited := range q {
+		if !waited || !open(c) && !gone() {
+			delete(q, c)
+		}
+	}
+	return q
+}
+
+// refuses reports whether nobody listens at an address.
+func refuses(ctx context.Context, on network.Stack, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, signPatience)
+	defer cancel()
+	c, err := on.Connect(ctx, "tcp", addr, network.ConnectOptions{})
+	if err == nil {
+		_ = c.Close()
+	}
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && rawsock.FaultOf(errno) == rawsock.Refused
+}
+
+// missed is what is wrong with a server that cannot end what it does not know of.
+func (q queue) missed(all int) error {
+	ended, have := "wait in its accept queue", "none of the attack's connections: they"
+	if n := all - len(q); n > 0 {
+		have = fmt.Sprintf("%d of the attack's %d connections: the others", n, all)
+	}
+	for c := range q {
+		if !open(c) {
+			ended = "waited in its accept queue until the listener was closed, which resets them"
+		}
+	}
+	return fmt.Errorf("the server has accepted %s %s", have, ended)
 }
 
 // endable finds the wants that no end of a connection can meet, and the attacks that have none.
@@ -121,8 +184,8 @@ func open(c *fixtures.Conn) bool {
 
 // awaitVerdict waits until all connections have ended, or none can meet the want any more; but
 // never beyond end.
-func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, end time.Time) {
-	for {
+func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, q queue, end time.Time) {
+	for pause := signTick; ; pause = min(2*pause, lookPause) {
 		until := time.Time{}
 		for _, c := range a.Conns() {
 			from := a.Started().Add(c.JudgedFrom())
@@ -136,6 +199,9 @@ func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, end time.Tim
 		}
 		if !time.Now().Before(until) || ctx.Err() != nil { // else the machine was late meanwhile, and so may the server be
 			return
+		}
+		if next := time.Now().Add(pause); q.look() && next.Before(until) {
+			until = next
 		}
 		limited, cancel := context.WithDeadline(ctx, until)
 		err := a.AwaitEnds(limited)
@@ -155,13 +221,16 @@ type verdict struct {
 	all    int
 }
 
-func verdictOf(a *hostile.Attack, w Window) verdict {
+func verdictOf(a *hostile.Attack, w Window, unaccepted queue) verdict {
 	var v verdict
 	rank := 0
 	for _, c := range a.Conns() {
 		r := endOf(a, c, w)
 		err := w.Check(r)
 		v.all++
+		if _, missed := unaccepted[c]; missed && err == nil {
+			err = unaccepted.missed(len(a.Conns()))
+		}
 		if err != nil {
 			v.failed++
 		}

@@ -384,7 +384,7 @@ func TestExpectEndOfWhatNobodyAccepted(t *testing.T) {
 		assert.Contains(t, judge().Text(), "the server has accepted none of the attack's connections")
 		var accepting sync.WaitGroup
 		accepting.Go(func() {
-			for range 3 { // the two of the attack that is over, and one
+			for range 4 { // the two of the attack that is over, and its successor's
 				c, err := ln.Accept()
 				if assert.NoError(t, err) {
 					t.Cleanup(func() { _ = c.Close() })
@@ -393,5 +393,53 @@ func TestExpectEndOfWhatNobodyAccepted(t *testing.T) {
 		})
 		assert.Empty(t, judge().Text())
 		accepting.Wait()
+	})
+}
+
+// When a listener is closed, the kernel resets what nobody has accepted: that is no verdict of the
+// server's.
+func TestExpectEndOfWhatTheKernelReset(t *testing.T) {
+	t.Parallel()
+	for _, accepted := range []int{0, 1} {
+		onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) {
+			ln := listenAs(t, opts)
+			text := faketb.Run(t, func(tb *faketb.TB) {
+				a := sockettest.Start(tb, hostile.Flood{Target: ln.Addr().String(), Count: 3}, opts...)
+				var conns []net.Conn
+				for range accepted {
+					c, err := ln.Accept()
+					require.NoError(t, err)
+					conns = append(conns, c)
+				}
+				time.AfterFunc(soon, func() {
+					for _, c := range conns {
+						_ = c.Close()
+					}
+					_ = ln.Close()
+				})
+				sockettest.ExpectEnd(tb, a, sockettest.Disconnected.After(soon))
+			}).Text()
+			assert.Contains(t, text, []string{
+				"the server has accepted none of the attack's connections: they waited in its accept queue until",
+				"the server has accepted 1 of the attack's 3 connections: the others waited in its accept queue until",
+			}[accepted])
+		})
+	}
+}
+
+// A server may accept and reset at once, before anybody could see it accept.
+func TestExpectEndOfAcceptedLate(t *testing.T) {
+	t.Parallel()
+	onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) {
+		ln := listenAs(t, opts)
+		t.Cleanup(func() { _ = ln.Close() })
+		a := sockettest.Start(t, hostile.ConnectOnly{Target: ln.Addr().String()}, opts...)
+		time.AfterFunc(soon, func() {
+			if c, err := ln.Accept(); assert.NoError(t, err) {
+				_ = c.(interface{ SetLinger(int) error }).SetLinger(0)
+				_ = c.Close()
+			}
+		})
+		sockettest.ExpectEnd(t, a, sockettest.ResetByPeer.After(soon))
 	})
 }
