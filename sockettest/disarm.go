@@ -63,8 +63,12 @@ func proved(t testing.TB, ep Running, w Window, err error) bool {
 	case !ok:
 	case !disarm.On():
 		provesNothing := !w.missed && !w.needsFault() && !f.Fired()
-		if err == nil && (w.unfired || provesNothing) && isKey(ep) {
+		switch {
+		case err != nil || !isKey(ep):
+		case w.unfired:
 			unfired.Store(ep, w)
+		case provesNothing:
+			unfired.LoadOrStore(ep, w) // an Unfired from before goes on
 		}
 	case !f.Disarmed(): // listed by Start
 	case err == nil && w.needsFault():

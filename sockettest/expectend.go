@@ -59,7 +59,7 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
 		return refuse(err)
 	}
-	ctx := context.WithoutCancel(t.Context()) // in a cleanup it is cancelled, and what is judged goes on
+	ctx := liveContext(t)
 	q := queueOf(a)
 	awaitVerdict(ctx, a, w, q, testDeadline(t))
 	v := verdictOf(a, w, q.left(ctx, a))

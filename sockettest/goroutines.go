@@ -113,12 +113,16 @@ func parseProfile(text, want []byte, ignore []string) []stuck {
 				s.frames = append(s.frames, f)
 			}
 		}
-		if !s.matches(ignore) {
+		if !s.matches(ignore) && !s.matches(ofProcess) {
 			out = append(out, s)
 		}
 	}
 	return out
 }
+
+// ofProcess are functions of goroutines that package os/signal starts once, for whoever needs it
+// first, and that live as long as the process.
+var ofProcess = []string{"os/signal.loop"}
 
 // frame reads one line of a stack, and leaves out the runtime's own.
 func frame(line string) string {

@@ -351,9 +351,18 @@ func goroutineID() string {
 // whose it is.
 func watchedContext(t testing.TB) context.Context {
 	if watchOf(t) == nil {
-		return t.Context()
+		return liveContext(t)
 	}
-	return withOwnLabels(t.Context())
+	return withOwnLabels(liveContext(t))
+}
+
+// liveContext is the test's own context; in a cleanup, before which that is cancelled, one that is
+// not.
+func liveContext(t testing.TB) context.Context {
+	if ctx := t.Context(); ctx.Err() == nil {
+		return ctx
+	}
+	return context.WithoutCancel(t.Context())
 }
 
 // profLabels returns the labels of the calling goroutine, as [pprof.SetGoroutineLabels] left them
