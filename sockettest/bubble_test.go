@@ -83,3 +83,16 @@ e()`
 	assert.Equal(t, []string{"goroutine 11 [sync.Mutex.Lock, synctest bubble 1]:\nc()"}, holdingUp("1", dump))
 	assert.Empty(t, holdingUp("3", dump))
 }
+
+// To end the context of a test around the bubble would end the process.
+func TestOutsideBubbleTellsTheOuterT(t *testing.T) {
+	t.Parallel()
+	assert.False(t, outsideBubble(t))
+	outer := t
+	Bubble(t, func(t *testing.T) {
+		assert.False(t, outsideBubble(t))
+		assert.True(t, outsideBubble(outer))
+		_, err := expectable(outer, nil, Accepted)
+		assert.ErrorContains(t, err, "want the t that the bubble's function got")
+	})
+}

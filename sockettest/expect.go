@@ -102,6 +102,9 @@ func errNilTB(verb string) error {
 
 // expectable finds the arguments with which there is nothing to judge, and settles the slack.
 func expectable(t testing.TB, ep Running, want Want) (Window, error) {
+	if outsideBubble(t) {
+		return Window{}, fmt.Errorf("t is %s's, which is not of the bubble; want the t that the bubble's function got", t.Name())
+	}
 	if argument.IsNil(ep) {
 		return Window{}, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
 	}
@@ -124,6 +127,18 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 			w, digits(time.Until(end)))
 	}
 	return w, nil
+}
+
+// outsideBubble reports whether t is used in a bubble that it is not of: to end its context would
+// then end the process. Only a bubble's own T has no Deadline, and panics.
+func outsideBubble(t testing.TB) (outside bool) {
+	own, ok := t.(*testing.T)
+	if !ok || !virtual() {
+		return false
+	}
+	defer func() { outside = recover() == nil }()
+	own.Deadline()
+	return
 }
 
 // testDeadline is when the report must be out; zero if there is no limit. In a bubble there is none
