@@ -114,6 +114,40 @@ func awaitServed(ctx context.Context, ep *fixtures.Endpoint, err error) error {
 	return ep.Await(ctx, fixtures.Ended, len(ep.Conns()))
 }
 
+// TestFaultFiresAfterItsClientLeft: the fixture may take up last what the client did last.
+func TestFaultFiresAfterItsClientLeft(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		fixture fixtures.Fixture
+		data    string
+	}{{fixtures.Silent{}, ""}, {fixtures.Reset{}, "x"}, {fixtures.Reset{AfterRead: 2}, "x"}} {
+		fires := tt.fixture != fixtures.Reset{AfterRead: 2}
+		sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+			attempt := func(want sockettest.Window) string {
+				return faketb.Run(t, func(tb *faketb.TB) {
+					ep := sockettest.Start(tb, tt.fixture, sockettest.On(nw))
+					sockettest.Expect(tb, ep, want, func(ctx context.Context) error {
+						c, err := ep.DialContext(ctx, "tcp", "")
+						if err != nil {
+							return err
+						}
+						_, err = io.WriteString(c, tt.data)
+						return errors.Join(err, c.Close())
+					})
+				}).Text()
+			}
+			for range 20 {
+				if !fires {
+					assert.Empty(t, attempt(fine.Unfired()))
+					continue
+				}
+				assert.Empty(t, attempt(fine))
+				assert.Contains(t, attempt(fine.Unfired()), "the fault fired")
+			}
+		})
+	}
+}
+
 func TestDatagramFaultThatNeverFired(t *testing.T) {
 	t.Parallel()
 	for _, f := range []udp.Fixture{udp.Drop{Nth: 2}, udp.Duplicate{Nth: 2}} {

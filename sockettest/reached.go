@@ -19,8 +19,8 @@ import (
 
 const (
 	// signPatience is how long a sign of the operation may take to be seen, before the fixture is
-	// said not to have been reached: the kernel hands over a connection after the connect that made
-	// it has returned.
+	// said not to have been reached, or its fault not to have fired: the kernel hands over a
+	// connection after the connect that made it has returned.
 	signPatience = 300 * time.Millisecond
 	// quietPatience is the same where nothing is wanted, so that it is waited for each time.
 	quietPatience = 20 * time.Millisecond
