@@ -257,10 +257,7 @@ func matches(err, target error) bool {
 		if left--; err == nil || depth == 0 || left < 0 {
 			return false
 		}
-		safely(func() { found = err == target })
-		if is, ok := err.(interface{ Is(error) bool }); ok && !found {
-			safely(func() { found = is.Is(target) })
-		}
+		found = matchesItself(err, target)
 		for _, inner := range unwrap(err) {
 			if found || left < 0 {
 				break
@@ -270,6 +267,46 @@ func matches(err, target error) bool {
 		return found
 	}
 	return find(err, maxDepth)
+}
+
+// matchesItself is [errors.Is] without what err wraps.
+func matchesItself(err, target error) (found bool) {
+	safely(func() { found = err == target })
+	if is, ok := err.(interface{ Is(error) bool }); ok && !found {
+		safely(func() { found = is.Is(target) })
+	}
+	return found
+}
+
+// matchPhases returns the phases of the errors that match, by themselves or by what is above or
+// below them, but not [unknownPhase].
+func matchPhases(err, target error) (phases []string) {
+	w := walk{left: maxErrors}
+	var find func(err error, phase string, depth int)
+	find = func(err error, phase string, depth int) {
+		if w.left--; err == nil || depth == 0 || w.left < 0 {
+			return
+		}
+		if matchesItself(err, target) {
+			classes, _ := w.classify(err, phase, depth)
+			for _, c := range classes {
+				if c.Phase != unknownPhase {
+					phases = append(phases, c.Phase)
+				}
+			}
+			return
+		}
+		safely(func() {
+			if p := phaseOf(err); p != "" && phase != "resolve" {
+				phase = p
+			}
+		})
+		for _, inner := range unwrap(err) {
+			find(inner, phase, depth-1)
+		}
+	}
+	find(err, unknownPhase, maxDepth)
+	return phases
 }
 
 // errorText is what an error says. If it wraps itself its text may not end, and is not asked for.

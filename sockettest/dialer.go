@@ -228,7 +228,7 @@ func (d *dialCounts) count(test string, s fixtures.Contact) int {
 	}
 	n := 0
 	for address, times := range d.tests[test].to {
-		if names(s, address) {
+		if anyOf(s, address, same) {
 			n += times
 		}
 	}

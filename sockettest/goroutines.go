@@ -238,7 +238,8 @@ func phaseOfStack(frames []string) string {
 		for _, p := range []struct{ in, phase string }{
 			{"net.(*netFD).connect", "connect"}, {"net.(*sysDialer)", "connect"}, {"net.(*Dialer)", "connect"},
 			{"net.(*Resolver)", "resolve"},
-			{"simnet.(*Network).dial", "connect"}, {"simnet.(*Listener).Accept", "accept"},
+			{"simnet.(*Network).dial", "connect"}, {"simnet.(*Host).connect", "connect"},
+			{"simnet.(*Listener).Accept", "accept"},
 			{"simnet.(*Conn).Read", "read"}, {"simnet.(*Conn).Write", "write"},
 			{"net.(*netFD).Read", "read"}, {"net.(*netFD).Write", "write"}, {"net.(*netFD).accept", "accept"},
 		} {

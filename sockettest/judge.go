@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
 )
 
 // An Operation is what [Expect] and [Measure] run: a call of the code under test. The context of
-// the second form is cancelled when the operation takes too long or the test ends.
+// the second form is cancelled when the operation takes too long, the test ends, or Expect or
+// Measure returns: what is to outlive the operation needs another.
 type Operation interface {
 	func() error | func(context.Context) error
 }
@@ -138,6 +140,11 @@ func (w Window) checkBlocked(r Result) error {
 	switch {
 	case r.Elapsed < w.min:
 		return fmt.Errorf("%s: %s after %s, want it %s after %s", r.subject(), r.ending(), digits(r.Elapsed), w.what(), digits(w.min))
+	case r.Outcome == Blocked && w.phase != "" && r.Phase == unknownPhase && w.phase != unknownPhase:
+		return fmt.Errorf("%s: %s, and its stack does not show whether in %s: it waits for another goroutine; want it without In",
+			r.Phase, r.ending(), w.phase)
+	case r.Outcome == Blocked && w.phase != "" && r.Phase != w.phase:
+		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.ending(), w.phase)
 	case r.Outcome == Blocked && !r.unblocked:
 		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
 	}
@@ -155,7 +162,13 @@ func (w Window) met(r Result) string {
 // choose puts the class that is wanted in front, and reports whether there is one.
 func (w Window) choose(r Result) (Result, bool) {
 	if w.target != nil {
-		return r, r.Outcome != Blocked && matches(r.Err, w.target)
+		if r.Outcome == Blocked || !matches(r.Err, w.target) {
+			return r, false
+		}
+		if w.phase != "" {
+			r.Phase = phaseOfMatch(r, w)
+		}
+		return r, true
 	}
 	best := -1
 	for i, c := range r.Classes {
@@ -168,4 +181,17 @@ func (w Window) choose(r Result) (Result, bool) {
 	}
 	r.Outcome, r.Phase = r.Classes[best].Outcome, r.Classes[best].Phase
 	return r, true
+}
+
+// phaseOfMatch is the phase of an error that matches, the one that is wanted if several do. If they
+// tell none it is that of the errors beside them.
+func phaseOfMatch(r Result, w Window) string {
+	phases := matchPhases(r.Err, w.target)
+	switch {
+	case len(phases) == 0:
+		return r.Phase
+	case slices.Contains(phases, w.phase):
+		return w.phase
+	}
+	return phases[0]
 }

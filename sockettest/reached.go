@@ -1,11 +1,15 @@
 package sockettest
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +36,7 @@ type reach struct {
 	looked bool
 	seen   fixtures.Contact
 	own    bool   // its error names the fixture's address
+	maybe  string // its error names this address, by which the fixture may have been dialled
 	other  string // its error names this address, and not the fixture's
 }
 
@@ -51,7 +56,7 @@ func (w Window) reachOf(err error, look func() fixtures.Contact) reach {
 		limit = quietPatience
 	}
 	r := reach{looked: true, seen: look()}
-	for r.own, r.other = addressesNamed(err, r.seen); limit > 0 && r.mayCome(w.missed); r.seen = look() {
+	for r.readAddresses(err); limit > 0 && r.mayCome(w.missed); r.seen = look() {
 		limit -= pauseForSigns(r.seen.Kernel)
 	}
 	return r
@@ -91,18 +96,20 @@ func pauseForSigns(kernel bool) time.Duration {
 	return signTick
 }
 
-// answer weighs what was seen. What came counts most; then what the error names, except on a
-// network that has missed nothing: there the same address was dialled on another.
+// answer weighs what was seen. What came counts most; then what the error names, except where
+// nothing can have been missed: there it is the error of an earlier operation, or of one that
+// dialled the same address on another network.
 func (r reach) answer() reached {
-	switch s := r.seen; {
-	case s.Came, s.Served, r.own && (!s.Exact || s.Waiting):
+	unseen := r.seen.Hidden || r.seen.Waiting
+	switch {
+	case r.seen.Came, r.seen.Served, r.own && unseen:
 		return didReach
-	case r.other != "":
-		return didNot
-	case !r.own && (s.Hidden || s.Waiting):
+	case r.maybe != "" && unseen:
 		return notVisible
+	case r.own, r.other != "", !unseen:
+		return didNot
 	}
-	return didNot
+	return notVisible
 }
 
 // unreached is what is wrong if nothing should have come.
@@ -111,16 +118,21 @@ func (r reach) unreached() error {
 	case r.seen.Came:
 		return errors.New("the fixture was reached, want an operation that does not reach it")
 	case r.seen.Hidden:
-		return errors.New("contact not visible, and Unreached wanted: the network does not show all that comes to this fixture;" +
-			" want a fixture that listens, such as fixtures.Reset{}, or simnet")
+		return errors.New("contact not visible, and Unreached wanted: the network does not show all that comes to this fixture, which" +
+			" refuses connects, has changed, or has connections in its accept queue; want a fixture that listens and accepts, such as" +
+			" fixtures.Reset{}, or simnet")
 	}
 	return nil
 }
 
 // note is what a result says if contact is not visible.
 func (r reach) note() string {
-	if r.seen.Hidden {
-		return "contact not visible: the network shows no connect that is refused here, and the error names no address"
+	switch {
+	case r.maybe != "":
+		return "contact not visible: the error names " + r.maybe + ", by which the fixture may have been dialled or not"
+	case r.seen.Hidden:
+		return "contact not visible: the network shows no connect that is refused here, nor what goes on in the accept queue," +
+			" and the error names no address"
 	}
 	return "contact not visible: a connection was open before, on which the operation may just have waited"
 }
@@ -137,9 +149,9 @@ func (r reach) text() string {
 		text := "never reached: saw no " + s.Signs
 		switch {
 		case r.own:
-			text += "; the error names its address, but on another network"
-		case r.other != "":
-			text += "; the error names " + r.other
+			text += "; the error names its address, but on another network, or from an earlier operation"
+		case r.maybe+r.other != "":
+			text += "; the error names " + cmp.Or(r.maybe, r.other)
 		}
 		return text
 	}
@@ -149,9 +161,9 @@ func (r reach) text() string {
 // mostErrors is how many errors of a tree are asked for addresses.
 const mostErrors = 1000
 
-// addressesNamed finds the addresses in an error: whether one is the fixture's and, if not, the
-// first of another.
-func addressesNamed(err error, s fixtures.Contact) (own bool, other string) {
+// readAddresses finds the addresses in an error: whether one is the fixture's and, if not, the first
+// that may be, and the first of another.
+func (r *reach) readAddresses(err error) {
 	defer func() { _ = recover() }() // an error that panics names nothing
 	left := mostErrors
 	var walk func(error)
@@ -159,13 +171,16 @@ func addressesNamed(err error, s fixtures.Contact) (own bool, other string) {
 		if left--; left < 0 || argument.IsNil(err) {
 			return
 		}
-		for i, addr := range addressesOf(err, s.Asked) {
+		for i, addr := range addressesOf(err, r.seen.Asked) {
 			switch {
 			case addr == "":
-			case names(s, addr):
-				own = true
-			case i == 0 && other == "":
-				other = addr
+			case anyOf(r.seen, addr, same):
+				r.own = true
+			case i > 0:
+			case anyOf(r.seen, addr, maybeSame):
+				r.maybe = cmp.Or(r.maybe, addr)
+			default:
+				r.other = cmp.Or(r.other, addr)
 			}
 		}
 		for _, inner := range unwrap(err) {
@@ -173,7 +188,6 @@ func addressesNamed(err error, s fixtures.Contact) (own bool, other string) {
 		}
 	}
 	walk(err)
-	return own, other
 }
 
 // addressesOf returns the addresses in one error: first the one that was dialled or asked for, then
@@ -194,24 +208,48 @@ func addressesOf(err error, asked bool) []string {
 	return nil
 }
 
-// names reports whether an address in an error is the fixture's.
-func names(s fixtures.Contact, addr string) bool {
-	return slices.ContainsFunc(s.Addrs, func(own string) bool { return same(own, addr) })
+// anyOf reports whether an address in an error is like one of the fixture's.
+func anyOf(s fixtures.Contact, addr string, like func(own, addr string) bool) bool {
+	return slices.ContainsFunc(s.Addrs, func(own string) bool { return like(own, addr) })
 }
 
 // same compares two addresses. One without an IP address is any; a name is the same with and
-// without a port.
+// without a port; and a file is the same by every path.
 func same(own, addr string) bool {
 	if own == addr || own == hostOf(addr) {
 		return true
 	}
 	a, err1 := netip.ParseAddrPort(own)
 	b, err2 := netip.ParseAddrPort(addr)
-	if err1 != nil || err2 != nil || a.Port() != b.Port() {
-		return false
+	if err1 != nil || err2 != nil {
+		return strings.Contains(own, "/") && sameFile(own, addr)
 	}
 	x, y := a.Addr().Unmap(), b.Addr().Unmap()
-	return x == y || x.IsUnspecified() || y.IsUnspecified()
+	return a.Port() == b.Port() && (x == y || x.IsUnspecified() || y.IsUnspecified())
+}
+
+// sameFile compares the paths of two unix sockets. Where no socket is, it compares the directories.
+func sameFile(own, addr string) bool {
+	a, err1 := os.Stat(own)
+	b, err2 := os.Stat(addr)
+	if err1 != nil && err2 != nil && filepath.Base(own) == filepath.Base(addr) {
+		a, err1 = os.Stat(filepath.Dir(own))
+		b, err2 = os.Stat(filepath.Dir(addr))
+	}
+	return err1 == nil && err2 == nil && os.SameFile(a, b)
+}
+
+// maybeSame reports whether a client that dialled the fixture by a name may name that address
+// instead: the name, whose addresses are not known here, or another loopback address of it, since
+// of a name's addresses [net.Dialer] names the first, whichever it has tried.
+func maybeSame(own, addr string) bool {
+	a, err := netip.ParseAddrPort(own)
+	host, port, err2 := net.SplitHostPort(addr)
+	if err != nil || err2 != nil || port != strconv.Itoa(int(a.Port())) {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err != nil || ip.IsLoopback()
 }
 
 // hostOf takes off the port and the final dot.

@@ -3,8 +3,13 @@ package sockettest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -336,6 +341,8 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 	op := func(a net.Addr) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Addr: a, Err: syscall.ECONNREFUSED}
 	}
+	_, port, _ := net.SplitHostPort(ep.Addr())
+	v6 := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), own.(*net.TCPAddr).AddrPort().Port()))
 	var typedNil *net.TCPAddr
 	for name, tt := range map[string]struct {
 		err     error
@@ -348,6 +355,9 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 		"another":           {op(other), false, "the error names 127.0.0.1:1"},
 		"a name":            {&net.DNSError{Err: "no such host", Name: "db.test", IsNotFound: true}, false, "the error names db.test"},
 		"no address at all": {&net.AddrError{Err: "missing port in address", Addr: "db"}, false, "the error names db"},
+		"its other family":  {op(v6), true, ""},
+		"localhost":         {op(named("localhost:" + port)), true, ""},
+		"another host":      {op(named("10.0.0.1:" + port)), false, "the error names 10.0.0.1:" + port},
 		"nil":               {op(nil), true, ""},
 		"typed nil":         {op(typedNil), true, ""},
 	} {
@@ -357,6 +367,59 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 		assert.Equal(t, tt.reached, !tb.Failed(), name)
 		assert.Contains(t, tb.Text(), tt.said, name)
 	}
+}
+
+// named is an address as a client may write it.
+type named string
+
+func (named) Network() string  { return "tcp" }
+func (n named) String() string { return string(n) }
+
+// A unix socket is the same by every path to it.
+func TestReachedByAnotherPath(t *testing.T) {
+	t.Parallel()
+	for _, f := range []fixtures.Fixture{fixtures.Refused{}, fixtures.NoSocket{}} {
+		ep := sockettest.Start(t, f, sockettest.Family("unix"))
+		wd, err := os.Getwd()
+		require.NoError(t, err)
+		relative, err := filepath.Rel(wd, ep.Addr())
+		require.NoError(t, err)
+		dir := filepath.Join(t.TempDir(), "dir")
+		require.NoError(t, os.Symlink(filepath.Dir(ep.Addr()), dir))
+		link := filepath.Join(t.TempDir(), filepath.Base(ep.Addr()))
+		require.NoError(t, os.Symlink(ep.Addr(), link))
+		paths := []string{relative, filepath.Join(dir, filepath.Base(ep.Addr()))}
+		if f != (fixtures.NoSocket{}) { // whose link leads nowhere
+			paths = append(paths, link)
+		}
+		for _, path := range paths {
+			r := sockettest.Expect(t, ep, sockettest.ErrorIs(fs.ErrNotExist), func() error {
+				_, err := net.Dial("unix", path)
+				return errors.Join(fs.ErrNotExist, err)
+			})
+			assert.Empty(t, r.Note, "%T by %s", f, path)
+		}
+	}
+}
+
+// An error that is returned again proves nothing where the network shows what comes.
+func TestErrorOfAnEarlierOperationIsNoContact(t *testing.T) {
+	t.Parallel()
+	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
+		for _, f := range []fixtures.Fixture{fixtures.BlackHole{}, fixtures.Silent{}} {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := sockettest.Start(tb, f, opts...)
+				ctx, cancel := context.WithTimeout(t.Context(), soon)
+				defer cancel()
+				last := visit(dial, "tcp", ep.Addr())(ctx)
+				require.Error(t, last)
+				sockettest.Expect(tb, ep, sockettest.Outcome(sockettest.TimedOut), func() error {
+					return fmt.Errorf("breaker open: %w", last)
+				})
+			})
+			assert.Contains(t, tb.Text(), "the fixture was never reached", "%T", f)
+		}
+	})
 }
 
 // What is over TLS is reached by the bytes below it.

@@ -193,7 +193,9 @@ func (w Window) Early(d time.Duration) Window {
 }
 
 // In requires that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or
-// "close".
+// "close". Accepted has none. That of Blocked is read from the operation's own stack: of an
+// operation that waits for another goroutine, as an [net/http.Client] does, it cannot be told, and
+// the test fails and says so.
 func (w Window) In(phase string) Window {
 	if !validPhase(phase) && w.bad == nil {
 		w.bad = fmt.Errorf("In(%q): want one of %q", phase, phases)
@@ -296,6 +298,9 @@ func (w Window) check() error {
 	}
 	if w.outcome == 0 && w.target == nil {
 		return errors.New("want is the zero Window; want an outcome such as TimedOut.After(limit)")
+	}
+	if w.outcome == Accepted && w.phase != "" && w.phase != unknownPhase {
+		return fmt.Errorf("In(%q) of Accepted: a success has no phase, which only an error tells; want it without In", w.phase)
 	}
 	if w.outcome == Blocked && w.min == 0 {
 		return errors.New("want is Blocked without a time; want Blocked.For(d) with d more than 0")

@@ -1,0 +1,110 @@
+package sockettest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/sockettest"
+)
+
+// The phase of what is blocked is checked, and where it cannot be told the report says so.
+func TestBlockedInItsPhase(t *testing.T) {
+	t.Parallel()
+	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
+		get := func(ctx context.Context, ep *fixtures.Endpoint) error {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ep.Addr(), nil)
+			tr := &http.Transport{DialContext: dial}
+			defer tr.CloseIdleConnections()
+			resp, err := tr.RoundTrip(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return err
+		}
+		connect := func(ctx context.Context, ep *fixtures.Endpoint) error {
+			c, err := dial(ctx, "tcp", ep.Addr())
+			if err == nil {
+				_ = c.Close()
+			}
+			return err
+		}
+		for _, tt := range []struct {
+			phase, said string
+			op          func(context.Context, *fixtures.Endpoint) error
+		}{
+			{"connect", "", connect},
+			{"read", "connect: still blocked, want it in read", connect},
+			{"read", "its stack does not show whether in read", get},
+			{"call", "", get},
+		} {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := sockettest.Start(tb, fixtures.BlackHole{}, opts...)
+				sockettest.Expect(tb, ep, sockettest.Blocked.For(soon).In(tt.phase), func(ctx context.Context) error { return tt.op(ctx, ep) })
+			})
+			assert.Equal(t, tt.said != "", tb.Failed(), "%s: %s", tt.phase, tb.Text())
+			assert.Contains(t, tb.Text(), tt.said)
+		}
+	})
+}
+
+// The phase of a wanted error is that of the branch it is in.
+func TestErrorIsInItsOwnBranch(t *testing.T) {
+	t.Parallel()
+	mine := errors.New("all replicas failed")
+	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	late := &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	for _, tt := range []struct {
+		err, target error
+		phase       string
+		said        string
+	}{
+		{fmt.Errorf("%w: %w, %w", mine, refused, late), os.ErrDeadlineExceeded, "read", ""},
+		{errors.Join(late, &net.OpError{Op: "dial", Err: mine}), mine, "connect", ""},
+		{errors.Join(late, &net.OpError{Op: "dial", Err: mine}), mine, "read", "want it in read"},
+		{errors.Join(mine, late), mine, "read", ""},
+		{late, late, "read", ""},
+	} {
+		r := sockettest.Measure(func() error { return tt.err })
+		err := sockettest.ErrorIs(tt.target).In(tt.phase).Check(r)
+		if tt.said == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, tt.said)
+		}
+	}
+}
+
+func TestAcceptedHasNoPhase(t *testing.T) {
+	t.Parallel()
+	err := sockettest.Accepted.In("connect").Check(sockettest.Measure(func() error { return nil }))
+	assert.ErrorContains(t, err, "want it without In")
+}
+
+// The context of an operation is cancelled when Expect returns.
+func TestContextEndsWithExpect(t *testing.T) {
+	t.Parallel()
+	var kept context.Context
+	ep := sockettest.Start(t, fixtures.NeverAccept{})
+	sockettest.Expect(t, ep, sockettest.Accepted, func(ctx context.Context) error {
+		kept = ctx
+		c, err := ep.DialContext(ctx, "", "")
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	assert.ErrorIs(t, kept.Err(), context.Canceled)
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn).Unreached(), func() error { return errOwn })
+	})
+	assert.NotContains(t, tb.Text(), "want a fixture that listens, ")
+}
