@@ -112,8 +112,8 @@ func checkFired(t testing.TB, ep Running) {
 	}
 }
 
-// firesSoon reports whether the fault has come, once the fixture has had its turn at what the client
-// has left: a connection that waits to be accepted, or bytes that wait to be read.
+// firesSoon reports whether the fault has come, once the fixture has had its turn at what the
+// client has left: a connection that waits to be accepted, or bytes that wait to be read.
 func firesSoon(ep Running, w Window) bool {
 	f, limit := ep.(misbehaving), signPatience
 	if w.unfired {

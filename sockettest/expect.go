@@ -29,9 +29,10 @@ const (
 // Expect runs op, and fails the test with a report, without stopping it, if op does not end as want
 // says or never reaches the fixture. ep is what [Start] returned, or the [fixtures.Listener] of an
 // AcceptError. Expect returns what it measured. It may be called from any goroutine, and in a
-// cleanup, where op gets a context that is not cancelled. Run one Expect at a time on a fixture:
-// what two operations do there cannot be told apart, so either may count as reached by the other.
-// Parallel subtests each want a fixture of their own.
+// cleanup, where op gets a context that is not cancelled.
+//
+// Run one Expect at a time on a fixture. What two operations do there cannot be told apart, so the
+// contact of one counts for the other. Parallel subtests each want a fixture of their own.
 //
 // An operation that does not return in time is released: its context is cancelled and, if that is
 // not enough, the fixture closed. An operation that panics or calls runtime.Goexit meets no want.

@@ -33,11 +33,12 @@ const (
 
 // A reach is what can be told of whether an operation reached its fixture.
 type reach struct {
-	looked bool
-	seen   fixtures.Contact
-	own    bool   // its error names the fixture's address
-	maybe  string // its error names this address, by which the fixture may have been dialled
-	other  string // its error names this address, and not the fixture's
+	looked  bool
+	seen    fixtures.Contact
+	own     bool   // its error names the fixture's address
+	dialled bool   // its error is the timeout of a dial of that address, which may have sent no SYN
+	maybe   string // its error names this address, by which the fixture may have been dialled
+	other   string // its error names this address, and not the fixture's
 }
 
 // A reached is the answer.
@@ -80,7 +81,7 @@ func (w Window) judgeReach(res *Result, look func() fixtures.Contact) error {
 
 // mayCome reports whether a sign that has not been seen yet would make a difference.
 func (r reach) mayCome(unwanted bool) bool {
-	return !r.seen.Came && !r.seen.Exact && (unwanted || r.answer() == didNot)
+	return !r.seen.Came && !r.seen.Exact && (unwanted || r.dialled || r.answer() == didNot)
 }
 
 // pauseForSigns lets whoever is about to see something run. In a bubble that takes a nanosecond of
@@ -104,7 +105,7 @@ func (r reach) answer() reached {
 	switch {
 	case r.seen.Came, r.seen.Served, r.own && unseen:
 		return didReach
-	case r.maybe != "" && unseen:
+	case r.maybe != "" && unseen, r.dialled && !r.seen.Exact:
 		return notVisible
 	case r.own, r.other != "", !unseen:
 		return didNot
@@ -128,6 +129,8 @@ func (r reach) unreached() error {
 // note is what a result says if contact is not visible.
 func (r reach) note() string {
 	switch {
+	case r.dialled:
+		return "contact not visible: the error is that of a dial that timed out, and no SYN was seen"
 	case r.maybe != "":
 		return "contact not visible: the error names " + r.maybe + ", by which the fixture may have been dialled or not"
 	case r.seen.Hidden:
@@ -161,8 +164,8 @@ func (r reach) text() string {
 // mostErrors is how many errors of a tree are asked for addresses.
 const mostErrors = 1000
 
-// readAddresses finds the addresses in an error: whether one is the fixture's and, if not, the first
-// that may be, and the first of another.
+// readAddresses finds the addresses in an error: whether one is the fixture's and, if not, the
+// first that may be, and the first of another.
 func (r *reach) readAddresses(err error) {
 	defer func() { _ = recover() }() // an error that panics names nothing
 	left := mostErrors
@@ -175,7 +178,7 @@ func (r *reach) readAddresses(err error) {
 			switch {
 			case addr == "":
 			case anyOf(r.seen, addr, same):
-				r.own = true
+				r.own, r.dialled = true, r.dialled || isDialTimeout(err)
 			case i > 0:
 			case anyOf(r.seen, addr, maybeSame):
 				r.maybe = cmp.Or(r.maybe, addr)
@@ -188,6 +191,13 @@ func (r *reach) readAddresses(err error) {
 		}
 	}
 	walk(err)
+}
+
+// isDialTimeout reports whether an error is the timeout of a dial. A dial whose time is over before
+// it begins, as on a machine that stalls, sends nothing.
+func isDialTimeout(err error) bool {
+	e, ok := err.(*net.OpError)
+	return ok && e.Op == "dial" && e.Timeout()
 }
 
 // addressesOf returns the addresses in one error: first the one that was dialled or asked for, then
