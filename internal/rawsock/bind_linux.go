@@ -29,7 +29,7 @@ const (
 func bind(_ context.Context, addr *net.TCPAddr) (network.Port, error) {
 	p, err := bindPort(addr, canDrop(addr.IP.To4() == nil))
 	if err != nil {
-		return nil, explainBind(addr, err) // not p: a nil *port is no nil network.Port
+		return nil, explainBind("linux", addr, err) // not p: a nil *port is no nil network.Port
 	}
 	return p, nil
 }
@@ -74,22 +74,6 @@ func freePort(addr *net.TCPAddr) (int, error) {
 		err = unix.Close(fd)
 	}
 	return port, err
-}
-
-// explainBind adds the remedy to the errors that a caller can do something about.
-func explainBind(addr *net.TCPAddr, err error) error {
-	switch {
-	case errors.Is(err, unix.EADDRINUSE) && addr.Port != 0:
-		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", addr, err)
-	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("no port of %s is free; close what holds them, or wait a minute for connections that were closed (TIME_WAIT): %w",
-			addr.IP, err)
-	case noDescriptors(err):
-		return outOfDescriptors(err)
-	case addr.IP.To4() == nil && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)):
-		return fmt.Errorf("linux: no IPv6 loopback on this host (%w): %w", err, errors.ErrUnsupported)
-	}
-	return fmt.Errorf("bind %s: %w", addr, err)
 }
 
 // portCount counts the ports that were handed out. It starts at random, so that processes that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -32,7 +33,7 @@ func bindPacket(ctx context.Context, a *net.TCPAddr) (network.PacketPort, error)
 		}
 	}
 	if err != nil {
-		return nil, explainOpen(a, err)
+		return nil, explainBind(runtime.GOOS, a, err)
 	}
 	return &packetPort{UDPConn: c}, nil
 }

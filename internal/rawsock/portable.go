@@ -59,11 +59,8 @@ func bindPortable(ctx context.Context, addr *net.TCPAddr, sys platform) (network
 		return nil, err
 	}
 	o, err := sys.open(ctx, w, addr, false)
-	switch {
-	case err != nil && addr.IP.To4() == nil && noSuchAddress(err): // later, the same errno says that a port is in use
-		return nil, fmt.Errorf("%s: no IPv6 loopback on this host (%w): %w", sys.goos, err, errors.ErrUnsupported)
-	case err != nil:
-		return nil, explainOpen(addr, err)
+	if err != nil {
+		return nil, explainBind(sys.goos, addr, err)
 	}
 	p := &portable{sys: sys, addr: &net.TCPAddr{IP: addr.IP, Port: o.port}, now: o}
 	p.changed = sync.NewCond(&p.mu)
@@ -72,11 +69,22 @@ func bindPortable(ctx context.Context, addr *net.TCPAddr, sys platform) (network
 	return p, nil
 }
 
+// explainBind is explainOpen for a port's first socket: later the same errno says that a port is in
+// use.
+func explainBind(goos string, a *net.TCPAddr, err error) error {
+	if a.IP.To4() == nil && noSuchAddress(err) {
+		return fmt.Errorf("%s: no IPv6 loopback on this host (%w): %w", goos, err, errors.ErrUnsupported)
+	}
+	return explainOpen(a, err)
+}
+
 // explainOpen adds the remedy to the errors that a caller can do something about.
 func explainOpen(a *net.TCPAddr, err error) error {
 	switch {
 	case addressInUse(err) && a.Port != 0:
 		return fmt.Errorf("%s is in use; choose another port, or none for any free one: %w", a, err)
+	case addressInUse(err):
+		return fmt.Errorf("no port of %s is free; close what holds them, or wait a minute for connections that were closed (TIME_WAIT): %w", a.IP, err)
 	case noDescriptors(err):
 		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 	}
