@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
@@ -22,6 +23,9 @@ func eachPacketStack(t *testing.T, f func(t *testing.T, s network.Stack, nw stri
 		for _, nw := range []string{"udp4", "udp6"} {
 			t.Run(name+"/"+nw, func(t *testing.T) {
 				t.Parallel()
+				if name == "kernel" && nw == "udp6" {
+					manytests.NeedsIPv6(t)
+				}
 				f(t, s, nw)
 			})
 		}

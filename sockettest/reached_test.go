@@ -216,6 +216,10 @@ func (row reachRow) check(t *testing.T, k kind, wanted string, dial dialFunc, el
 		expect, addr := k.start(tb, opts...)
 		r = expect(row.want, row.op(visit(dial, k.network, addr), visit(dial, k.network, elsewhere)))
 	})
+	if tb.Skipped() { // Dual, on a host without IPv6
+		t.Logf("%s: %s: %s", k.name, row.name, tb.Reason())
+		return
+	}
 	if wanted == "" || wanted == notVisible {
 		assert.Empty(t, tb.Text(), "%s: %s", k.name, row.name)
 		assert.Equal(t, wanted, r.Note[:min(len(notVisible), len(r.Note))], "%s: %s", k.name, row.name)

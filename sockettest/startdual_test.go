@@ -16,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -110,6 +111,7 @@ func TestStartDualInABubble(t *testing.T) {
 
 func TestStartDualEndsWithTheTest(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsIPv6(t)
 	var dual *fixtures.DualEndpoint
 	tb := faketb.Run(t, func(tb *faketb.TB) { dual = Start(tb, fixtures.Dual{}) })
 	require.False(t, tb.Failed())
@@ -131,6 +133,7 @@ func TestStartDualFindsLeaks(t *testing.T) {
 	for name, left := range map[string]fixtures.Dual{"both": {}, "IPv6 refused": {IPv6: fixtures.Refused{}}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			manytests.NeedsIPv6(t)
 			var c net.Conn
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				NoLeaks(tb)

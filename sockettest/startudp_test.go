@@ -12,10 +12,12 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 func TestStartUDPEndsWithTheTest(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsIPv6(t)
 	var ep *udp.Endpoint
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		NoLeaks(tb)

@@ -36,6 +36,7 @@ func TestNoLeaksUnaccepted(t *testing.T) {
 		for _, on := range []string{"tcp4", "tcp6", "unix", "simnet"} {
 			t.Run(name+" "+on, func(t *testing.T) {
 				t.Parallel()
+				needs(t, on)
 				where := Family(on)
 				if on == "simnet" {
 					where = On(simnet.New(t))

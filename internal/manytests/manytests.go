@@ -3,9 +3,11 @@ package manytests
 
 import (
 	"flag"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -29,6 +31,22 @@ func KernelTimer(t testing.TB) {
 		t.Skip("not with -short: it waits for timers of the kernel or of net/http")
 	}
 }
+
+// NeedsIPv6 skips a test of the kernel's IPv6 on a host without it.
+func NeedsIPv6(t testing.TB) {
+	t.Helper()
+	if err := bindIPv6(); err != nil {
+		t.Skip("no IPv6 loopback on this host: ", err)
+	}
+}
+
+var bindIPv6 = sync.OnceValue(func() error {
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err == nil {
+		err = c.Close()
+	}
+	return err
+})
 
 const child = "MANYTESTS_ALONE"
 

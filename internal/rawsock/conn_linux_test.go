@@ -23,12 +23,21 @@ import (
 	"example.com/go-sockettest/network"
 )
 
+// needs skips the test of a family that this host does not have.
+func needs(t *testing.T, v6 bool) {
+	t.Helper()
+	if v6 {
+		manytests.NeedsIPv6(t)
+	}
+}
+
 // eachFamily runs f with a port that listens, on IPv4 and on IPv6.
 func eachFamily(t *testing.T, f func(t *testing.T, p network.Port)) {
 	t.Helper()
 	for _, nw := range []string{"tcp4", "tcp6"} {
 		t.Run(nw, func(t *testing.T) {
 			t.Parallel()
+			needs(t, nw == "tcp6")
 			p, err := Loopback{}.Bind(t.Context(), nw, "")
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, p.Close()) })

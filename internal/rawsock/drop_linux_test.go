@@ -166,5 +166,6 @@ func TestPortNeverHandsOutAPartitionedConn(t *testing.T) {
 func TestProbeFindsThatMinTTLDrops(t *testing.T) {
 	t.Parallel()
 	assert.True(t, canDrop(false))
+	manytests.NeedsIPv6(t)
 	assert.True(t, canDrop(true))
 }

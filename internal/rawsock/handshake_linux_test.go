@@ -28,6 +28,7 @@ func eachSlow(t *testing.T, f func(t *testing.T, p *port)) {
 		t.Run(ipName(ip.To4() == nil), func(t *testing.T) {
 			t.Parallel()
 			needDiag(t)
+			needs(t, ip.To4() == nil)
 			require.True(t, canOpen(ip.To4() == nil))
 			p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 			require.NoError(t, err)
@@ -326,11 +327,7 @@ func slowPort(t *testing.T, delay time.Duration) *port {
 // A client that dials ::ffff:127.0.0.1 is a client like any other, and is seen as one.
 func TestSlowHandshakeServesMappedClients(t *testing.T) {
 	t.Parallel()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp6", "[::1]:0")
-	if err != nil {
-		t.Skip("no IPv6: ", err)
-	}
-	require.NoError(t, ln.Close())
+	manytests.NeedsIPv6(t)
 	const delay = 100 * time.Millisecond
 	p := slowPort(t, delay)
 	c := hang(t, p, true)

@@ -17,6 +17,7 @@ func eachPacketPort(t *testing.T, f func(t *testing.T, nw string, p network.Pack
 	for _, nw := range []string{"udp4", "udp6"} {
 		t.Run(nw, func(t *testing.T) {
 			t.Parallel()
+			needs(t, nw == "udp6")
 			p, err := Loopback{}.BindPacket(t.Context(), nw, "")
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = p.Close() })

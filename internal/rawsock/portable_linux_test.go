@@ -226,6 +226,7 @@ func eachPortable(t *testing.T, tables map[string]func(v6 bool) platform, f func
 			v6 := ip.To4() == nil
 			t.Run("as "+name+" "+ipName(v6), func(t *testing.T) {
 				t.Parallel()
+				needs(t, v6)
 				f(t, bindTable(t, table(v6), ip))
 			})
 		}
@@ -312,21 +313,29 @@ func allChanges(p *portable) []network.State {
 		{}, drop, {}, {}, drop, drop, serve, refuse}
 }
 
+// usedAndClosed takes p through all changes, and closes it with a connection in its queue.
+func usedAndClosed(t *testing.T, p *portable) {
+	t.Helper()
+	for _, s := range allChanges(p) {
+		require.NoError(t, p.Become(s))
+	}
+	require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: time.Hour}))
+	c, err := dial(t, p, 10*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	_ = c.Close()
+}
+
 // Not parallel: it counts the process's descriptors, and looks at all its goroutines.
 func TestPortableLeavesNothing(t *testing.T) {
 	before := openDescriptors(t)
-	for _, table := range allTables {
-		for _, ip := range []net.IP{loopback4, net.IPv6loopback} {
-			p := bindTable(t, table(ip.To4() == nil), ip)
-			for _, s := range allChanges(p) {
-				require.NoError(t, p.Become(s))
+	for _, ip := range []net.IP{loopback4, net.IPv6loopback} {
+		t.Run(ipName(ip.To4() == nil), func(t *testing.T) {
+			needs(t, ip.To4() == nil)
+			for _, table := range allTables {
+				usedAndClosed(t, bindTable(t, table(ip.To4() == nil), ip))
 			}
-			require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: time.Hour}))
-			c, err := dial(t, p, 10*time.Second)
-			require.NoError(t, err)
-			require.NoError(t, p.Close())
-			_ = c.Close()
-		}
+		})
 	}
 	require.Equal(t, before, openDescriptors(t))
 	stacks := make([]byte, 1<<20)

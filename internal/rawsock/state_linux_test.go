@@ -218,6 +218,7 @@ func TestMechanismOfEachState(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			needs(t, tt.ip.To4() == nil)
 			p, err := bindPort(&net.TCPAddr{IP: tt.ip}, tt.minTTL)
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, p.Close()) })
