@@ -35,12 +35,13 @@ func KernelTimer(t testing.TB) {
 // NeedsIPv6 skips a test of the kernel's IPv6 on a host without it.
 func NeedsIPv6(t testing.TB) {
 	t.Helper()
-	if err := bindIPv6(); err != nil {
+	if err := IPv6(); err != nil {
 		t.Skip("no IPv6 loopback on this host: ", err)
 	}
 }
 
-var bindIPv6 = sync.OnceValue(func() error {
+// IPv6 returns why this host has no IPv6 loopback, or nil.
+var IPv6 = sync.OnceValue(func() error {
 	c, err := net.ListenPacket("udp6", "[::1]:0")
 	if err == nil {
 		err = c.Close()
