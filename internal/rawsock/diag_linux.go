@@ -147,9 +147,9 @@ type diagRequest struct {
 }
 
 type oldDiagRequest struct {
-	family, _, _, extensions uint8
-	id                       diagID
-	states, _                uint32
+	_, _, _, extensions uint8
+	id                  diagID
+	states, _           uint32
 }
 
 type diagReply struct {
@@ -309,7 +309,7 @@ const (
 )
 
 type unixDiagRequest struct {
-	family, protocol    uint8
+	family, _           uint8
 	_                   uint16
 	states, inode, show uint32
 	cookie              [2]uint32
