@@ -279,6 +279,21 @@ func TestHalfCloseLeavesTheOtherHalf(t *testing.T) {
 	})
 }
 
+// Some kernels do not have the option. The one for the other family is such an option.
+func TestHealWithoutTheOption(t *testing.T) {
+	t.Parallel()
+	p, err := Loopback{}.Bind(t.Context(), "tcp4", "")
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, p.Become(serve))
+	client, err := dial(t, p, 10*time.Second)
+	require.NoError(t, err)
+	defer client.Close()
+	err = control(client.(*net.TCPConn), func(fd int) error { return setMinTTL(fd, true, 0) })
+	require.ErrorIs(t, err, unix.ENOPROTOOPT)
+	require.NoError(t, healed(client.(*net.TCPConn), true))
+}
+
 func TestPartitionIsRefusedWhereItCannotBe(t *testing.T) {
 	t.Parallel()
 	var lc net.ListenConfig

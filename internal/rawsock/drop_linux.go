@@ -119,7 +119,7 @@ func (p *port) saturate(fd int) error {
 	p.queue.arrivals = nil
 	deadline := time.Now().Add(2 * time.Second)
 	for {
-		if n, err := queued(fd); err != nil || n > 0 {
+		if n, err := queued(fd); n > 0 || err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err // full: by a dialer that was quicker than our filler
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -149,7 +149,7 @@ func (p *port) cutOff(fd int) error {
 // went black.
 func (p *port) rescue(fd int) error {
 	n, err := queued(fd)
-	if err != nil {
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	p.queue.only(n)

@@ -98,6 +98,9 @@ func (p *port) answer(s network.State) error {
 	return p.control(func(fd int) error {
 		switch s.Answer {
 		case network.Listen:
+			if _, err := queued(fd); err != nil && s.Hold > 0 && s.Hold < network.Forever {
+				return err // who could say when a connection has come
+			}
 			if err := p.setWindow(fd, s.SmallWindow); err != nil {
 				return err
 			}
@@ -237,7 +240,7 @@ func (p *port) acceptable() bool {
 // from a listener that just then went black, and would be partitioned forever.
 func (p *port) adopt(nc net.Conn) (network.Conn, error) {
 	c, err := p.conns.add(nc.(*net.TCPConn), func(c *net.TCPConn) error {
-		return control(c, func(fd int) error { return setMinTTL(fd, p.v6, 0) })
+		return healed(c, p.v6)
 	})
 	if err != nil {
 		return nil, err // not c: a nil *conn is no nil network.Conn
