@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
@@ -138,7 +139,7 @@ func (f *finding) judge(err error) {
 	switch {
 	case err == nil:
 		f.verdict = works
-	case errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EMFILE): // "ulimit -n"
 		f.verdict, f.by, f.note = skipped, "", err.Error()
 	default:
 		f.verdict, f.note = broken, err.Error()

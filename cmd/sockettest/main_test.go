@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -132,6 +133,16 @@ func TestDoctorSkipsWhatCannotBe(t *testing.T) {
 	assert.Zero(t, doctor(t.Context(), &out, []probe.Row{as(absent{}, fixtures.Echo{})}))
 	assert.Regexp(t, `(?m)^sockettest.absent +tcp6 +skipped +main.absent\{\}: plan9: not here`, out.String())
 	assert.Contains(t, out.String(), "0 work, 3 skipped, 0 do not behave")
+}
+
+func TestDoctorSkipsWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	none := func(context.Context, probe.Running) (string, error) {
+		return "", os.NewSyscallError("accept4", syscall.EMFILE)
+	}
+	assert.Zero(t, doctor(t.Context(), &out, []probe.Row{{Fixture: fixtures.Echo{}, On: []string{"tcp4"}, Judge: none}}))
+	assert.Regexp(t, `(?m)^Echo +tcp4 +skipped .*accept4: `, out.String())
 }
 
 func TestUsage(t *testing.T) {

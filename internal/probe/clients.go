@@ -97,13 +97,43 @@ var clients = []Row{
 // A Siege is a client that misbehaves, and the server that it does that to.
 type Siege struct {
 	*hostile.Attack
-	ln net.Listener
+	server *server
 }
 
 // Close ends both.
 func (s *Siege) Close() error {
-	_ = s.ln.Close()
+	s.server.close()
 	return s.Attack.Close()
+}
+
+// A server accepts whoever comes, at once: its accept queue may have room for one (somaxconn).
+type server struct {
+	ln  net.Listener
+	met chan net.Conn
+	err error // why met was closed
+}
+
+func serve(ln net.Listener) *server {
+	s := &server{ln: ln, met: make(chan net.Conn, 64)}
+	go func() {
+		defer close(s.met)
+		for {
+			var c net.Conn
+			if c, s.err = ln.Accept(); s.err != nil {
+				return
+			}
+			s.met <- c
+		}
+	}()
+	return s
+}
+
+// close waits until nobody is met any more.
+func (s *server) close() {
+	_ = s.ln.Close()
+	for c := range s.met {
+		_ = c.Close()
+	}
 }
 
 // besiege starts a server and a client of it.
@@ -122,21 +152,22 @@ func besiege(ctx context.Context, client of, w fixtures.Place) (Running, error) 
 	case err != nil:
 		return nil, err
 	}
+	s := serve(ln)
 	a, err := hostile.Start(ctx, client(ln.Addr().String()), w)
 	if err != nil {
-		_ = ln.Close()
+		s.close()
 		return nil, err
 	}
-	return &Siege{a, ln}, nil
+	return &Siege{a, s}, nil
 }
 
 // accepted accepts n connections and goes on with each.
 func (s *Siege) accepted(ctx context.Context, n int, f func(c conn) error) error {
-	defer context.AfterFunc(ctx, func() { _ = s.ln.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = s.server.ln.Close() })()
 	for i := range n {
-		nc, err := s.ln.Accept()
-		if err != nil {
-			return fmt.Errorf("connection %d of %d: %w", i+1, n, err)
+		nc, ok := <-s.server.met
+		if !ok {
+			return fmt.Errorf("connection %d of %d: %w", i+1, n, s.server.err)
 		}
 		c := bounded(ctx, nc, s.Stack())
 		defer c.abort()

@@ -62,7 +62,7 @@ var web = []Row{
 	{Fixture: httpfault.H2NeverAnswers{}, Say: getH2, Judge: on(hangs(http2, 0))},
 	{Fixture: httpfault.H2NoPing{}, Say: getH2, Judge: on(answersNoPing)},
 	{Fixture: httpfault.H2NoWindow{}, Say: getH2, Judge: on(hangs(http2, 128<<10))},
-	{Fixture: httpfault.H2NeverRead{}, Say: getH2, Judge: on(hangs(http2, 16<<20))},
+	{Fixture: httpfault.H2NeverRead{}, Say: getH2, Judge: on(hangsAfter(fixtures.ConnAccepted, http2, 16<<20))},
 	{Fixture: httpfault.H2GoAway{}, Say: getH2, Judge: on(sendsAway), Bad: map[string]any{
 		"H2GoAway.Times is -1; want 0 (default 1) or more": httpfault.H2GoAway{Times: -1},
 	}},
@@ -114,15 +114,21 @@ func answersRequests(client maker) func(context.Context, *fixtures.Endpoint) (st
 
 // hangs: the request gets no answer within a moment, counted from when it came.
 func hangs(client maker, n int) func(context.Context, *fixtures.Endpoint) (string, error) {
+	return hangsAfter(fixtures.Received, client, n)
+}
+
+// hangsAfter: the request gets no answer within a moment from such an event. How much of it has come
+// where nothing is read is not shown by every kernel.
+func hangsAfter(kind fixtures.EventKind, client maker, n int) func(context.Context, *fixtures.Endpoint) (string, error) {
 	return func(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
-		before := count(ep, fixtures.Received)
+		before := count(ep, kind)
 		tr := client(ep)
 		defer tr.CloseIdleConnections()
 		ctx, cancel := context.WithCancel(ctx)
 		over := make(chan error, 1)
 		go func() { over <- request(ctx, tr, n) }()
 		defer func() { cancel(); <-over }()
-		if err := ep.Await(ctx, fixtures.Received, before+1); err != nil {
+		if err := ep.Await(ctx, kind, before+1); err != nil {
 			return "", fmt.Errorf("no request came: %w", err)
 		}
 		timer := time.NewTimer(quiet(ep.Stack()))
