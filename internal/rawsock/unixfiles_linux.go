@@ -91,26 +91,36 @@ func (p *unixPort) stash() error {
 	return nil
 }
 
-// staleFile makes a stale file beside the path. It is bound by a short name of the directory, so
-// that it fits in any socket's address.
+// staleFile makes a stale file beside the path.
 func (p *unixPort) staleFile() (string, error) {
-	dir := filepath.Dir(p.addr.Name)
-	d, err := os.Open(dir)
-	if err != nil {
-		return "", err
-	}
-	defer d.Close()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", os.NewSyscallError("socket", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	stale := p.beside("stale")
-	short := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), filepath.Base(stale))
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err != nil {
-		return "", os.NewSyscallError("bind", err)
+	if len(stale) < len(unix.RawSockaddrUnix{}.Path) {
+		return stale, bindFile(fd, stale)
 	}
-	return stale, nil
+	return stale, bindLong(fd, stale)
+}
+
+// bindLong binds by a short name of the directory, since a path that does not fit in a socket's
+// address can only be bound so.
+func bindLong(fd int, path string) error {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return unsupported("a path of more than 107 bytes cannot be bound without /proc", err)
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return bindFile(fd, fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), filepath.Base(path)))
+}
+
+func bindFile(fd int, path string) error {
+	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
 }
 
 // beside returns a fresh name in the path's directory.
