@@ -12,6 +12,7 @@ func ErrnoName(error) string { return "" }
 func addressInUse(error) bool  { return false }
 func noDescriptors(error) bool { return false }
 func noSuchAddress(error) bool { return false }
+func lacksOption(error) bool   { return false }
 
 // connectErrnos is empty, and nothing is called; see [ConnectError].
 const connectCall = "connect"

@@ -126,6 +126,11 @@ func addressInUse(err error) bool {
 
 func noDescriptors(err error) bool { return errors.Is(err, windows.WSAEMFILE) }
 
+// lacksOption reports whether err is of a call that this Winsock does not have, as Wine's.
+func lacksOption(err error) bool {
+	return errors.Is(err, windows.WSAENOPROTOOPT) || errors.Is(err, windows.WSAEOPNOTSUPP)
+}
+
 func noSuchAddress(err error) bool {
 	return errors.Is(err, windows.WSAEADDRNOTAVAIL) || errors.Is(err, windows.WSAEAFNOSUPPORT)
 }

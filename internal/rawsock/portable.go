@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -88,7 +89,11 @@ func explainOpen(a *net.TCPAddr, err error) error {
 	case noDescriptors(err):
 		return fmt.Errorf("no descriptors left; close what the test holds open, or raise ulimit -n: %w", err)
 	}
-	return fmt.Errorf("bind %s: %w", a, err)
+	err = fmt.Errorf("bind %s: %w", a, err)
+	if lacksOption(err) {
+		return fmt.Errorf("%s: this system lacks a socket option that a port needs (%w): %w", runtime.GOOS, err, errors.ErrUnsupported)
+	}
+	return err
 }
 
 // Addr returns the bound address.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -45,6 +46,18 @@ func TestPortableExplainsAHostWithoutIPv6(t *testing.T) {
 	err := bindTable(t, sys, net.IPv6loopback).Become(refuse)
 	require.ErrorIs(t, err, syscall.EADDRNOTAVAIL)
 	require.NotErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// A system may lack the option that its mechanism rests on, as Wine does.
+func TestPortableWithoutTheOption(t *testing.T) {
+	t.Parallel()
+	sys := asWindows(false)
+	sys.silence = func(uintptr) error { return os.NewSyscallError("setsockopt", syscall.ENOPROTOOPT) }
+	p := bindTable(t, sys, loopback4)
+	err := p.Become(drop)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "this system lacks a socket option that a port needs")
+	require.NoError(t, p.Become(serve))
 }
 
 // stealing is a table that loses the port: a thief takes it in the instant in which it is free.
