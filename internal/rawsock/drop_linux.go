@@ -119,7 +119,9 @@ func (p *port) saturate(fd int) error {
 	p.queue.arrivals = nil
 	deadline := time.Now().Add(2 * time.Second)
 	for {
-		if n, err := queued(fd); n > 0 || err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		n, err := queued(fd)
+		unknown := errors.Is(err, errors.ErrUnsupported)
+		if n > 0 || err != nil && !unknown {
 			return err // full: by a dialer that was quicker than our filler
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -130,7 +132,11 @@ func (p *port) saturate(fd int) error {
 			fillers.Store(bothEnds(c), nil)
 			return nil
 		}
-		if time.Now().After(deadline) || !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+		late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+		switch {
+		case late && unknown:
+			return nil // only a full queue leaves it without an answer
+		case !late || time.Now().After(deadline):
 			return err
 		}
 	}

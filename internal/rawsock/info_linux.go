@@ -167,7 +167,7 @@ func peerOf(fd int) (network.PeerState, error) {
 // kernel counts a FIN as a byte received, but not as one that can be read.
 func finArrived(c syscall.Conn, read uint64) (fin bool, err error) {
 	err = control(c, func(fd int) error {
-		info, err := tcpInfo(fd)
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
 			return os.NewSyscallError("getsockopt", err)
 		}
@@ -305,7 +305,7 @@ func Queued(ln syscall.Conn) int {
 // heard counts the bytes that have come, FIN or RST as one more, and the segments that a partition
 // has dropped.
 func heard(fd int, cut bool) (int64, error) {
-	info, err := tcpInfo(fd)
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0, err
 	}
