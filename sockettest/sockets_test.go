@@ -12,6 +12,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -64,6 +65,9 @@ func TestExpectShowsSockets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			needInfo(t)
+			if tt.name == "hung dial" {
+				manytests.NeedsMinTTL(t)
+			}
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := Start(tb, tt.fixture)
 				Expect(tb, ep, Accepted.Before(limit).Slack(0), func() error {

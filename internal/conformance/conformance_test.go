@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/internal/conformance"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
@@ -57,6 +58,7 @@ func kernel(t *testing.T) conformance.World {
 // program's step is over.
 func seen(t *testing.T) conformance.World {
 	t.Helper()
+	manytests.NeedsMinTTL(t) // programs partition
 	w := kernel(t)
 	if err := shown(); err != nil {
 		t.Skip(err)

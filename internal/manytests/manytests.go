@@ -49,6 +49,15 @@ var IPv6 = sync.OnceValue(func() error {
 	return err
 })
 
+// NeedsMinTTL skips a test of what rests on IP_MINTTL, which drops nothing where packets set out
+// with a TTL of 255.
+func NeedsMinTTL(t testing.TB) {
+	t.Helper()
+	if ttl, err := os.ReadFile("/proc/sys/net/ipv4/ip_default_ttl"); err == nil && string(ttl) == "255\n" {
+		t.Skip("net.ipv4.ip_default_ttl is 255: IP_MINTTL drops nothing")
+	}
+}
+
 const child = "MANYTESTS_ALONE"
 
 // Alone runs the test again in a process of its own, beside this process's tests, and reports

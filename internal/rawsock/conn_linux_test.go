@@ -31,6 +31,14 @@ func needs(t *testing.T, v6 bool) {
 	}
 }
 
+// needsCut skips a test that partitions what p has accepted, where that cannot be.
+func needsCut(t *testing.T, p network.Port) {
+	t.Helper()
+	if p.Addr().(*net.TCPAddr).IP.To4() != nil {
+		manytests.NeedsMinTTL(t)
+	}
+}
+
 // eachFamily runs f with a port that listens, on IPv4 and on IPv6.
 func eachFamily(t *testing.T, f func(t *testing.T, p network.Port)) {
 	t.Helper()
@@ -113,6 +121,7 @@ func TestPartitionLosesNothing(t *testing.T) {
 func TestPartitionHoldsALongWriteBack(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		client, server := pair(t, p)
 		sent := make([]byte, 12<<20)
 		seed := rand.NewChaCha8([32]byte{1})
@@ -189,6 +198,7 @@ func TestPartitionMakesTheOtherKernelGiveUp(t *testing.T) {
 func TestCloseInAPartitionIsAnswered(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		for _, tt := range []struct {
 			name string
 			end  func(network.Conn) error
@@ -231,6 +241,7 @@ func requireGone(t *testing.T, c network.Conn) {
 func TestConnSaysThatItIsClosed(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		for _, end := range []func(network.Conn) error{network.Conn.Close, network.Conn.Reset} {
 			client, server := pair(t, p)
 			for _, c := range []network.Conn{client, server} {
@@ -296,6 +307,7 @@ func TestHealWithoutTheOption(t *testing.T) {
 
 func TestPartitionIsRefusedWhereItCannotBe(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsMinTTL(t)
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(true)
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -386,6 +398,7 @@ func BenchmarkPartitionOf1000(b *testing.B) {
 func TestAwaitPeerEndIsEndedByItsDeadline(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		client, server := pair(t, p)
 		require.NoError(t, server.Partition())
 		require.NoError(t, client.CloseWrite())
@@ -398,6 +411,7 @@ func TestAwaitPeerEndIsEndedByItsDeadline(t *testing.T) {
 func TestAwaitAckedWaitsForTheOtherKernel(t *testing.T) {
 	t.Parallel()
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		client, server := pair(t, p)
 		require.NoError(t, server.AwaitAcked(t.Context()), "nothing was written")
 		require.NoError(t, client.Partition())

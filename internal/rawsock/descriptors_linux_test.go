@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -30,6 +31,7 @@ func collect(t *testing.T) {
 // A change that fails without descriptors leaves the port as it was, and no descriptor to be closed
 // a second time. Not parallel: the descriptors are the process's own.
 func TestBecomeWithoutDescriptors(t *testing.T) {
+	manytests.NeedsMinTTL(t)
 	require.True(t, canDrop(false)) // with its probe
 	for name, bind := range map[string]func(t *testing.T) network.Port{
 		"tcp": func(t *testing.T) network.Port {

@@ -165,6 +165,7 @@ func TestPortNeverHandsOutAPartitionedConn(t *testing.T) {
 
 func TestProbeFindsThatMinTTLDrops(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsMinTTL(t)
 	assert.True(t, canDrop(false))
 	manytests.NeedsIPv6(t)
 	assert.True(t, canDrop(true))

@@ -29,6 +29,9 @@ func eachSlow(t *testing.T, f func(t *testing.T, p *port)) {
 			t.Parallel()
 			needDiag(t)
 			needs(t, ip.To4() == nil)
+			if ip.To4() != nil {
+				manytests.NeedsMinTTL(t)
+			}
 			require.True(t, canOpen(ip.To4() == nil))
 			p, err := bindPort(&net.TCPAddr{IP: ip}, true)
 			require.NoError(t, err)
@@ -315,6 +318,7 @@ func (c hangingClient) connects(t *testing.T) (net.Conn, time.Duration) {
 func slowPort(t *testing.T, delay time.Duration) *port {
 	t.Helper()
 	needDiag(t)
+	manytests.NeedsMinTTL(t)
 	require.True(t, canDrop(false))
 	require.True(t, canOpen(false))
 	p, err := bindPort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, true)

@@ -44,6 +44,7 @@ func TestInfoShowsBothEnds(t *testing.T) {
 	t.Parallel()
 	needDiag(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		client, server := pair(t, p)
 		_, err := client.Write(make([]byte, 1000))
 		require.NoError(t, err)

@@ -42,6 +42,9 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			needs(t, tt.ip.To4() == nil)
+			if tt.minTTL && tt.ip.To4() != nil {
+				manytests.NeedsMinTTL(t)
+			}
 			p, err := bindPort(&net.TCPAddr{IP: tt.ip}, tt.minTTL)
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, p.Close()) })

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -235,6 +236,9 @@ func eachPortable(t *testing.T, tables map[string]func(v6 bool) platform, f func
 
 func bindTable(t *testing.T, sys platform, ip net.IP) *portable {
 	t.Helper()
+	if ip.To4() != nil {
+		manytests.NeedsMinTTL(t) // with which these tables drop
+	}
 	for {
 		p, err := bindPortable(t.Context(), &net.TCPAddr{IP: ip, Port: quietPort()}, sys)
 		if errors.Is(err, syscall.EADDRINUSE) {
