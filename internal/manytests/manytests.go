@@ -42,9 +42,9 @@ func NeedsIPv6(t testing.TB) {
 
 // IPv6 returns why this host has no IPv6 loopback, or nil.
 var IPv6 = sync.OnceValue(func() error {
-	c, err := net.ListenPacket("udp6", "[::1]:0")
+	ln, err := net.Listen("tcp6", "[::1]:0")
 	if err == nil {
-		err = c.Close()
+		err = ln.Close()
 	}
 	return err
 })
