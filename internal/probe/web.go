@@ -117,8 +117,8 @@ func hangs(client maker, n int) func(context.Context, *fixtures.Endpoint) (strin
 	return hangsAfter(fixtures.Received, client, n)
 }
 
-// hangsAfter: the request gets no answer within a moment from such an event. How much of it has come
-// where nothing is read is not shown by every kernel.
+// hangsAfter: the request gets no answer within a moment from such an event. Not every kernel shows
+// how much of it has come where nothing is read.
 func hangsAfter(kind fixtures.EventKind, client maker, n int) func(context.Context, *fixtures.Endpoint) (string, error) {
 	return func(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		before := count(ep, kind)

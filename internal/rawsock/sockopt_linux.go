@@ -31,8 +31,8 @@ func listen(fd, backlog int) error {
 	return os.NewSyscallError("listen", unix.Listen(fd, backlog))
 }
 
-// tcpInfo is TCP_INFO with its counters. QEMU's user mode cuts that off after four bytes, without an
-// error, so that package unix's call gives the State alone.
+// tcpInfo is TCP_INFO with its counters. QEMU's user mode cuts that off after four bytes, without
+// an error, so that package unix's call gives the State alone.
 func tcpInfo(fd int) (*unix.TCPInfo, error) {
 	info := new(unix.TCPInfo)
 	size, err := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, unsafe.Pointer(info), unsafe.Sizeof(*info))
