@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,6 +51,9 @@ type Log[K ~string] struct {
 	start time.Time
 	ended error
 	kinds []K // that may come; nil is any
+
+	order atomic.Int64 // counts the parts of what passed
+	round atomic.Int64 // see NextRound
 
 	mu      sync.Mutex
 	events  []Entry[K]
@@ -114,6 +118,13 @@ func (l *Log[K]) append(e Entry[K]) {
 		l.changed = nil
 	}
 }
+
+// NextRound keeps what passes from now on apart from what has passed before.
+func (l *Log[K]) NextRound() { l.round.Add(1) }
+
+func (l *Log[K]) stamp() (at time.Duration, round int64) { return time.Since(l.start), l.round.Load() }
+
+func (l *Log[K]) next() int64 { return l.order.Add(1) }
 
 // Len returns how many events there are.
 func (l *Log[K]) Len() int {
