@@ -97,6 +97,13 @@ type Port interface {
 	Close() error
 }
 
+// A RefusalTeller is a [Port] that shows the connects which it has refused, as simnet's do. Failure
+// reports list them.
+type RefusalTeller interface {
+	// Refusals returns when connects were refused, the first 64.
+	Refusals() []time.Time
+}
+
 // Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the
 // code under test came at all. The zero value knows of nothing.
 type Visits struct {

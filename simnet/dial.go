@@ -210,6 +210,9 @@ func (d *dial) landSYN(p *port) {
 		p.dropSYN()
 		d.skipSYNs(p)
 	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
+		if p != nil {
+			p.refuse()
+		}
 		d.back.carryOrLose(func() { d.fail(syscall.ECONNREFUSED) }, nil)
 	case d.answering != nil: // the answer is on its way
 	case d.first.Add(p.state.Handshake).After(time.Now()):

@@ -115,6 +115,13 @@ func (b *boundPort) Visits() network.Visits {
 	return network.Visits{Count: b.p.visits + b.p.dropped, Open: b.p.open, Complete: true, Exact: true}
 }
 
+// Refusals returns when connects were refused here; see [network.RefusalTeller].
+func (b *boundPort) Refusals() []time.Time {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	return slices.Clone(b.p.refusals)
+}
+
 // Mechanism returns an empty string: there is nothing to tell.
 func (b *boundPort) Mechanism() string { return "" }
 

@@ -31,8 +31,9 @@ type port struct {
 	dropped   int
 	lastDrop  time.Time // when the latest was
 	visits    int       // what clients did here, but for SYNs that were dropped
-	open      int       // connections that clients have open
-	awaiting  int       // calls that wait for dropped SYNs
+	refusals  []time.Time
+	open      int // connections that clients have open
+	awaiting  int // calls that wait for dropped SYNs
 	closed    bool
 }
 
@@ -122,6 +123,16 @@ func (p *port) dropSYN() {
 	p.dropped++
 	p.lastDrop = now()
 	p.arrived.Broadcast()
+}
+
+// keepRefusals is how many refused connects a port remembers.
+const keepRefusals = 64
+
+// refuse notes that a SYN was answered with RST.
+func (p *port) refuse() {
+	if len(p.refusals) < keepRefusals {
+		p.refusals = append(p.refusals, time.Now())
+	}
 }
 
 // admit puts a connection into the accept queue.

@@ -59,7 +59,12 @@ type Log[K ~string] struct {
 	events  []Entry[K]
 	changed chan struct{} // closed by wake; nil while nobody waits
 	stopped bool
+	rounds  [keepRounds]Part // a ring
 }
+
+// keepRounds is how many rounds a log remembers: as many operations may run beside each other.
+const keepRounds = 4
+
 
 // New returns an empty list for events of these kinds, or of any kind if there are none. Its times
 // count from now. Waits end with the error ended when the list is stopped.
@@ -119,8 +124,26 @@ func (l *Log[K]) append(e Entry[K]) {
 	}
 }
 
-// NextRound keeps what passes from now on apart from what has passed before.
-func (l *Log[K]) NextRound() { l.round.Add(1) }
+// NextRound keeps what passes from now on apart from what has passed before, and remembers when
+// that was.
+func (l *Log[K]) NextRound() {
+	at, round := time.Since(l.start), l.round.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rounds[round%keepRounds] = Part{Way: Round, At: at, After: len(l.events), order: l.next()}
+}
+
+// Rounds returns when the latest rounds began.
+func (l *Log[K]) Rounds() (list []Part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.rounds {
+		if p.order > 0 {
+			list = append(list, p)
+		}
+	}
+	return list
+}
 
 func (l *Log[K]) stamp() (at time.Duration, round int64) { return time.Since(l.start), l.round.Load() }
 

@@ -22,9 +22,10 @@ type Way uint8
 
 // The ways.
 const (
-	In  Way = iota // bytes came
-	Out            // bytes were sent
-	Fin            // FIN was sent, while the other direction goes on
+	In    Way = iota // bytes came
+	Out              // bytes were sent
+	Fin              // FIN was sent, while the other direction goes on
+	Round            // nothing: it is when a round began
 )
 
 // A Part is what passed in one direction until something passed in the other.
@@ -108,6 +109,7 @@ type Traffic struct {
 	lost  int    // how many it has overwritten
 	apart bool   // what comes next begins a part
 	stand Stand
+	last  [2]time.Duration // when bytes came, and were sent
 }
 
 // NewTraffic returns an empty Traffic, timed as the events of l are.
@@ -130,6 +132,9 @@ func (t *Traffic) Note(w Way, from time.Duration, b []byte) {
 	}
 	p.Pause = max(p.Pause, from-p.Last)
 	p.Last = at
+	if w != Fin {
+		t.last[w] = at
+	}
 	p.Count++
 	p.Size += int64(len(b))
 	p.kept += copy(p.first[p.kept:], b)
@@ -183,6 +188,13 @@ func (t *Traffic) Left(err string) {
 	if t.stand.Step > 0 {
 		t.stand.At, t.stand.After, t.stand.Done, t.stand.Err = at, t.log.Len(), true, err
 	}
+}
+
+// Last returns when bytes last came, and when they were last sent.
+func (t *Traffic) Last() (in, out time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last[In], t.last[Out]
 }
 
 // Parts returns what passed, in order, how many parts are missing before the last ones, and how far
