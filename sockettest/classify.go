@@ -165,8 +165,10 @@ func ownClass(err error, phase string) (Class, bool) {
 		return Class{TimedOut, phase, timeoutSource(phase, "context")}, true
 	case os.ErrDeadlineExceeded:
 		return Class{TimedOut, phase, "deadline"}, true
-	case context.Canceled, net.ErrClosed, io.ErrClosedPipe:
+	case context.Canceled:
 		return Class{Canceled, phase, ""}, true
+	case net.ErrClosed, io.ErrClosedPipe:
+		return Class{SelfClosed, phase, ""}, true
 	case io.EOF, io.ErrUnexpectedEOF:
 		return Class{Closed, phase, ""}, true
 	}
@@ -200,8 +202,10 @@ func byMethod(err error, phase string) Class {
 	is, _ := err.(interface{ Is(error) bool })
 	claims := func(target error) bool { return is != nil && is.Is(target) }
 	switch {
-	case claims(context.Canceled), claims(net.ErrClosed):
+	case claims(context.Canceled):
 		return Class{Canceled, phase, ""}
+	case claims(net.ErrClosed):
+		return Class{SelfClosed, phase, ""}
 	case claims(context.DeadlineExceeded):
 		return Class{TimedOut, phase, timeoutSource(phase, "context")}
 	case claims(os.ErrDeadlineExceeded), saysTimeout(err):

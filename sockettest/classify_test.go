@@ -64,7 +64,7 @@ func TestClassify(t *testing.T) {
 		{"reset, of which a client shows the system call only", fmt.Errorf("redis: %w", sys("read", syscall.ECONNRESET)), []Class{{ResetByPeer, "read", ""}}},
 		{"broken pipe", op("write", sys("write", syscall.EPIPE)), []Class{{ResetByPeer, "write", ""}}},
 		{"canceled", op("dial", claiming{context.Canceled}), []Class{{Canceled, "connect", ""}}},
-		{"own socket closed", op("accept", net.ErrClosed), []Class{{Canceled, "accept", ""}}},
+		{"own socket closed", op("accept", net.ErrClosed), []Class{{SelfClosed, "accept", ""}}},
 		{"unreachable", op("dial", sys("connect", syscall.ENETUNREACH)), []Class{{Unreachable, "connect", ""}}},
 		{"no descriptors", op("dial", sys("socket", syscall.EMFILE)), []Class{{Exhausted, "connect", ""}}},
 		{"no ports", op("dial", sys("connect", syscall.EADDRNOTAVAIL)), []Class{{Exhausted, "connect", ""}}},

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
+	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +25,8 @@ type sight struct {
 	addr  string          // that clients connect to; empty of an Attack
 	old   map[uint64]bool // sockets that were connected to it before the fixture was there
 	by    []*Watch
-	key   any // of a test that nobody watches
+	at    [8]uintptr // where it was started
+	key   any        // of a test that nobody watches
 }
 
 // see notes a fixture that t has started; f is nil if it has no connections.
@@ -47,6 +51,7 @@ func see(t testing.TB, f connected) *sight {
 			s.old[o.Number] = true
 		}
 	}
+	runtime.Callers(2, s.at[:])
 	for ; w != nil; w = w.outer {
 		s.by = append(s.by, w)
 		w.mu.Lock()
@@ -72,6 +77,12 @@ func (s *sight) end() {
 	found := s.suspects()
 	for i := range found {
 		found[i].text = found[i].describe()
+		if i == 0 {
+			found[0].then = timelineOf(s.f)
+		}
+		if i < storiesShown {
+			found[i].then = found[0].then
+		}
 	}
 	for _, w := range s.by {
 		w.mu.Lock()
@@ -85,8 +96,10 @@ func (s *sight) end() {
 // at.
 type suspect struct {
 	conn   *fixtures.Conn // nil if the fixture has not accepted it
+	of     *sight
 	socket socketOf
 	text   string
+	then   []fixtures.Event // what had happened when it was looked at; nil if that is now
 }
 
 // A socketOf is the other end's socket; the zero one is not known.
@@ -108,27 +121,100 @@ func (s suspect) key() any {
 // dials reports whether the connection is not made yet: what is left behind is whoever dials.
 func (s suspect) dials() bool { return s.conn == nil && s.socket.state == "SYN-SENT" }
 
-// describe adds how the socket stands that was not closed: bytes left unread say what was
-// forgotten.
+// describe says in one line how the socket stands that was not closed: bytes left unread say what
+// was forgotten.
 func (s suspect) describe() string {
 	if s.text != "" {
 		return s.text
 	}
 	if s.conn == nil {
-		return fmt.Sprintf("%s, not accepted, never closed by the other side (%s)", s.socket.ends, s.socket.state)
+		return fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, s.socket.state)
 	}
-	text := s.conn.String()
+	other := s.conn.RemoteAddr()
+	if s.of.tested() == "server" {
+		other = s.conn.LocalAddr()
+	}
+	text := fmt.Sprintf("#%d from %v, ", s.conn.ID(), other)
 	if end, _ := s.conn.PeerEnd(); end != fixtures.Open {
-		text += ", its socket never closed"
+		return text + fmt.Sprintf("%s came from the %s, but its socket was never closed", end, s.of.tested())
 	}
-	if info, err := s.conn.Info(); err == nil && info.Other != nil {
-		return fmt.Sprintf("%s (%s, %d B unread)", text, info.Other.State, info.Other.Unread)
+	info, err := s.conn.Info()
+	switch {
+	case err == nil && info.Other != nil && info.Other.Unread > 0:
+		return text + fmt.Sprintf("%s still on the %s's side, %s unread by it", info.Other.State, s.of.tested(), amount(int64(info.Other.Unread)))
+	case err == nil && info.Other != nil:
+		return text + fmt.Sprintf("%s still on the %s's side, which has read all that came", info.Other.State, s.of.tested())
+	case s.socket.state != "":
+		return text + s.socket.state + " still on the " + s.of.tested() + "'s side"
 	}
-	if s.socket.state != "" {
-		text += " (" + s.socket.state + ")"
-	}
-	return text
+	return text + "never closed by the " + s.of.tested()
 }
+
+func (s suspect) tested() string { return s.of.tested() }
+
+// tested names what a fixture is there to test; nobody knows of a nil sight.
+func (s *sight) tested() string {
+	if s == nil || s.f == nil {
+		return "client"
+	}
+	return testedBy(s.f)
+}
+
+// storiesShown is for how many connections the report of a leak shows what happened on them.
+const storiesShown = 3
+
+// story tells what happened on the connection until it was looked at, after its fixture and where
+// that was started.
+func (s suspect) story() string {
+	if s.of == nil || s.of.f == nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nfixture %s%s", printable(s.of.f.String(), keepInner), s.of.startedAt())
+	f := failure{tested: s.of.tested()}
+	var own []fixtures.Event
+	events := s.then
+	if events == nil {
+		events = timelineOf(s.of.f)
+	}
+	for _, e := range events {
+		if s.conn != nil && e.Conn == s.conn.ID() {
+			own = append(own, e)
+		}
+	}
+	const most = 2 * keepEvents
+	for i, e := range own {
+		switch {
+		case i >= keepEvents && i < len(own)-keepEvents:
+			if i == keepEvents {
+				fmt.Fprintf(&b, "\n  ... %d more ...", len(own)-most)
+			}
+			continue
+		}
+		b.WriteString("\n  " + strings.TrimLeft(f.line(shownLine{e, ""}), " "))
+	}
+	if len(own) > 0 {
+		fmt.Fprintf(&b, "   <- the last that happened on #%d", s.conn.ID())
+	}
+	return b.String()
+}
+
+// startedAt says where Start was called.
+func (s *sight) startedAt() string {
+	frames := runtime.CallersFrames(s.at[:])
+	for {
+		f, more := frames.Next()
+		if name := f.Function; name != "" && !strings.HasPrefix(name, startPath+"Start[") && name != startPath+"see" {
+			return fmt.Sprintf(", started at %s:%d", filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
+
+// startPath begins the names of this package's functions.
+var startPath = reflect.TypeFor[Watch]().PkgPath() + "."
 
 // suspects returns the connections whose other ends are open, whoever ended the connection and
 // whether or not the fixture has accepted it. A socket is known by both its addresses: the same
@@ -151,7 +237,7 @@ func (s *sight) suspects() []suspect {
 	for i := len(conns) - 1; i >= 0; i-- { // the latest first: it has the address, if it was used before
 		if n := number(conns[i]); n != 0 {
 			taken[n] = true
-			found = append(found, suspect{conn: conns[i], socket: s.socketOf(now.numbers[n])})
+			found = append(found, suspect{conn: conns[i], of: s, socket: s.socketOf(now.numbers[n])})
 		}
 	}
 	slices.Reverse(found)
@@ -161,7 +247,7 @@ func (s *sight) suspects() []suspect {
 	}
 	for _, o := range toward {
 		if !taken[o.Number] && !s.old[o.Number] {
-			found = append(found, suspect{socket: s.socketOf(o)})
+			found = append(found, suspect{of: s, socket: s.socketOf(o)})
 		}
 	}
 	return found
@@ -179,7 +265,7 @@ func (s *sight) unlisted(conns []*fixtures.Conn) []suspect {
 	}
 	var found []suspect
 	for _, c := range awaitEnds(openConns(conns)) {
-		found = append(found, suspect{conn: c})
+		found = append(found, suspect{conn: c, of: s})
 	}
 	return found
 }

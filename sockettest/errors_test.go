@@ -113,7 +113,7 @@ func TestStrangeErrorsEndInAVerdict(t *testing.T) {
 				Expect(tb, ep, ErrorIs(tt.err).Before(10*time.Second).In("bind"), op)
 				Expect(tb, ep, ErrorIs(syscall.EPERM).Before(10*time.Second), op)
 			})
-			assert.Contains(t, tb.Text(), tt.want.String()+", want unreachable")
+			assert.Contains(t, tb.Text(), ", want unreachable")
 			assert.Contains(t, tb.Text(), tt.text)
 			assert.Less(t, len(tb.Text()), 200_000)
 		})
@@ -152,5 +152,5 @@ func TestMatchesLikeErrorsIs(t *testing.T) {
 	}
 	assert.False(t, matches(circle(), target))
 	assert.False(t, matches(incomparable{}, incomparable{}))
-	assert.True(t, strings.HasSuffix(shorten(strings.Repeat("x", keepText+1)), "(4097 bytes in all)"))
+	assert.True(t, strings.HasSuffix(printable(strings.Repeat("x", keepText+1), keepText), "(4097 bytes in all)"))
 }

@@ -184,7 +184,7 @@ func ExampleWatchLeaks() {
 	_ = ep.Await(context.Background(), fixtures.ConnAccepted, 1) // rules:allow it has no test
 	headline, _, _ := strings.Cut(w.Find(10*time.Millisecond, ep).String(), "\n")
 	fmt.Println(headline)
-	// Output: leak: 1 connection left behind
+	// Output: leak: 1 connection left behind by the client
 }
 
 // It is for tests that are not parallel, and finds sockets that no fixture knows.

@@ -57,7 +57,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	if argument.IsNil(t) {
 		return refuse(errNilTB("Expect"))
 	}
-	do, err := operation(op)
+	do, cancelable, err := operation(op)
 	var w Window
 	if err == nil {
 		w, err = expectable(t, ep, want)
@@ -68,7 +68,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 		return refuse(err)
 	}
 	look := use(t, ep)
-	r := start(watchedContext(t), w, do)
+	r := begin(watchedContext(t), w, do, cancelable)
 	defer r.end()
 	res := r.await(w, ep, look, testDeadline(t))
 	res, _ = w.choose(res)
@@ -88,6 +88,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	if err != nil {
 		t.Errorf("%s", reportOf(t, err, w, res, ep, r.start))
 	}
+	rows.note(t.Name(), res, err != nil)
 	return res
 }
 
@@ -170,7 +171,10 @@ type run struct {
 	done   chan struct{} // of capacity 1: the operation's goroutine never waits
 	ending ending        // set when done is sent to
 
-	released error // what the operation returned after it was given up
+	howReleased string
+	ctx         *opContext // what it got; nil if it takes none
+	cancelable  bool       // the operation takes a context
+	released    error      // what it returned after it was given up
 }
 
 // An ending is what the operation's goroutine leaves.
@@ -180,10 +184,19 @@ type ending struct {
 	err     error
 }
 
-// start takes the time before anything that could start the other side's clock.
+// start is begin for an operation that is judged later.
 func start(ctx context.Context, w Window, op func(context.Context) error) *run {
-	r := &run{want: w, done: make(chan struct{}, 1)}
+	return begin(ctx, w, op, false)
+}
+
+// begin takes the time before anything that could start the other side's clock.
+func begin(ctx context.Context, w Window, op func(context.Context) error, cancelable bool) *run {
+	r := &run{want: w, done: make(chan struct{}, 1), cancelable: cancelable}
 	ctx, r.cancel = context.WithCancel(ctx)
+	if cancelable {
+		r.ctx = &opContext{Context: ctx}
+		ctx = r.ctx
+	}
 	if w.bounded {
 		r.ref.Begin(w.max)
 	}
@@ -252,16 +265,24 @@ func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time
 		}
 		patience = more
 	}
+	return r.giveUp(w, ep, look, end)
+}
+
+// giveUp notes what the operation is about, and releases it.
+func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
 	elapsed := time.Since(r.start)
-	stack, id := r.stack()
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack}
-	res.sockets = socketsOf(ep) // before the release, which ends them
+	stack, state, id := r.stack()
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state}
+	res.sockets, res.events = socketsOf(ep), timelineOf(ep) // before the release, which ends them
 	res.reach = w.reachOf(nil, look)
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
+	res.ctxEnded = r.contextEnded(elapsed)
+	res.busy = busyWith(ep, res, r.start.Sub(ep.Started()))
 	if res.unblocked = r.release(ep, elapsed, end); !res.unblocked {
 		leftBehind.Store(id, nil)
 	}
+	res.release = r.howReleased
 	if exited(r.released) {
 		res.Err = r.released
 	}
@@ -291,11 +312,23 @@ func (w Window) patience(start, end time.Time) time.Duration {
 // of what is left.
 func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	r.cancel()
+	begun := time.Now()
 	if r.returns(grace(contextGrace, end)) {
+		r.howReleased = "it returned " + digits(time.Since(begun)) + " after its context was cancelled"
 		return true
 	}
+	r.howReleased = "its context was cancelled, and it did not obey that for " + digits(time.Since(begun))
+	if !r.cancelable {
+		r.howReleased = "it takes no context"
+	}
 	_ = ep.Close()
-	return r.returns(grace(sum(2*time.Second, elapsed), end))
+	begun = time.Now()
+	if r.returns(grace(sum(2*time.Second, elapsed), end)) {
+		r.howReleased += "; it returned " + digits(time.Since(begun)) + " after the fixture was closed"
+		return true
+	}
+	r.howReleased += "; it did not return either when the fixture was closed: its goroutine is left behind"
+	return false
 }
 
 // grace is how much of d there is to wait before end or, past it, a quarter of what is left of the
@@ -320,6 +353,15 @@ func (r *run) returns(within time.Duration) bool {
 	}
 }
 
+// contextEnded is when a context ended that the operation had made of its own, if it was wanted to
+// end then; else 0.
+func (r *run) contextEnded(elapsed time.Duration) time.Duration {
+	if !r.want.bounded {
+		return 0
+	}
+	return r.ctx.endedBetween(r.start, max(1, r.want.earliest(), r.want.max/2), elapsed)
+}
+
 // exited reports whether an operation did not return by itself: it panicked, or called
 // runtime.Goexit.
 func exited(err error) bool {
@@ -330,7 +372,7 @@ func exited(err error) bool {
 // result classifies the ending.
 func (r *run) result() Result {
 	e := r.ending
-	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late}
+	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, ctxEnded: r.contextEnded(e.elapsed)}
 	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
 	return res
 }

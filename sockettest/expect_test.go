@@ -279,7 +279,7 @@ func TestErrFindsAnErrorOfTheClientsOwn(t *testing.T) {
 		Expect(tb, ep, ErrorIs(io.EOF), fail)
 		Expect(tb, ep, ErrorIs(errNoServers).After(time.Hour).Slack(0), fail)
 	})
-	assert.Contains(t, tb.Text(), `call: unclassified, want error "EOF"`)
+	assert.Contains(t, tb.Text(), `call: error "db: no servers", want error "EOF"`)
 	assert.Contains(t, tb.Text(), "too early")
 }
 
@@ -288,7 +288,7 @@ func TestMeasureAndCheckNeedNoTest(t *testing.T) {
 	r := Measure(func() error { return errNoServers })
 	assert.Equal(t, Other, r.Outcome)
 	require.NoError(t, ErrorIs(errNoServers).Check(r))
-	require.EqualError(t, Accepted.Before(time.Second).Check(r), "call: unclassified, want accepted")
+	require.EqualError(t, Accepted.Before(time.Second).Check(r), `call: error "db: no servers", want accepted`)
 	require.NoError(t, Accepted.Before(time.Second).Check(Measure(func(context.Context) error { return nil })))
 	require.Error(t, Accepted.After(-1).Check(r))
 	var none func() error

@@ -244,12 +244,7 @@ func hideEnds(text string) string {
 	}
 	text = strings.Join(keep, "\n")
 	if strings.Contains(text, "is the worst") {
-		for _, id := range []string{"#2 is", "#3 is"} {
-			text = strings.ReplaceAll(text, id, "#1 is")
-		}
-		for _, id := range []string{"connection #2:", "connection #3:"} {
-			text = strings.ReplaceAll(text, id, "connection #1:")
-		}
+		text = strings.NewReplacer("#2", "#1", "#3", "#1").Replace(text)
 	}
 	return text
 }

@@ -23,6 +23,7 @@ type stuck struct {
 	forever int      // how many of them nothing can wake any more, where Go tells
 	at      string   // the program counters of the stack
 	frames  []string // "function  file:line", innermost first, without the runtime's
+	creator string   // in the same form; empty if it is not known
 }
 
 // short shows where the stack waits, in whose function, and what was started.
@@ -31,7 +32,51 @@ func (s stuck) short() []string {
 	if what := s.numbers(); what != "" && len(f) > 0 {
 		f[0] += "  (" + what + ")"
 	}
+	if s.creator != "" {
+		f = append(f, "created by "+s.creator)
+	}
 	return f
+}
+
+// tellCreators notes who started them, which only the dump of all stacks tells. Goroutines that
+// root has started, directly or not, come before others with the same stack.
+func tellCreators(all []stuck, root string) {
+	dump := strings.Split(everyStack.now(), "\n\n")
+	parents := map[string]string{}
+	for _, g := range dump {
+		id, _, _ := strings.Cut(g, " [")
+		_, parents[id] = creatorOf(g)
+	}
+	for _, g := range dump {
+		frames := framesOf(g)
+		creator, parent := creatorOf(g)
+		own := false
+		for steps := 0; parent != "" && steps < maxDepth && !own; steps++ {
+			own, parent = parent == root, parents[parent]
+		}
+		for i := range all {
+			if s := &all[i]; s.looksLike(frames) && (own || s.creator == "") {
+				s.creator = creator
+			}
+		}
+	}
+}
+
+func (s *stuck) looksLike(frames []string) bool {
+	n := len(s.frames)
+	return n > 0 && n == len(frames) && s.frames[0] == frames[0] && s.frames[n-1] == frames[n-1]
+}
+
+// creatorOf reads who started a goroutine, and which goroutine that was, from its part of a dump.
+func creatorOf(g string) (creator, parent string) {
+	_, rest, ok := strings.Cut(g, "\ncreated by ")
+	if !ok {
+		return "", ""
+	}
+	name, at, _ := strings.Cut(rest, "\n")
+	name, parent, _ = strings.Cut(name, " in ")
+	at, _, _ = strings.Cut(strings.TrimSpace(at), " ")
+	return name + "  " + at[strings.LastIndexByte(at, '/')+1:], parent
 }
 
 // numbers says how many there are, if that is more than one, and how many of them are blocked
@@ -182,12 +227,21 @@ func goroutineProfile() []byte {
 var leftBehind sync.Map
 
 // stack returns where the operation's goroutine is: one "function file:line" per frame, innermost
-// first, without the runtime's frames and our own; and the goroutine's identifier. It must be
+// first, without the runtime's frames and our own; its state; and its identifier. It must be
 // called by the goroutine that called start: that is how it is found, since to note the identifier
 // beforehand would cost each operation more than all the rest.
-func (r *run) stack() (frames []string, id string) {
+func (r *run) stack() (frames []string, state, id string) {
 	g, id := startedBy(goroutineID(), everyStack.now())
-	return framesOf(g), id
+	return framesOf(g), stateOf(g), id
+}
+
+// stateOf reads what a goroutine is about from the header of its part of a dump: "IO wait",
+// "select", "running" or such.
+func stateOf(g string) string {
+	_, state, _ := strings.Cut(g, " [")
+	state, _, _ = strings.Cut(state, "]")
+	state, _, _ = strings.Cut(state, ",")
+	return state
 }
 
 // startedBy finds, in the dump of all goroutines, the operation's that another has started.
@@ -290,30 +344,80 @@ func (s *stacks) dump() string {
 	}
 }
 
-// elided stands for frames that are left out.
-const elided = "..."
+// plumbing are the packages through which code waits for the network, besides the standard library:
+// that it does is told by the innermost frame.
+var plumbing = []string{"example.com/go-sockettest/simnet.", "example.com/go-sockettest/fixtures."}
 
-// plumbing are the packages through which code waits for the network: that it does is told by the
-// innermost frame.
-var plumbing = []string{"net.", "bufio.", "io.", "sync.", "crypto/tls.", "os.", "example.com/go-sockettest/simnet.",
-	"example.com/go-sockettest/fixtures."}
+// standardLibrary has the first elements of the standard library's import paths.
+var standardLibrary = strings.Fields("archive bufio bytes cmp compress container context crypto database debug embed encoding errors" +
+	" expvar flag fmt go hash html image index internal io iter log maps math mime net os path plugin reflect regexp runtime slices sort" +
+	" strconv strings structs sync syscall testing text time unicode unique unsafe vendor weak")
 
-// ends shows a long stack by where it waits, whose function does so, and who called first.
+// isClients reports whether a frame is neither the standard library's nor one that we put below it.
+func isClients(frame string) bool {
+	name, _, _ := strings.Cut(frame, "  ")
+	if cut := strings.IndexAny(name, "(["); cut >= 0 {
+		name = name[:cut]
+	}
+	first, _, path := strings.Cut(name, "/")
+	if !path {
+		first, _, _ = strings.Cut(name, ".")
+	}
+	return !slices.Contains(standardLibrary, first) && !hasPrefix(frame, plumbing)
+}
+
+// ends shows a stack by the client's own frames: the innermost three, whoever called them first,
+// and what they wait in. One without any, such as that of a goroutine of net/http, is shown by both
+// its ends.
 func ends(frames []string) []string {
 	frames = withoutLocks(frames)
-	last := len(frames) - 1
-	if last < 4 {
+	own := slices.IndexFunc(frames, isClients)
+	if own < 0 {
+		return bothEndsOf(frames)
+	}
+	var lines []string
+	last := own
+	for i := own; i < len(frames); i++ {
+		if isClients(frames[i]) {
+			if last = i; len(lines) < 3 {
+				lines = append(lines, frames[i])
+			}
+		}
+	}
+	if lines[len(lines)-1] != frames[last] {
+		lines = append(lines, "called from "+frames[last])
+	}
+	if own > 0 {
+		lines = append(lines, "(it waits in "+within(frames[:own])+")")
+	}
+	return lines
+}
+
+// within names what the client's innermost frame has called, and where that waits.
+func within(below []string) string {
+	name := func(f string) string {
+		f, _, _ = strings.Cut(f, "  ")
+		return f[strings.LastIndexByte(f, '/')+1:]
+	}
+	called, waits := name(below[len(below)-1]), name(below[0])
+	if called == waits {
+		return called
+	}
+	return called + ", there in " + waits
+}
+
+// bothEndsOf shows a stack by where it waits, the first frame that is not about sockets, and the
+// outermost.
+func bothEndsOf(frames []string) []string {
+	if len(frames) < 5 {
 		return frames
 	}
-	own := slices.IndexFunc(frames, func(f string) bool { return !hasPrefix(f, plumbing) })
-	short := []string{frames[0]}
-	switch {
-	case own <= 1 || own == last:
-		return append(short, frames[1], elided, frames[last])
-	case own == last-1:
-		return append(short, elided, frames[own], frames[last])
+	short := frames[:2:2]
+	sockets := []string{"net.", "bufio.", "io.", "sync.", "crypto/tls.", "os.", "syscall."}
+	if own := slices.IndexFunc(frames, func(f string) bool { return !hasPrefix(f, append(sockets, plumbing...)) }); own > 1 && own < len(frames)-1 {
+		short = []string{frames[0], "...", frames[own]}
 	}
-	return append(short, elided, frames[own], elided, frames[last])
+	return append(short, "...", frames[len(frames)-1])
 }
 
 // withoutLocks leaves out how package sync waits, and in simnet that it is package sync that does:

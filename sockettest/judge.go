@@ -29,8 +29,13 @@ type Result struct {
 	late      time.Duration      // how much of a delay the machine excuses
 	blocked   time.Duration      // of ExpectEnd: since its start, when the other side was blocked, from which late counts
 	stack     []string           // where the operation was blocked
+	state     string             // of its goroutine there, as the runtime calls it
 	sockets   []fixtures.Sockets // of its endpoint's connections at that moment
+	events    []fixtures.Event   // and its timeline
+	busy      busy               // what it was about instead of waiting
+	ctxEnded  time.Duration      // when a context of its own ended; 0 if that was not seen
 	unblocked bool               // after it was given up, the operation returned
+	release   string             // how it was made to
 	conn      int                // of ExpectEnd: the number of the connection; else 0
 	reach     reach              // of Expect: whether it reached the fixture
 }
@@ -50,6 +55,10 @@ func (r Result) ending() string {
 		return "panicked"
 	case r.Err == errExited:
 		return "called runtime.Goexit"
+	case r.Outcome == Blocked && r.busy.doing != "":
+		return r.busy.doing
+	case r.Outcome == Other && r.Err != nil:
+		return "error " + inShort(r.Err)
 	}
 	return r.Outcome.of(r.conn > 0)
 }
@@ -70,7 +79,7 @@ func (e *panicError) Error() string {
 // Measure runs op without a test and without limit, and returns how it ended. The Check method of a
 // [Want] judges the result.
 func Measure[F Operation](op F) Result {
-	run, err := operation(op)
+	run, _, err := operation(op)
 	if err != nil {
 		return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: Classify(err)}
 	}
@@ -93,19 +102,19 @@ func Value[T any](f func(context.Context) (T, error)) func(context.Context) erro
 	}
 }
 
-// operation brings both forms of op into one.
-func operation[F Operation](op F) (func(context.Context) error, error) {
+// operation brings both forms of op into one, and reports whether it takes a context.
+func operation[F Operation](op F) (do func(context.Context) error, cancelable bool, err error) {
 	switch f := any(op).(type) {
 	case func(context.Context) error:
 		if f != nil {
-			return f, nil
+			return f, true, nil
 		}
 	case func() error:
 		if f != nil {
-			return func(context.Context) error { return f() }, nil
+			return func(context.Context) error { return f() }, false, nil
 		}
 	}
-	return nil, errors.New("op is nil; want a function to run, such as client.Ping")
+	return nil, false, errors.New("op is nil; want a function to run, such as client.Ping")
 }
 
 // Check judges a result without a test. It returns nil, or an error that says in one line what

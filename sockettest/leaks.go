@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,9 +71,14 @@ import (
 //
 // A failure reads:
 //
-//	leak: 1 goroutine and 1 connection left behind
-//	  goroutine  net.(*conn).Read  net.go:196
-//	  conn       #1 127.0.0.1:33724 -> 127.0.0.1:42357, opened at +1ms, 0 B in, 0 B out, never closed by the other side (ESTABLISHED, 0 B unread)
+//	leak: 1 connection left behind by the client
+//	  want       all closed by the end of the test, or 2s later
+//	  conn       #1 from 127.0.0.1:45242, ESTABLISHED still on the client's side, which has read all that came
+//	             fixture Scripted{...} on 127.0.0.1:50093, started at client_test.go:41
+//	               +0.3ms  accepted  #1 from the client at 127.0.0.1:45242
+//	               +0.4ms  received  #1 "GET k\n" (6 B)
+//	               +0.4ms  sent      #1 "NONE\n" (5 B)   <- the last that happened on #1
+//	  rule       ...
 func NoLeaks(t testing.TB, ignore ...string) {
 	if argument.IsNil(t) {
 		_ = errNilTB("NoLeaks")
@@ -118,7 +125,7 @@ const settle = 2 * time.Second
 // A failure reads:
 //
 //	leak: 1 socket left open
-//	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED
+//	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED; its peer Echo{} on 127.0.0.1:42357 is closed
 func NoLeakedSockets(t testing.TB) {
 	if argument.IsNil(t) {
 		_ = errNilTB("NoLeakedSockets")
@@ -161,7 +168,9 @@ type Leaks struct {
 	Sockets    []string // of a [WatchSockets]
 	Unseen     string   // why some leaks could not be seen; empty if all could
 
-	number int // of goroutines
+	number int    // of goroutines
+	tested string // what left the connections open: "client" or "server"
+	grace  time.Duration
 }
 
 // Empty reports whether nothing was left behind, and all could be seen.
@@ -176,6 +185,9 @@ func (l Leaks) String() string {
 	}
 	var b strings.Builder
 	b.WriteString(l.headline())
+	if len(l.Conns) > 0 && l.grace > 0 {
+		fmt.Fprintf(&b, "\n  %-10s all closed by the end of the test, or %v later", "want", l.grace)
+	}
 	for _, part := range []struct {
 		name string
 		of   []string
@@ -186,15 +198,26 @@ func (l Leaks) String() string {
 				break
 			}
 			for n, line := range strings.Split(text, "\n") {
-				fmt.Fprintf(&b, "\n  %-10s %s", label(part.name, n), line)
+				name := part.name
+				if n > 0 {
+					name = ""
+				}
+				fmt.Fprintf(&b, "\n  %-10s %s", name, line)
 			}
 		}
+	}
+	if len(l.Conns) > 0 {
+		fmt.Fprintf(&b, "\n  %-10s %s", "rule", ruleLeak)
 	}
 	if l.Unseen != "" {
 		fmt.Fprintf(&b, "\n  %-10s %s", "unseen", l.Unseen)
 	}
 	return b.String()
 }
+
+// ruleLeak is for connections.
+const ruleLeak = "a connection must be closed, or pooled, on every path of return, and the pool be emptied by Close: look at the path taken" +
+	" after the last that happened"
 
 // leaksShown is how many of a kind a report shows.
 const leaksShown = 20
@@ -207,13 +230,17 @@ func (l Leaks) headline() string {
 	if l.number > 0 {
 		parts = append(parts, plural(l.number, "goroutine"))
 	}
+	by := ""
 	if n := len(l.Conns); n > 0 {
 		parts = append(parts, plural(n, "connection"))
+		if l.tested != "" {
+			by = " by the " + l.tested
+		}
 	}
 	if len(parts) == 0 {
 		return "leak: not all could be seen"
 	}
-	return fmt.Sprintf("leak: %s left behind", strings.Join(parts, " and "))
+	return fmt.Sprintf("leak: %s left behind%s", strings.Join(parts, " and "), by)
 }
 
 // exclusiveEnv is an environment variable that is set so that package testing keeps the test from
@@ -277,7 +304,7 @@ func (before openSockets) left(grace time.Duration) Leaks {
 		all, _ := rawsock.Sockets()
 		for _, s := range all {
 			if _, old := before[s.Inode]; !old {
-				l.Sockets = append(l.Sockets, socketText(s))
+				l.Sockets = append(l.Sockets, socketText(s)+peerText(s, all))
 			}
 		}
 		return l.Empty()
@@ -298,4 +325,69 @@ func socketText(s rawsock.Socket) string {
 		text += ", " + s.State
 	}
 	return text
+}
+
+// peerText says what is at the other end of a socket: a fixture, if one was started since a watch
+// began, and whether this process has it open.
+func peerText(s rawsock.Socket, all []rawsock.Socket) string {
+	if s.Remote == "" {
+		return ""
+	}
+	what := "its peer"
+	if f := recentFixtures.at(s.Remote); f != "" {
+		what += " " + f
+	}
+	for _, o := range all {
+		if o.Local == s.Remote && o.Remote == s.Local {
+			return "; " + what + " is open in this process, too (" + o.State + ")"
+		}
+	}
+	return "; " + what + " is closed, or in another process"
+}
+
+// recentFixtures are those that were started while a watch for sockets went on: at its end they are
+// closed.
+var recentFixtures recent
+
+// A recent list has the latest fixtures with an address, while somebody wants to know.
+type recent struct {
+	wanted atomic.Int32
+	mu     sync.Mutex
+	list   []Running
+}
+
+// keepRecent is how many are remembered.
+const keepRecent = 64
+
+func (r *recent) add(e Running) {
+	if r.wanted.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.list) == keepRecent {
+		r.list = r.list[1:]
+	}
+	r.list = append(r.list, e)
+}
+
+// want begins or ends (-1) that somebody wants to know.
+func (r *recent) want(n int32) {
+	if r.wanted.Add(n) == 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.list = nil
+	}
+}
+
+// at returns the fixture at an address.
+func (r *recent) at(addr string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range slices.Backward(r.list) {
+		if a, ok := e.(interface{ Addr() string }); ok && a.Addr() == addr {
+			return e.String()
+		}
+	}
+	return ""
 }

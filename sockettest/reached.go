@@ -302,6 +302,7 @@ func noteUse(t testing.TB, ep Running) {
 	uses.Store(ep, used)
 	t.Cleanup(func() {
 		uses.Delete(ep)
+		rows.ended(t.Name())
 		if used.Load() || t.Failed() || t.Skipped() {
 			return
 		}

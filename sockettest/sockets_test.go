@@ -44,7 +44,7 @@ func TestReportShowsSockets(t *testing.T) {
 			t.Parallel()
 			r := Result{Outcome: Blocked, Phase: "write", Elapsed: time.Second, unblocked: true, sockets: tt.sockets}
 			golden(t, failure{headline: "write: still blocked, want timed out", want: TimedOut.After(limit), slack: defaultSlack,
-				result: r, fixture: "NeverRead{} on 127.0.0.1:37461",
+				result: r, tested: "client", fixture: "NeverRead{} on 127.0.0.1:37461",
 				events: []fixtures.Event{{Kind: fixtures.Bound, Note: "listening"}}}.String())
 		})
 	}

@@ -110,6 +110,7 @@ func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Optio
 	started(t, err)
 	noteArmed(t, e)
 	noteUse(t, e)
+	recentFixtures.add(e)
 	parts := partsOf(e)
 	var seen []*sight
 	for _, part := range parts {

@@ -62,10 +62,12 @@ func WatchLeaks(ignore ...string) *Watch {
 // [errors.ErrUnsupported].
 func WatchSockets() (*Watch, error) {
 	w := &Watch{}
+	recentFixtures.want(1)
 	w.holdFinalizers()
 	var err error
 	if w.sockets, err = socketsNow(); err != nil {
 		w.Close()
+		recentFixtures.want(-1)
 		return nil, err
 	}
 	return w, nil
@@ -87,7 +89,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		for _, f := range partsOf(e) {
 			known := func(s *sight) bool { return s.f == f }
 			if !argument.IsNil(f) && !slices.ContainsFunc(sights, known) {
-				sights = append(sights, &sight{f: f, stack: f.Stack(), addr: addressOf(f)})
+				sights = append(sights, &sight{f: f, stack: f.Stack(), addr: addressOf(f)}) // nobody knows where it was started
 			}
 		}
 	}
@@ -99,8 +101,13 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	})
 	if len(found) > 0 {
 		tellForever(found, leakedForever(w.label))
+		tellCreators(found, w.goroutine)
 	}
-	return w.leaks(found, conns)
+	l := w.leaks(found, conns)
+	if !l.Empty() {
+		l.grace = grace
+	}
+	return l
 }
 
 // Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
@@ -114,6 +121,9 @@ func (w *Watch) Close() {
 	w.mu.Unlock()
 	if held {
 		finalizers.release()
+	}
+	if w.sockets != nil && !again {
+		recentFixtures.want(-1)
 	}
 	if again || w.sockets != nil {
 		return
@@ -189,8 +199,13 @@ func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
 		l.Goroutines = append(l.Goroutines, strings.Join(g.short(), "\n"))
 		l.number += g.count
 	}
-	for _, c := range conns {
-		l.Conns = append(l.Conns, c.describe())
+	for i, c := range conns {
+		text := c.describe()
+		if i < storiesShown {
+			text += c.story()
+		}
+		l.Conns = append(l.Conns, text)
+		l.tested = c.tested()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -21,18 +21,20 @@ const (
 	Closed                          // the other side closed: EOF
 	ResetByPeer                     // the other side reset: ECONNRESET, EPIPE
 	Disconnected                    // Closed or ResetByPeer, for where the kernel chooses
-	Canceled                        // the caller's own side gave up: a context was cancelled, its socket closed
+	Canceled                        // the caller gave up: a context was cancelled; as a want, SelfClosed too
 	Unreachable                     // no way to the host or its network
 	NotFound                        // the name has no address
 	Exhausted                       // no descriptors, no ports, no room in a queue
 	Blocked                         // it has not returned
 	Other                           // none of these can be told from the error: unclassified
+	SelfClosed                      // the caller used a socket that its own side had closed: net.ErrClosed
 )
 
 var outcomeNames = [...]string{
 	Accepted: "accepted", Rejected: "rejected", TimedOut: "timed out", Closed: "closed", ResetByPeer: "reset",
 	Disconnected: "disconnected", Canceled: "canceled", Unreachable: "unreachable", NotFound: "not found",
 	Exhausted: "exhausted", Blocked: "still blocked", Other: "unclassified",
+	SelfClosed: "closed by the client itself",
 }
 
 // String names the outcome as failure reports do.
@@ -53,7 +55,7 @@ func (o Outcome) of(conn bool) string {
 
 // covers reports whether an operation that ended in got satisfies one that wants o.
 func (o Outcome) covers(got Outcome) bool {
-	return o == got || o == Disconnected && (got == Closed || got == ResetByPeer)
+	return o == got || o == Disconnected && (got == Closed || got == ResetByPeer) || o == Canceled && got == SelfClosed
 }
 
 // A Want is what [Expect] and [ExpectEnd] want: an [Outcome], at any time, or a [Window], which has
@@ -364,7 +366,7 @@ func (w Window) times() string {
 
 func (w Window) what() string {
 	if w.target != nil {
-		return fmt.Sprintf("error %q", shorten(errorText(w.target)))
+		return "error " + inShort(w.target)
 	}
 	return w.outcome.of(w.conn)
 }

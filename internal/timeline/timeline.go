@@ -65,7 +65,6 @@ type Log[K ~string] struct {
 // keepRounds is how many rounds a log remembers: as many operations may run beside each other.
 const keepRounds = 4
 
-
 // New returns an empty list for events of these kinds, or of any kind if there are none. Its times
 // count from now. Waits end with the error ended when the list is stopped.
 func New[K ~string](ended error, kinds ...K) *Log[K] {
@@ -130,7 +129,7 @@ func (l *Log[K]) NextRound() {
 	at, round := time.Since(l.start), l.round.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rounds[round%keepRounds] = Part{Way: Round, At: at, After: len(l.events), order: l.next()}
+	l.rounds[round%keepRounds] = Part{Way: Round, At: at, After: len(l.events), Order: l.next()}
 }
 
 // Rounds returns when the latest rounds began.
@@ -138,7 +137,7 @@ func (l *Log[K]) Rounds() (list []Part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.rounds {
-		if p.order > 0 {
+		if p.Order > 0 {
 			list = append(list, p)
 		}
 	}

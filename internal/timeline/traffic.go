@@ -1,7 +1,6 @@
 package timeline
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -38,8 +37,8 @@ type Part struct {
 	Size  int64         // in bytes
 	Step  int           // of a script when it began, from 1; 0 is none
 	After int           // how many events there were when it began
+	Order int64         // among the parts of all connections
 
-	order int64 // among the parts of all connections
 	round int64 // of the log
 	first [keepBytes]byte
 	kept  int
@@ -49,7 +48,7 @@ type Part struct {
 // are.
 func (p *Part) String() string {
 	if p.Way == Fin {
-		return "FIN (half-close)"
+		return "(half-close)"
 	}
 	kept := p.kept
 	text := fmt.Sprintf("%q", p.first[:kept])
@@ -87,7 +86,8 @@ type Stand struct {
 	At    time.Duration
 	After int // how many events there were then
 	Done  bool
-	Err   string // what ended it; empty if all steps are done, or it goes on
+	Order int64  // among the parts
+	Err   string // what ended it before its last step; empty if nothing did
 }
 
 // A clock is the part of a [Log] that a Traffic needs.
@@ -154,7 +154,7 @@ func (t *Traffic) latest() *Part {
 
 func (t *Traffic) begin(p Part) *Part {
 	t.apart = false
-	p.order, p.After = t.log.next(), t.log.Len()
+	p.Order, p.After = t.log.next(), t.log.Len()
 	if len(t.parts) < 2*keepParts {
 		t.parts = append(t.parts, p)
 		return &t.parts[len(t.parts)-1]
@@ -172,21 +172,21 @@ func (t *Traffic) Apart() {
 	t.apart = true
 }
 
-// Step records that a script begins with a step.
+// Step records that a script begins with a step or, if n is more than of, that it is at its end.
 func (t *Traffic) Step(n, of int, text string) {
 	at, _ := t.log.stamp()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stand = Stand{Step: n, Of: of, Text: text, At: at, After: t.log.Len()}
+	t.stand = Stand{Step: n, Of: of, Text: text, At: at, After: t.log.Len(), Order: t.log.next(), Done: n > of}
 }
 
-// Left records that a script has ended; err is empty if all its steps are done.
+// Left records what has ended a script.
 func (t *Traffic) Left(err string) {
 	at, _ := t.log.stamp()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stand.Step > 0 {
-		t.stand.At, t.stand.After, t.stand.Done, t.stand.Err = at, t.log.Len(), true, err
+	if t.stand.Step > 0 && !t.stand.Done {
+		t.stand.At, t.stand.After, t.stand.Order, t.stand.Done, t.stand.Err = at, t.log.Len(), t.log.next(), true, err
 	}
 }
 
@@ -208,6 +208,3 @@ func (t *Traffic) Parts() (parts []Part, lost int, stand Stand) {
 	}
 	return parts, t.lost, t.stand
 }
-
-// Compare orders parts of several connections.
-func (p *Part) Compare(q *Part) int { return cmp.Compare(p.order, q.order) }
