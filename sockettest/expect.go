@@ -46,7 +46,7 @@ const (
 // visible". [Window.Unreached] wants that nothing reaches the fixture. A fixture that a test
 // neither reaches nor uses in an Expect is logged when the test ends.
 //
-// A failure reads:
+// A failure reads as follows; docs/reports.md explains it:
 //
 //	connect: rejected, want timed out
 //	  want     timed out after 200ms, no later than 450ms

@@ -98,7 +98,7 @@ func (f failure) timeline() []string {
 
 // contextMark says that a context has ended which the client was to obey.
 func (f failure) contextMark() shownLine {
-	return shownLine{fixtures.Event{At: f.from + f.result.ctxEnded}, "a context of the call's is done: canceled, or its deadline has passed --"}
+	return shownLine{fixtures.Event{At: f.from + f.result.ctxEnded}, "a context of the call's is done: cancelled, or its deadline has passed --"}
 }
 
 // line writes one line.
