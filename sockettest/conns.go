@@ -1,6 +1,7 @@
 package sockettest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -128,7 +129,7 @@ func (s suspect) describe() string {
 		return s.text
 	}
 	if s.conn == nil {
-		return fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, s.socket.state)
+		return fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, cmp.Or(s.socket.state, "open"))
 	}
 	other := s.conn.RemoteAddr()
 	if s.of.tested() == "server" {
