@@ -35,6 +35,10 @@ import (
 // fixture counts, with its connections, for the test on whose goroutine it was started and for the
 // tests around that one, whichever t Start was given.
 //
+// A pool that parallel tests share, such as an [http.Transport] with MaxConnsPerHost, may start on
+// a goroutine of one test what another waits for: that counts for the first. Give each test a
+// client of its own.
+//
 // Start a fixture that several tests share before they call NoLeaks, as in a suite's SetupSuite:
 // then it counts for none of them. To check it there, call NoLeaks in SetupSuite. In Ginkgo each
 // node has a goroutine of its own, which belongs to the spec from its first Start or Expect on.
