@@ -348,6 +348,9 @@ func (s *stacks) dump() string {
 // that it does is told by the innermost frame.
 var plumbing = []string{"example.com/go-sockettest/simnet.", "example.com/go-sockettest/fixtures."}
 
+// ownCalls are what we put around an operation.
+var ownCalls = []string{startPath + "Expect[", startPath + "Measure[", startPath + "Value[", startPath + "operation["}
+
 // standardLibrary has the first elements of the standard library's import paths.
 var standardLibrary = strings.Fields("archive bufio bytes cmp compress container context crypto database debug embed encoding errors" +
 	" expvar flag fmt go hash html image index internal io iter log maps math mime net os path plugin reflect regexp runtime slices sort" +
@@ -363,7 +366,7 @@ func isClients(frame string) bool {
 	if !path {
 		first, _, _ = strings.Cut(name, ".")
 	}
-	return !slices.Contains(standardLibrary, first) && !hasPrefix(frame, plumbing)
+	return !slices.Contains(standardLibrary, first) && !hasPrefix(frame, plumbing) && !hasPrefix(frame, ownCalls)
 }
 
 // ends shows a stack by the client's own frames: the innermost three, whoever called them first,

@@ -158,6 +158,7 @@ func TestEndsOfAStack(t *testing.T) {
 		{"names like the standard library's", []string{"io.ReadFull  io.go:1", "go.mongodb.org/mongo-driver.(*pool).get  pool.go:1",
 			"log.example/net.Ping  ping.go:1"},
 			[]string{"go.mongodb.org/mongo-driver.(*pool).get  pool.go:1", "log.example/net.Ping  ping.go:1", "(it waits in io.ReadFull)"}},
+		{"what we put around an operation", []string{"db.Ping  db.go:1", startPath + "Expect[...].func1  judge.go:1"}, []string{"db.Ping  db.go:1"}},
 		{"the client waits for itself", []string{"db.(*pool).get  pool.go:1", "db.(*pool).conn  pool.go:2", "db.Open  db.go:1", "db.Ping  db.go:2",
 			"shop.Test  shop_test.go:1"},
 			[]string{"db.(*pool).get  pool.go:1", "db.(*pool).conn  pool.go:2", "db.Open  db.go:1", "called from shop.Test  shop_test.go:1"}},
