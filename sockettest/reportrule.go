@@ -269,7 +269,7 @@ type busy struct {
 	text  string // how much, and when last
 }
 
-// flood is how many bytes in a second are no drip any more.
+// flood is how many bytes are no drip any more.
 const flood = 64 << 10
 
 // busyWith reports whether an operation that has not returned is busy: bytes pass just now, or it
@@ -307,7 +307,7 @@ func reading(c *fixtures.Conn, r Result, sent int64, ago time.Duration) busy {
 		}
 	}
 	b := busy{dripping, "still reading", fmt.Sprintf("%s taken so far on #%d, the last sent %s before, and no end in sight", amount(max(sent, 0)), c.ID(), digits(max(ago, 0)))}
-	if float64(sent) > flood*r.Elapsed.Seconds() {
+	if sent > flood {
 		b.kind = flooded
 	}
 	return b
