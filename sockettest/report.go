@@ -49,7 +49,7 @@ func failureOf(err error, w Window, r Result, ep Running, from time.Duration) fa
 	if r.sockets == nil {
 		f.result.sockets = socketsOf(ep)
 	}
-	if f.wentOn() {
+	if f.wentOn() || r.Elapsed-r.ctxEnded < r.Elapsed/10 { // or of a call that returned with it
 		f.result.ctxEnded = 0
 	}
 	if c, ok := ep.(connected); ok {
@@ -206,6 +206,9 @@ func (f failure) window() string {
 	}
 	const width = 40
 	from, to, x := f.want.earliest(), f.latest(), f.result.Elapsed
+	if from <= x && x <= to { // it is not the time that is wrong
+		return ""
+	}
 	span := max(from, to, x)
 	span = max(sum(span, span/20), 1)
 	if near := span / 5; (x-from).Abs() > near && (x-to).Abs() > near {
