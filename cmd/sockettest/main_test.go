@@ -37,9 +37,9 @@ func TestDoctorFindsThisMachineWell(t *testing.T) {
 	}
 	if _, err := os.Stat("/proc/self/fd"); err == nil { // Linux: the one system whose mechanisms are known to this test
 		assert.Regexp(t, `(?m)^BlackHole +tcp4 +yes +(IP_MINTTL|full accept queue) `, text)
-		assert.Regexp(t, `(?m)^hostile\.NeverRead +tcp4 +yes +TCP_MAXSEG 700, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
+		assert.Regexp(t, `(?m)^hostile\.NeverRead +tcp4 +yes +TCP_MAXSEG 1448, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
 		assert.Regexp(t, `(?m)^udp\.Refused +udp4 +yes +connected to itself `, text)
-		assert.Regexp(t, `(?m)^NeverRead +tcp4 +yes +listening, TCP_MAXSEG 700, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
+		assert.Regexp(t, `(?m)^NeverRead +tcp4 +yes +listening, TCP_MAXSEG 1448, SO_RCVBUF 1 +\S+ +writes block after \d+ B$`, text)
 		assert.Regexp(t, `(?m)^SlowHandshake +tcp4 +yes +\S.* +60ms asked for, and it took `, text)
 	}
 }

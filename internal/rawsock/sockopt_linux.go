@@ -137,16 +137,14 @@ func healed(c *net.TCPConn, v6 bool) error {
 }
 
 // smallSegment is TCP_MAXSEG for a small window. The other side's kernel sizes its send buffer
-// by the segments that it may send, and those of loopback are 64 KiB. With those of Ethernet the
-// buffer grows once more with the last acknowledgement, a quarter of a second after the write has
-// blocked; with these it does not (found by trial, Linux 6.18).
-const smallSegment = 700
+// by the segments that it may send, and those of loopback are 64 KiB.
+const smallSegment = 1448
 
 // WindowMechanism names what makes a window small, for reports about a platform.
-const WindowMechanism = "TCP_MAXSEG 700, SO_RCVBUF 1"
+const WindowMechanism = "TCP_MAXSEG 1448, SO_RCVBUF 1"
 
 // shrinkWindow makes fd's receive window as small as the kernel allows, for connections made from
-// now on. On Linux 6.18 the other side's writes then block after 21,328 bytes.
+// now on. On Linux 6.18 the other side's writes then block after 30,528 bytes.
 func shrinkWindow(fd uintptr) error {
 	if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, smallSegment); err != nil {
 		return os.NewSyscallError("setsockopt", err)

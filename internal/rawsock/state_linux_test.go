@@ -233,7 +233,7 @@ func TestMechanismOfEachState(t *testing.T) {
 				{Answer: network.Listen}: "listening",
 				{Answer: network.Listen, Hold: time.Hour}:                       "listening, accepting late",
 				{Answer: network.Listen, Backlog: 2, Hold: network.Forever}:     "listen(fd, 1), accepting nothing",
-				{Answer: network.Listen, SmallWindow: true}:                     "listening, TCP_MAXSEG 700, SO_RCVBUF 1",
+				{Answer: network.Listen, SmallWindow: true}:                     "listening, TCP_MAXSEG 1448, SO_RCVBUF 1",
 				{Answer: network.Listen, Handshake: time.Hour}:                  slow,
 				{Answer: network.Listen, Handshake: time.Hour, Hold: time.Hour}: tt.drop + ", until a SYN is sent again",
 			})
