@@ -54,7 +54,7 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 		return &net.Dialer{}
 	}
 	over := make(chan struct{})
-	test := rootOf(t)
+	test := rootName(t.Name())
 	fakeDials.begin(test)
 	t.Cleanup(func() { close(over); fakeDials.end(test) })
 	how.over, how.dials = over, func(address string) { fakeDials.add(test, address) }
@@ -185,12 +185,6 @@ type dialCount struct {
 	to      map[string]int
 }
 
-// rootOf is the name of the test that t is, or is a subtest of.
-func rootOf(t testing.TB) string {
-	root, _, _ := strings.Cut(t.Name(), "/")
-	return root
-}
-
 func (d *dialCounts) begin(test string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -237,7 +231,7 @@ func (d *dialCounts) count(test string, s fixtures.Contact) int {
 
 // watch adds them to what the fixture itself sees, if the test has such a dialer.
 func (d *dialCounts) watch(t testing.TB, look func() fixtures.Contact) func() fixtures.Contact {
-	test := rootOf(t)
+	test := rootName(t.Name())
 	d.mu.Lock()
 	none := d.tests[test] == nil
 	d.mu.Unlock()

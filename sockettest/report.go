@@ -10,6 +10,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/timeline"
 )
 
 // A failure is all that a report tells, so that writing it is a pure function. docs/reports.md says
@@ -262,13 +263,7 @@ func sum(list ...time.Duration) time.Duration {
 }
 
 // digits writes a duration with three significant digits.
-func digits(d time.Duration) string {
-	unit := time.Duration(1)
-	for d/unit >= 1000 || -d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit).String()
-}
+func digits(d time.Duration) string { return timeline.Digits(d).String() }
 
 // amount writes a number of bytes with two or three significant digits.
 func amount(n int64) string {

@@ -58,9 +58,9 @@ func textOfError(err error, own string, inner []error, depth int) string {
 	if e, ok := err.(syscall.Errno); ok {
 		return fmt.Sprintf("%s (%s)", printable(own, room), rawsock.ErrnoName(e))
 	}
-	if len(inner) > 1 {
+	if len(inner) > 1 && len(inner) <= keepErrors { // all of them are shown
 		rest := own
-		for _, e := range inner[:min(len(inner), keepErrors)] {
+		for _, e := range inner {
 			if e != nil {
 				rest = strings.Replace(rest, errorText(e), "", 1)
 			}

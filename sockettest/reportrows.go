@@ -41,6 +41,7 @@ type row struct {
 	over    bool // so is its test
 }
 
+// rootName is the name of the outermost test around the test of that name, which may be itself.
 func rootName(name string) string {
 	root, _, _ := strings.Cut(name, "/")
 	return root

@@ -108,35 +108,24 @@ func TestNoLeaksUnacceptedAfterTheFixture(t *testing.T) {
 	assert.NoError(t, c.Close())
 }
 
-// A UDP socket that is connected to the same port is no client.
-func TestNoLeaksUnacceptedBesideUDP(t *testing.T) {
-	t.Parallel()
-	needSockets(t)
-	var c net.Conn
-	tb := leaking(t, func(tb *faketb.TB) {
-		ep := Start(tb, fixtures.NeverAccept{})
-		var err error
-		c, err = (&net.Dialer{}).DialContext(tb.Context(), "udp", ep.Addr())
-		assert.NoError(t, err)
-	})
-	assert.Empty(t, tb.Text())
-	assert.NoError(t, c.Close())
-}
-
-// A name server has clients over TCP; an attack has none at all.
+// A UDP socket that is connected to the same port is no client. A name server has clients over TCP;
+// an attack has none at all.
 func TestNoLeaksUnacceptedElsewhere(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
-	var c net.Conn
+	dialled := func(nw string, start func(tb *faketb.TB) string) string {
+		var c net.Conn
+		tb := leaking(t, func(tb *faketb.TB) {
+			var err error
+			c, err = (&net.Dialer{}).DialContext(tb.Context(), nw, start(tb))
+			assert.NoError(t, err)
+		})
+		assert.NoError(t, c.Close())
+		return tb.Text()
+	}
+	assert.Empty(t, dialled("udp", func(tb *faketb.TB) string { return Start(tb, fixtures.NeverAccept{}).Addr() }))
+	assert.Contains(t, dialled("tcp", func(tb *faketb.TB) string { return Start(tb, dnsfault.NXDomain{}).Addr() }), oneConnection)
 	tb := leaking(t, func(tb *faketb.TB) {
-		ns := Start(tb, dnsfault.NXDomain{})
-		var err error
-		c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp", ns.Addr())
-		assert.NoError(t, err)
-	})
-	assert.Contains(t, tb.Text(), oneConnection)
-	assert.NoError(t, c.Close())
-	tb = leaking(t, func(tb *faketb.TB) {
 		ep := Start(tb, fixtures.NeverAccept{})
 		Start(tb, hostile.ConnectOnly{Target: ep.Addr()})
 	})

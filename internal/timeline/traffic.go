@@ -64,15 +64,15 @@ func (p *Part) String() string {
 	}
 	text += fmt.Sprintf(" (%d B in %d parts", p.Size, p.Count)
 	if p.Last > p.At {
-		text += fmt.Sprintf(" over %v, longest pause %v", round(p.Last-p.At), round(p.Pause))
+		text += fmt.Sprintf(" over %v, longest pause %v", Digits(p.Last-p.At), Digits(p.Pause))
 	}
 	return text + ")"
 }
 
-// round leaves three significant digits.
-func round(d time.Duration) time.Duration {
+// Digits leaves three significant digits.
+func Digits(d time.Duration) time.Duration {
 	unit := time.Duration(1)
-	for d/unit >= 1000 {
+	for d/unit >= 1000 || -d/unit >= 1000 {
 		unit *= 10
 	}
 	return d.Round(unit)
