@@ -48,7 +48,7 @@ func TestBlockedInItsPhase(t *testing.T) {
 		} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := sockettest.Start(tb, fixtures.BlackHole{}, opts...)
-				sockettest.Expect(tb, ep, sockettest.Blocked.For(soon).In(tt.phase), func(ctx context.Context) error { return tt.op(ctx, ep) })
+				sockettest.Expect(tb, ep, sockettest.Blocked.For(10*soon).In(tt.phase), func(ctx context.Context) error { return tt.op(ctx, ep) })
 			})
 			assert.Equal(t, tt.said != "", tb.Failed(), "%s: %s", tt.phase, tb.Text())
 			assert.Contains(t, tb.Text(), tt.said)

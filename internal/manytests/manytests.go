@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// AtOnce lets 64 parallel tests run at once, where package testing runs as many as there are
+// AtOnce lets 32 parallel tests run at once, where package testing runs as many as there are
 // processors: a test that waits for a kernel's timer needs no processor. It respects -parallel, and
 // leaves fuzzing alone, where -parallel counts processes. Call it first in TestMain.
 func AtOnce() {
@@ -19,7 +19,7 @@ func AtOnce() {
 	told := flag.Lookup("test.fuzz").Value.String() != ""
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
 	if !told {
-		_ = flag.Set("test.parallel", "64")
+		_ = flag.Set("test.parallel", "32")
 	}
 }
 
