@@ -49,9 +49,14 @@ func listen(t *testing.T) *calltimeout.Listener {
 // timesOut runs a call that must end by its limit, and not before.
 func timesOut(t *testing.T, d time.Duration, call func() error) {
 	t.Helper()
-	begin := time.Now()
+	timesOutAt(t, time.Now().Add(d), call)
+}
+
+// timesOutAt runs a call that must end by its deadline, and not before.
+func timesOutAt(t *testing.T, deadline time.Time, call func() error) {
+	t.Helper()
 	err := call()
-	assert.GreaterOrEqual(t, time.Since(begin), d)
+	assert.GreaterOrEqual(t, time.Since(deadline), time.Duration(0), "too early")
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	var ne net.Error
 	require.ErrorAs(t, err, &ne)
@@ -82,8 +87,9 @@ func TestAcceptHasTheLimit(t *testing.T) {
 		timesOut(t, limit, func() error { _, err := ln.Accept(); return err })
 	}
 	require.NoError(t, ln.SetTimeout(ample))
-	require.NoError(t, ln.SetDeadline(time.Now().Add(limit)))
-	timesOut(t, 0, func() error { _, err := ln.Accept(); return err })
+	soon := time.Now().Add(limit)
+	require.NoError(t, ln.SetDeadline(soon))
+	timesOutAt(t, soon, func() error { _, err := ln.Accept(); return err })
 }
 
 func TestDialerBoundsTheConnect(t *testing.T) {
@@ -122,10 +128,20 @@ func TestDeadlinesHoldBesideTheLimit(t *testing.T) {
 				setRead, setWrite = (*calltimeout.Conn).SetReadDeadline, (*calltimeout.Conn).SetWriteDeadline
 			}
 			ours, _ := pair(t, ample)
-			require.NoError(t, setRead(ours, time.Now().Add(limit)))
-			timesOut(t, 0, func() error { _, err := ours.Read(make([]byte, 1)); return err })
-			require.NoError(t, setWrite(ours, time.Now().Add(limit)))
-			timesOut(t, 0, func() error { _, err := ours.Write(make([]byte, 64<<20)); return err })
+			read := func() error { _, err := ours.Read(make([]byte, 1)); return err }
+			write := func() error { _, err := ours.Write(make([]byte, 64<<20)); return err }
+			soon, late := time.Now().Add(limit), time.Now().Add(ample)
+			require.NoError(t, setRead(ours, soon))
+			timesOutAt(t, soon, read)
+			soon = time.Now().Add(limit)
+			require.NoError(t, setWrite(ours, soon))
+			timesOutAt(t, soon, write)
+
+			require.NoError(t, setRead(ours, late))
+			require.NoError(t, setWrite(ours, late))
+			require.NoError(t, ours.SetTimeout(limit)) // now it is the limit that comes first
+			timesOut(t, limit, read)
+			timesOut(t, limit, write)
 		})
 	}
 }
@@ -153,9 +169,9 @@ func TestNoLimitKeepsTheDeadlineBelow(t *testing.T) {
 	require.NoError(t, below.(*net.TCPListener).SetDeadline(soon))
 	hang := time.AfterFunc(10*time.Second, func() { _, _ = nc.Close(), below.Close() }) // without its deadline
 	defer hang.Stop()
-	timesOut(t, 0, func() error { _, err := c.Read(make([]byte, 1)); return err })
-	timesOut(t, 0, func() error { _, err := c.Write(make([]byte, 64<<20)); return err })
-	timesOut(t, 0, func() error { _, err := ln.Accept(); return err })
+	timesOutAt(t, soon, func() error { _, err := c.Read(make([]byte, 1)); return err })
+	timesOutAt(t, soon, func() error { _, err := c.Write(make([]byte, 64<<20)); return err })
+	timesOutAt(t, soon, func() error { _, err := ln.Accept(); return err })
 
 	require.NoError(t, c.SetTimeout(limit)) // a limit replaces it
 	require.NoError(t, ln.SetTimeout(limit))
@@ -210,6 +226,18 @@ func TestBadArguments(t *testing.T) {
 	defer c.Close()
 	assert.Same(t, a, c.NetConn())
 	require.ErrorContains(t, c.CloseWrite(), "calltimeout.Conn.CloseWrite: *net.pipe has none")
+}
+
+// A call that does not reach the connection below has read and written nothing.
+func TestClosedConnectionMovesNoBytes(t *testing.T) {
+	t.Parallel()
+	ours, _ := pair(t, ample)
+	require.NoError(t, ours.Close())
+	for _, call := range []func([]byte) (int, error){ours.Read, ours.Write} {
+		n, err := call([]byte("x"))
+		require.ErrorIs(t, err, net.ErrClosed)
+		assert.Zero(t, n)
+	}
 }
 
 func TestCloseWrite(t *testing.T) {
