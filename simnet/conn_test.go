@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -174,6 +175,46 @@ func TestHealDeliversByRetransmission(t *testing.T) {
 		assert.Equal(t, 12600*time.Millisecond, time.Since(begin))
 		require.Equal(t, io.EOF, readErr(s))
 	})
+}
+
+// What arrives ends the back-off: the next loss is repaired as quickly as the first.
+func TestBackOffBeginsAgainAfterSuccess(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		for range 3 {
+			require.NoError(t, s.Partition())
+			begin := time.Now()
+			write(t, c, "late")
+			time.Sleep(time.Second)
+			require.NoError(t, s.Heal())
+			read(t, s, "late")
+			assert.Equal(t, 1400*time.Millisecond, time.Since(begin))
+		}
+	})
+}
+
+// Who hears nothing sends as much as there was room for when it last heard, whatever is read
+// meanwhile.
+func TestPartitionHidesThatTheWindowOpens(t *testing.T) {
+	t.Parallel()
+	for _, unread := range []int{0, 20_000, 65_536} {
+		bubble(t, func(t *testing.T, nw *simnet.Network) {
+			const room, more = 65_536, 200_000
+			c, s := pair(t, nw)
+			require.NoError(t, s.SetReadBuffer(room/2)) // Linux doubles it
+			write(t, c, strings.Repeat("a", unread))
+			require.NoError(t, c.Partition())
+			read(t, s, strings.Repeat("a", unread))
+			write(t, c, strings.Repeat("b", more))
+			time.Sleep(time.Minute) // it sends again what it hears no acknowledgement of
+			info, err := s.Info()
+			require.NoError(t, err)
+			require.Equal(t, room-unread, info.Own.Unread)
+			require.NoError(t, c.Heal())
+			read(t, s, strings.Repeat("b", more))
+		})
+	}
 }
 
 func TestPartitionEndsInTimeouts(t *testing.T) {

@@ -2,8 +2,7 @@ package simnet
 
 import "slices"
 
-// launch sends a segment, or, where bandwidth is limited, as many as n bytes need. None overtakes
-// another.
+// launch sends a segment, or, where bandwidth is limited, as many as n bytes need.
 func (c *Conn) launch(kind segmentKind, n int) {
 	if c.flight == nil {
 		c.flight = &flight{event: event{do: c.land}}
@@ -37,11 +36,6 @@ func (c *Conn) enqueue(kind segmentKind, n int) {
 	if !c.out.isHeld() {
 		s.at = c.out.arrival(n, wobble)
 	}
-	if len(f.segments) > 0 {
-		if last := f.segments[len(f.segments)-1].at; last.IsZero() || last.After(s.at) && !s.at.IsZero() {
-			s.at = last
-		}
-	}
 	f.segments = append(f.segments, s)
 }
 
@@ -57,7 +51,7 @@ func (c *Conn) scheduleLanding() {
 	}
 }
 
-// land lets arrive what is due.
+// land lets arrive what is due. One that is due before those ahead of it waits for them.
 func (c *Conn) land() {
 	f := c.flight
 	for len(f.segments) > 0 && !f.segments[0].at.IsZero() && !f.segments[0].at.After(now()) {

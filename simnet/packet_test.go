@@ -3,6 +3,7 @@ package simnet_test
 import (
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -64,7 +65,8 @@ func TestPacketsAreRefusedOnBothNetworks(t *testing.T) {
 		require.NoError(t, err)
 		defer c.Close()
 		write(t, c, "x")
-		_, err = c.Read(make([]byte, 1))
+		n, err := c.Read(make([]byte, 1))
+		assert.Zero(t, n)
 		require.Equal(t, &net.OpError{Op: "read", Net: nw, Source: c.LocalAddr(), Addr: c.RemoteAddr(),
 			Err: os.NewSyscallError("read", syscall.ECONNREFUSED)}, err)
 		write(t, c, "x")
@@ -74,7 +76,7 @@ func TestPacketsAreRefusedOnBothNetworks(t *testing.T) {
 		require.NoError(t, p.Serve())
 		write(t, c, "y")
 		b := make([]byte, 8)
-		n, _, err := p.ReadFrom(b)
+		n, _, err = p.ReadFrom(b)
 		require.NoError(t, err)
 		assert.Equal(t, "y", string(b[:n]))
 	})
@@ -99,6 +101,56 @@ func TestPacketErrorsOnBothNetworks(t *testing.T) {
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.ErrorIs(t, p.SetDeadline(time.Time{}), net.ErrClosed)
 		require.ErrorIs(t, p.Refuse(), net.ErrClosed)
+	})
+}
+
+// A call that fails has read nothing.
+func TestPacketErrorsCarryNoBytes(t *testing.T) {
+	t.Parallel()
+	eachPacketStack(t, func(t *testing.T, s network.Stack, nw string) {
+		p, err := s.BindPacket(t.Context(), nw, "")
+		require.NoError(t, err)
+		defer p.Close()
+		c, err := s.DialContext(t.Context(), nw, p.LocalAddr().String())
+		require.NoError(t, err)
+		require.NoError(t, c.SetDeadline(time.Unix(1, 0)))
+		for _, want := range []error{os.ErrDeadlineExceeded, net.ErrClosed} {
+			for _, call := range []func([]byte) (int, error){c.Read, c.Write} {
+				n, err := call([]byte("x"))
+				require.ErrorIs(t, err, want)
+				assert.Zero(t, n)
+			}
+			_ = c.Close()
+		}
+	})
+}
+
+// What is sent to the unspecified address stays on this host, as on Linux.
+func TestPacketsToNoAddressComeHome(t *testing.T) {
+	t.Parallel()
+	eachPacketStack(t, func(t *testing.T, s network.Stack, nw string) {
+		if _, kernel := s.(rawsock.Loopback); kernel && runtime.GOOS != "linux" {
+			t.Skip(runtime.GOOS, " may refuse it")
+		}
+		p, err := s.BindPacket(t.Context(), nw, "")
+		require.NoError(t, err)
+		defer p.Close()
+		c, err := s.BindPacket(t.Context(), nw, "")
+		require.NoError(t, err)
+		defer c.Close()
+		to := *p.LocalAddr().(*net.UDPAddr)
+		here := to.IP
+		to.IP = net.IPv4zero
+		if nw == "udp6" {
+			to.IP = net.IPv6unspecified
+		}
+		_, err = c.WriteTo([]byte("ping"), &to)
+		require.NoError(t, err)
+		b := make([]byte, 8)
+		n, from, err := p.ReadFrom(b)
+		require.NoError(t, err)
+		assert.Equal(t, "ping", string(b[:n]))
+		assert.Equal(t, here.String(), from.(*net.UDPAddr).IP.String())
 	})
 }
 

@@ -14,14 +14,12 @@ import (
 
 func TestBubbleRunsInVirtualTime(t *testing.T) {
 	t.Parallel()
-	begin := time.Now()
 	Bubble(t, func(t *testing.T) {
 		require.True(t, virtual())
 		inside := time.Now()
 		time.Sleep(time.Hour)
 		assert.Equal(t, time.Hour, time.Since(inside))
 	})
-	assert.Less(t, time.Since(begin), time.Hour)
 	assert.False(t, virtual())
 }
 
