@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
 	"runtime"
 	"runtime/pprof"
@@ -95,17 +96,18 @@ func (s stuck) numbers() string {
 	return fmt.Sprintf("%d of them, %d blocked forever", s.count, s.forever)
 }
 
-// labelled returns the goroutines that carry the label, less those to ignore. The goroutine profile
-// is the one place where labels can be read; its text form (debug=1) groups equal stacks.
-func labelled(value string, ignore []string) []stuck {
-	return inProfile(goroutines.Now(goroutineProfile), value, ignore)
+// labelled returns the goroutines that carry one of the labels, less those to ignore with it. The
+// goroutine profile is the one place where labels can be read; its text form (debug=1) groups equal
+// stacks.
+func labelled(labels map[string][]string) []stuck {
+	return inProfile(goroutines.Now(goroutineProfile), labels)
 }
 
-// leakedForever returns those that carry the label and wait for what nobody can give them, in the
-// same form: Go 1.27 and later have a profile of these, which costs a garbage collection; before,
-// there are none. A goroutine that is not among them may still never end: what it waits for can be
-// reached, or is a socket.
-func leakedForever(value string) []stuck {
+// leakedForever returns those that carry one of the labels and wait for what nobody can give them,
+// in the same form: Go 1.27 and later have a profile of these, which costs a garbage collection;
+// before, there are none. A goroutine that is not among them may still never end: what it waits for
+// can be reached, or is a socket.
+func leakedForever(labels map[string][]string) []stuck {
 	p := pprof.Lookup(foreverProfile)
 	if p == nil {
 		return nil
@@ -114,7 +116,7 @@ func leakedForever(value string) []stuck {
 	if err := p.WriteTo(&buf, 1); err != nil {
 		return nil
 	}
-	return inProfile(buf.Bytes(), value, nil)
+	return inProfile(buf.Bytes(), labels)
 }
 
 const foreverProfile = "goroutineleak"
@@ -130,12 +132,14 @@ func tellForever(all, forever []stuck) {
 	}
 }
 
-func inProfile(text []byte, value string, ignore []string) []stuck {
-	want := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(value))
-	if !bytes.Contains(text, want) {
-		return nil
+func inProfile(text []byte, labels map[string][]string) []stuck {
+	var found []stuck
+	for _, value := range slices.Sorted(maps.Keys(labels)) {
+		if want := []byte(strconv.Quote(labelKey) + ":" + strconv.Quote(value)); bytes.Contains(text, want) {
+			found = append(found, parseProfile(text, want, labels[value])...)
+		}
 	}
-	return parseProfile(text, want, ignore)
+	return found
 }
 
 // parseProfile reads records that are separated by empty lines: "3 @ 0x...", "# labels: {...}",

@@ -174,6 +174,47 @@ func TestNoLeaksStandsAside(t *testing.T) {
 	assert.Empty(t, tb.Text())
 }
 
+// What a test inside did not look for is looked for by the one around it, and what it did is not.
+func TestNoLeaksOfASkippedSubtest(t *testing.T) {
+	t.Parallel()
+	quit := make(chan struct{})
+	defer close(quit)
+	ignored := "example.com/go-sockettest/sockettest.waitFor"
+	for _, tt := range []struct {
+		name  string
+		inner func(tb *faketb.TB)
+		found string // empty for nothing
+	}{
+		{"skipped", func(tb *faketb.TB) { NoLeaks(tb); go waitFor(quit); tb.Skipf("not today") }, "leak: 1 goroutine"},
+		{"failed", func(tb *faketb.TB) { NoLeaks(tb); go waitFor(quit); tb.Fatalf("no") }, "leak: 1 goroutine"},
+		{"skipped inside one skipped", func(tb *faketb.TB) {
+			NoLeaks(tb)
+			go waitFor(quit)
+			faketb.Run(tb, func(tb *faketb.TB) { NoLeaks(tb); go waitForever(quit); tb.Skipf("not today") })
+			tb.Skipf("not today")
+		}, "leak: 2 goroutines"},
+		{"closed", func(*faketb.TB) { w := WatchLeaks(); go waitFor(quit); w.Close() }, "leak: 1 goroutine"},
+		{"skipped, ignored there", func(tb *faketb.TB) { NoLeaks(tb, ignored); go waitFor(quit); tb.Skipf("not today") }, ""},
+		{"reported there", func(tb *faketb.TB) { NoLeaks(tb); go waitFor(quit) }, ""},
+		{"skipped, clean", func(tb *faketb.TB) { NoLeaks(tb); tb.Skipf("not today") }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tb := leaking(t, func(tb *faketb.TB) { faketb.Run(tb, tt.inner) })
+			if tt.found == "" {
+				assert.Empty(t, tb.Text())
+				return
+			}
+			assert.Contains(t, tb.Text(), tt.found)
+			assert.Contains(t, tb.Text(), "sockettest.waitFor")
+		})
+	}
+	tb := leaking(t, func(tb *faketb.TB) {
+		NoLeaks(tb, ignored)
+		faketb.Run(tb, func(tb *faketb.TB) { NoLeaks(tb); go waitFor(quit); tb.Skipf("not today") })
+	})
+	assert.Empty(t, tb.Text(), "ignored by the test around it")
+}
+
 // What a second call ignores is ignored beside what the first does.
 func TestNoLeaksTwice(t *testing.T) {
 	t.Parallel()

@@ -32,8 +32,10 @@ type Watch struct {
 	ignored  []string
 	running  map[*sight]bool
 	suspects []suspect
-	held     bool // the finalizers, on its behalf
-	lost     bool // the label was taken off
+	handed   map[string][]string // labels of watches inside it that closed without a look, and what each ignored
+	judged   bool                // Find has looked
+	held     bool                // the finalizers, on its behalf
+	lost     bool                // the label was taken off
 	over     bool
 }
 
@@ -83,6 +85,9 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		return w.sockets.left(grace)
 	}
 	defer w.standAside()()
+	w.mu.Lock()
+	w.judged = true
+	w.mu.Unlock()
 	sights := w.stillRunning()
 	for _, e := range also {
 		for _, f := range partsOf(e) {
@@ -99,7 +104,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		return len(found)+len(conns) == 0
 	})
 	if len(found) > 0 {
-		tellForever(found, leakedForever(w.label))
+		tellForever(found, leakedForever(w.labels()))
 		tellCreators(found, w.goroutine)
 	}
 	l := w.leaks(found, conns)
@@ -113,7 +118,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 // again. A second call does nothing.
 func (w *Watch) Close() {
 	w.mu.Lock()
-	held := w.held
+	held, judged := w.held, w.judged
 	w.held = false
 	again := w.over
 	w.over = true
@@ -139,14 +144,45 @@ func (w *Watch) Close() {
 		}
 	}
 	watches.n.Add(-1)
+	if !judged {
+		w.handOver()
+	}
+}
+
+// handOver leaves the labels that nobody has looked for to the next watch around this one.
+func (w *Watch) handOver() {
+	labels := w.labels()
+	for o := w.outer; o != nil; o = o.outer {
+		if o.inherits(labels) {
+			return
+		}
+	}
+}
+
+func (w *Watch) inherits(labels map[string][]string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return false
+	}
+	maps.Copy(w.handed, labels)
+	return true
+}
+
+// labels are those that the watch looks for, each with the functions to ignore.
+func (w *Watch) labels() map[string][]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := map[string][]string{w.label: slices.Clone(w.ignored)}
+	for label, ignored := range w.handed {
+		all[label] = slices.Concat(ignored, w.ignored)
+	}
+	return all
 }
 
 // goroutines returns those of the watch, less those of the fixtures themselves if any run still.
 func (w *Watch) goroutines(fixturesRun bool) []stuck {
-	w.mu.Lock()
-	ignored := slices.Clone(w.ignored)
-	w.mu.Unlock()
-	found := labelled(w.label, ignored)
+	found := labelled(w.labels())
 	if fixturesRun {
 		found = slices.DeleteFunc(found, stuck.ofFixture)
 	}
@@ -231,7 +267,7 @@ var serial atomic.Int64
 
 // newWatch labels the calling goroutine, beside the labels that it has.
 func newWatch(name string, ignore []string) *Watch {
-	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{},
+	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{}, handed: map[string][]string{},
 		goroutine: goroutineID(), before: withOwnLabels(context.Background())}
 	outer := ownLabel()
 	watches.mu.Lock()
