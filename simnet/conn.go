@@ -89,7 +89,8 @@ func (r *resend) outstanding() bool { return r.lost || r.unacked > 0 || r.finUna
 type flight struct {
 	air      buffer // the data
 	segments []segment
-	event    event // the first one lands
+	room     []segment // where the first of them went
+	event    event     // the first one lands
 }
 
 // A segment is on its way to the other end.

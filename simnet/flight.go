@@ -37,6 +37,18 @@ func (c *Conn) enqueue(kind segmentKind, n int) {
 		s.at = c.out.arrival(n, wobble)
 	}
 	f.segments = append(f.segments, s)
+	if len(f.segments) == 1 {
+		f.room = f.segments[:0]
+	}
+}
+
+// next takes the first segment, and moves none.
+func (f *flight) next() segment {
+	s := f.segments[0]
+	if f.segments = f.segments[1:]; len(f.segments) == 0 {
+		f.segments = f.room
+	}
+	return s
 }
 
 // scheduleLanding sets the time at which the first segment arrives.
@@ -55,8 +67,7 @@ func (c *Conn) scheduleLanding() {
 func (c *Conn) land() {
 	f := c.flight
 	for len(f.segments) > 0 && !f.segments[0].at.IsZero() && !f.segments[0].at.After(now()) {
-		s := f.segments[0]
-		f.segments = slices.Delete(f.segments, 0, 1)
+		s := f.next()
 		switch s.kind {
 		case dataSegment:
 			c.landData(s.n, s.get)
