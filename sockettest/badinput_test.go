@@ -19,19 +19,13 @@ import (
 
 // A failed report is worse than a short one: each of these is bounded, and says what it leaves out.
 
-// manyEvents is a fixture with a timeline of that many events.
+// manyEvents is a fixture with a timeline of its own.
 type manyEvents struct {
 	*fixtures.Endpoint
-	n int
+	all []fixtures.Event
 }
 
-func (m manyEvents) Timeline() []fixtures.Event {
-	all := make([]fixtures.Event, m.n)
-	for i := range all {
-		all[i] = fixtures.Event{At: time.Duration(i), Kind: fixtures.ConnAccepted, Conn: i + 1, Note: fmt.Sprintf("#%d from 127.0.0.1:1", i+1)}
-	}
-	return all
-}
+func (m manyEvents) Timeline() []fixtures.Event { return m.all }
 
 // An artifacts TB says where artifacts go.
 type artifacts struct {
@@ -43,9 +37,12 @@ func (a artifacts) ArtifactDir() string { return a.dir() }
 
 func reportOfMany(t *testing.T, n int, dir func() string) string {
 	t.Helper()
-	ep := Start(t, fixtures.Refused{})
+	ep := manyEvents{Start(t, fixtures.Refused{}), make([]fixtures.Event, n)}
+	for i := range ep.all {
+		ep.all[i] = fixtures.Event{At: time.Duration(i), Kind: fixtures.ConnAccepted, Conn: i + 1, Note: "from 127.0.0.1:1"}
+	}
 	tb := faketb.Run(t, func(tb *faketb.TB) {
-		Expect(artifacts{tb, dir}, manyEvents{ep, n}, Accepted, func() error { return refusedError() })
+		Expect(artifacts{tb, dir}, ep, Accepted, func() error { return refusedError() })
 	})
 	return tb.Text()
 }

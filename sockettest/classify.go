@@ -315,11 +315,16 @@ func matchPhases(err, target error) (phases []string) {
 
 // errorText is what an error says. If it wraps itself its text may not end, and is not asked for.
 func errorText(err error) string {
-	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
-		return fmt.Sprintf("(a nil pointer, which is not a nil error: return nil instead of a nil %T)", err)
-	}
 	if wrapsItself(err) {
 		return "(no text: it wraps itself)"
+	}
+	return textOfEnding(err)
+}
+
+// textOfEnding is what an error says that does not wrap itself.
+func textOfEnding(err error) string {
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Sprintf("(a nil pointer, which is not a nil error: return nil instead of a nil %T)", err)
 	}
 	text := "(no text: its Error method panics)"
 	safely(func() { text = err.Error() })

@@ -192,7 +192,7 @@ func (s suspect) story() string {
 			}
 			continue
 		}
-		b.WriteString("\n  " + strings.TrimLeft(f.line(shownLine{e, ""}), " "))
+		b.WriteString("\n  " + strings.TrimLeft(f.eventLine(e), " "))
 	}
 	if len(own) > 0 {
 		fmt.Fprintf(&b, "   <- the last that happened on #%d", s.conn.ID())

@@ -27,8 +27,10 @@ type failure struct {
 	others   string        // how the test's other operations ended
 	from     time.Duration // the operation's start, since the endpoint's
 	events   []fixtures.Event
-	sent     int64  // by the fixture, in all
-	saved    string // where the whole timeline is
+	shown    []fixtures.Event // of them those up to the verdict
+	begun    int              // how many of these are from before the call
+	sent     int64            // by the fixture, in all
+	saved    string           // where the whole timeline is
 }
 
 func reportOf(t testing.TB, err error, w Window, r Result, ep Running, start time.Time) string {
@@ -81,6 +83,7 @@ func testedBy(ep Running) string {
 
 // report writes the failure, and keeps what it leaves out.
 func (f failure) report(t testing.TB) string {
+	f = f.upToVerdict()
 	if f.cutsTimeline() {
 		f.saved = f.saveTimeline(t)
 	}
@@ -89,6 +92,7 @@ func (f failure) report(t testing.TB) string {
 
 // String writes the report. Its first line survives a grep.
 func (f failure) String() string {
+	f = f.upToVerdict()
 	var b strings.Builder
 	b.WriteString(f.headline)
 	f.lines(&b, "want", f.wanted())

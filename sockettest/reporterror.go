@@ -23,13 +23,17 @@ const (
 func chain(err error) []string {
 	var lines []string
 	cut := false
+	says := errorText
+	if !wrapsItself(err) { // so what it wraps does not either
+		says = textOfEnding
+	}
 	var add func(err error, depth int, above string)
 	add = func(err error, depth int, above string) {
 		if cut = cut || len(lines) == keepErrors; err == nil || cut || depth > maxDepth {
 			return
 		}
-		own, inner := errorText(err), unwrap(err)
-		text := textOfError(err, own, inner, depth)
+		own, inner := says(err), unwrap(err)
+		text := textOfError(err, own, inner, depth, says)
 		if own == above { // some clients wrap several times without a word of their own
 			text = "(the same)"
 		}
@@ -50,7 +54,7 @@ func chain(err error) []string {
 
 // textOfError is what a line says of one error. Of one that joins others it is only what they do
 // not say themselves.
-func textOfError(err error, own string, inner []error, depth int) string {
+func textOfError(err error, own string, inner []error, depth int, says func(error) string) string {
 	room := keepText
 	if depth > 0 {
 		room = keepInner
@@ -62,7 +66,7 @@ func textOfError(err error, own string, inner []error, depth int) string {
 		rest := own
 		for _, e := range inner {
 			if e != nil {
-				rest = strings.Replace(rest, errorText(e), "", 1)
+				rest = strings.Replace(rest, says(e), "", 1)
 			}
 		}
 		if strings.TrimSpace(rest) == "" {

@@ -132,28 +132,25 @@ func (f failure) ruleOfWrongOutcome() string {
 
 // did reports whether the fixture has recorded that by the verdict.
 func (f failure) did(k fixtures.EventKind) bool {
-	events, _ := f.upToVerdict()
-	return slices.ContainsFunc(events, func(e fixtures.Event) bool { return e.Kind == k })
+	return slices.ContainsFunc(f.shown, func(e fixtures.Event) bool { return e.Kind == k })
 }
 
 // didSend reports whether the fixture sent anything since the call began.
 func (f failure) didSend() bool {
-	events, start := f.upToVerdict()
-	return slices.ContainsFunc(events[start:], func(e fixtures.Event) bool { return e.Kind == fixtures.Sent })
+	return slices.ContainsFunc(f.shown[f.begun:], func(e fixtures.Event) bool { return e.Kind == fixtures.Sent })
 }
 
 // tries returns when the client connected since the call began, from its start, and how many SYNs
 // were dropped since.
 func (f failure) tries() (at []time.Duration, dropped int) {
-	events, start := f.upToVerdict()
 	before := 0
-	for i, e := range events {
+	for i, e := range f.shown {
 		switch {
-		case e.Kind == fixtures.SYN && i < start:
+		case e.Kind == fixtures.SYN && i < f.begun:
 			before = e.Count
 		case e.Kind == fixtures.SYN:
 			dropped = e.Count - before
-		case i >= start && (e.Kind == fixtures.ConnAccepted || e.Kind == fixtures.Denied):
+		case i >= f.begun && (e.Kind == fixtures.ConnAccepted || e.Kind == fixtures.Denied):
 			at = append(at, max(0, e.At-f.from))
 		}
 	}
@@ -289,7 +286,7 @@ func busyWith(ep Running, r Result, from time.Duration) busy {
 			}
 		}
 	}
-	at, _ := failure{result: r, from: from, events: r.events}.tries()
+	at, _ := failure{result: r, from: from, events: r.events}.upToVerdict().tries()
 	switch n := len(at); {
 	case n > 2 && is(from+at[n-1]):
 		return busy{trying, "still trying", fmt.Sprintf("%d attempts so far, the last %s before", n, digits(max(now-from-at[n-1], 0)))}

@@ -62,61 +62,79 @@ func midScript(events []fixtures.Event) bool {
 	})
 }
 
-// A shown line is one event of a timeline, or a mark, which is never left out.
-type shownLine struct {
-	fixtures.Event
-	mark string
+// A mark is a line of a timeline that is no event, and is never left out.
+type mark struct {
+	before int // this event
+	at     time.Duration
+	text   string
 }
 
 // timeline writes the fixture's events, timed from the call's start, with marks where the call
-// starts and where it ends. The middle of a long one is left out, what follows the verdict always.
+// starts and where it ends. The middle of a long one is left out.
 func (f failure) timeline() []string {
 	if len(f.events) == 0 {
 		return nil
 	}
-	events, start := f.upToVerdict()
-	all := make([]shownLine, 0, len(events)+3)
-	ended := f.result.ctxEnded
-	for i, e := range events {
-		if ended > 0 && e.At > f.from+ended {
-			all, ended = append(all, f.contextMark()), 0
+	marks := f.marks()
+	n := len(f.shown) + len(marks)
+	var lines []string
+	marked, left := 0, 0
+	for i := range n {
+		line := ""
+		switch e := i - marked; {
+		case marked < len(marks) && marks[marked].before == e:
+			line = f.line(marks[marked].at, "--", marks[marked].text)
+			marked++
+		case i >= keepEvents && i < n-keepEvents:
+			left++
+			continue
+		default:
+			line = f.eventLine(f.shown[e])
 		}
-		if i == start {
-			all = append(all, shownLine{fixtures.Event{At: f.from}, f.startMark(events[:start])})
+		if left > 0 {
+			lines = append(lines, fmt.Sprintf("       ... %d more (%s) ...", left, f.savedAs()))
+			left = 0
 		}
-		all = append(all, shownLine{e, ""})
+		lines = append(lines, line)
 	}
-	if start == len(events) {
-		all = append(all, shownLine{fixtures.Event{At: f.from}, f.startMark(events)})
-	}
-	if ended > 0 {
-		all = append(all, f.contextMark())
-	}
-	all = append(all, shownLine{fixtures.Event{At: sum(f.from, f.result.Elapsed)}, f.endMark()})
-	return f.leaveOut(all)
+	return lines
 }
 
-// contextMark says that a context has ended which the client was to obey.
-func (f failure) contextMark() shownLine {
-	return shownLine{fixtures.Event{At: f.from + f.result.ctxEnded}, "a context of the call's is done: cancelled, or its deadline has passed --"}
+// marks says where the call starts and ends, and where a context has ended in between which the
+// client was to obey. The last stands after all events.
+func (f failure) marks() []mark {
+	all := []mark{{f.begun, f.from, f.startMark(f.shown[:f.begun])}}
+	if ended := f.from + f.result.ctxEnded; ended > f.from {
+		at := f.begun
+		for at < len(f.shown) && f.shown[at].At <= ended {
+			at++
+		}
+		all = append(all, mark{at, ended, "a context of the call's is done: cancelled, or its deadline has passed --"})
+	}
+	return append(all, mark{len(f.shown), sum(f.from, f.result.Elapsed), f.endMark()})
+}
+
+// eventLine writes the line of an event.
+func (f failure) eventLine(e fixtures.Event) string {
+	return f.line(e.At, string(e.Kind), f.eventText(e))
 }
 
 // line writes one line.
-func (f failure) line(l shownLine) string {
-	kind, text := "--", l.mark
-	if text == "" {
-		kind, text = string(l.Kind), f.eventText(l.Event)
-	}
-	at := math.Round(float64(l.At-f.from)/1e5)/10 + 0 // of milliseconds; + 0 makes 0 of -0
-	return strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", at, kind, text), " ")
+func (f failure) line(at time.Duration, kind, text string) string {
+	ms := math.Round(float64(at-f.from)/1e5)/10 + 0 // + 0 makes 0 of -0
+	return strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", ms, kind, text), " ")
 }
 
-// upToVerdict returns the events up to when the operation had ended, or was given up, with the
-// number of those from before its start. What the client had done by then may be seen a moment
-// later; what the fixture does then is left out.
-func (f failure) upToVerdict() (events []fixtures.Event, start int) {
+// upToVerdict picks the events up to when the operation had ended, or was given up, and counts those
+// from before its start. What the client had done by then may be seen a moment later; what the
+// fixture does then is left out. There may be a million events: whoever writes a report picks once.
+func (f failure) upToVerdict() failure {
+	if f.shown != nil {
+		return f
+	}
+	events := make([]fixtures.Event, 0, len(f.events))
 	over := sum(f.from, f.result.Elapsed)
-	start = -1
+	start := -1
 	looked := f.lookedAt()
 	gone := map[int]bool{} // connections that the client has ended: that the fixture follows says nothing
 	for i, e := range f.events {
@@ -139,7 +157,8 @@ func (f failure) upToVerdict() (events []fixtures.Event, start int) {
 	if start < 0 {
 		start = len(events)
 	}
-	return events, start
+	f.shown, f.begun = events, start
+	return f
 }
 
 // lookedAt finds where in the events the call began; -1 if that is not among them.
@@ -158,22 +177,22 @@ func (f failure) startMark(before []fixtures.Event) string {
 	if f.result.conn > 0 {
 		return fmt.Sprintf("connection #%d is opened --", f.result.conn)
 	}
-	open := map[int]bool{}
-	last := 0
-	for _, e := range before {
-		switch e.Kind {
-		case fixtures.ConnAccepted:
-			open[e.Conn], last = true, e.Conn
-		case fixtures.Ended, fixtures.SentRST, fixtures.PeerRST, fixtures.PeerFIN:
-			delete(open, e.Conn)
+	open, last := 0, 0
+	gone := map[int]bool{}
+	for _, e := range slices.Backward(before) {
+		switch {
+		case e.Kind == fixtures.ConnAccepted && !gone[e.Conn]:
+			open, last = open+1, max(last, e.Conn)
+		case e.Kind == fixtures.Ended, e.Kind == fixtures.SentRST, e.Kind == fixtures.PeerRST, e.Kind == fixtures.PeerFIN:
+			gone[e.Conn] = true
 		}
 	}
 	text := "the call under test starts --"
 	switch {
-	case len(open) == 1 && open[last]:
+	case open == 1:
 		text += fmt.Sprintf("  (#%d is open from before)", last)
-	case len(open) > 0:
-		text += fmt.Sprintf("  (%s are open from before)", plural(len(open), "connection"))
+	case open > 1:
+		text += fmt.Sprintf("  (%s are open from before)", plural(open, "connection"))
 	}
 	return text
 }
@@ -219,29 +238,7 @@ func (f failure) eventText(e fixtures.Event) string {
 
 // cutsTimeline reports whether the report does not show all events.
 func (f failure) cutsTimeline() bool {
-	events, _ := f.upToVerdict()
-	return len(events)+2 > 2*keepEvents
-}
-
-// leaveOut keeps both ends of a long timeline, and marks.
-func (f failure) leaveOut(all []shownLine) []string {
-	var lines []string
-	left := 0
-	flush := func() {
-		if left > 0 {
-			lines = append(lines, fmt.Sprintf("       ... %d more (%s) ...", left, f.savedAs()))
-		}
-		left = 0
-	}
-	for i, l := range all {
-		if i >= keepEvents && i < len(all)-keepEvents && l.mark == "" {
-			left++
-			continue
-		}
-		flush()
-		lines = append(lines, f.line(l))
-	}
-	return lines
+	return len(f.shown)+2 > 2*keepEvents
 }
 
 func (f failure) savedAs() string {

@@ -97,12 +97,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 			}
 		}
 	}
-	var found []stuck
-	var conns []suspect
-	poll(grace, func() bool {
-		found, conns = w.goroutines(len(sights) > 0), w.open(sights)
-		return len(found)+len(conns) == 0
-	})
+	found, conns := w.await(grace, sights)
 	if len(found) > 0 {
 		tellForever(found, leakedForever(w.labels()))
 		tellCreators(found, w.goroutine)
@@ -112,6 +107,29 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		l.grace = grace
 	}
 	return l
+}
+
+// await looks until nothing is left or the grace is over, and returns what is left then. While there
+// is something of one kind it need not look for the other.
+func (w *Watch) await(grace time.Duration, sights []*sight) (found []stuck, conns []suspect) {
+	poll(grace, func() bool {
+		if len(conns) > 0 {
+			if conns = w.open(sights); len(conns) > 0 {
+				return false
+			}
+		}
+		if found = w.goroutines(len(sights) > 0); len(found) == 0 {
+			conns = w.open(sights)
+		}
+		return len(found)+len(conns) == 0
+	})
+	switch {
+	case len(found) > 0:
+		conns = w.open(sights)
+	case len(conns) > 0:
+		found = w.goroutines(len(sights) > 0)
+	}
+	return found, conns
 }
 
 // Close ends the watch: the calling goroutine gets back the labels that it had, and finalizers run
