@@ -337,7 +337,7 @@ func TestNoLeaksNamesTheServersConnection(t *testing.T) {
 	arrived := make(chan struct{}, 1)
 	addr := serving(t, func(*net.TCPConn) { arrived <- struct{}{}; <-leave })
 	defer close(leave)
-	tb := leaking(t, func(tb *faketb.TB) {
+	tb := leaving(t, func(tb *faketb.TB) {
 		Start(tb, hostile.ConnectOnly{Target: addr})
 		<-arrived
 	})

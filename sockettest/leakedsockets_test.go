@@ -162,7 +162,7 @@ func TestNoLeaksTellsWhatIsBlockedForEver(t *testing.T) {
 	}
 	slow := make(chan struct{})
 	defer close(slow)
-	tb := leaking(t, func(*faketb.TB) {
+	tb := leaving(t, func(*faketb.TB) {
 		for range 2 {
 			go waitForever(make(chan struct{}))
 		}

@@ -90,6 +90,12 @@ func NoLeaks(t testing.TB, ignore ...string) {
 		return
 	}
 	t.Helper()
+	noLeaks(t, settle, ignore)
+}
+
+// noLeaks is NoLeaks with another time for what is about to end.
+func noLeaks(t testing.TB, grace time.Duration, ignore []string) {
+	t.Helper()
 	if slices.Contains(ignore, "") {
 		t.Fatalf("bad argument: sockettest.NoLeaks: a function to ignore is empty; want its name, such as \"net/http.(*persistConn).readLoop\"")
 	}
@@ -109,7 +115,7 @@ func NoLeaks(t testing.TB, ignore ...string) {
 		watches.tests[t] = w
 		watches.mu.Unlock()
 	}
-	failIfFound(t, w)
+	failIfFound(t, w, grace)
 }
 
 // settle is how long what a test started may take to end once the test is over. A dialer that hung
@@ -149,18 +155,18 @@ func NoLeakedSockets(t testing.TB) {
 	if err != nil {
 		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
 	}
-	failIfFound(t, w)
+	failIfFound(t, w, settle)
 }
 
 // failIfFound looks at the end of the test.
-func failIfFound(t testing.TB, w *Watch) {
+func failIfFound(t testing.TB, w *Watch, grace time.Duration) {
 	t.Cleanup(func() {
 		t.Helper()
 		defer w.Close()
 		if t.Failed() || t.Skipped() {
 			return
 		}
-		if l := w.Find(settle); !l.Empty() {
+		if l := w.Find(grace); !l.Empty() {
 			t.Errorf("%s", l)
 		}
 	})

@@ -29,6 +29,18 @@ func leaking(t *testing.T, f func(tb *faketb.TB)) *faketb.TB {
 	})
 }
 
+// moment is what has time to end in a test of what does not.
+const moment = 50 * time.Millisecond
+
+// leaving is leaking with a moment in place of the 2 s that NoLeaks waits.
+func leaving(t *testing.T, f func(tb *faketb.TB)) *faketb.TB {
+	t.Helper()
+	return faketb.Run(t, func(tb *faketb.TB) {
+		noLeaks(tb, moment, nil)
+		f(tb)
+	})
+}
+
 func TestNoLeaksPassesACleanTest(t *testing.T) {
 	t.Parallel()
 	tb := leaking(t, func(tb *faketb.TB) {
@@ -45,7 +57,7 @@ func TestNoLeaksNamesTheGoroutine(t *testing.T) {
 	t.Parallel()
 	quit := make(chan struct{})
 	defer close(quit)
-	tb := leaking(t, func(*faketb.TB) {
+	tb := leaving(t, func(*faketb.TB) {
 		for range 3 {
 			go waitFor(quit)
 		}
@@ -124,7 +136,7 @@ func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	neighbour := acceptedBy(t, Start(t, fixtures.Echo{}, Family("unix")))
 	defer neighbour.Close()
 	var leaked net.Conn
-	tb := leaking(t, func(tb *faketb.TB) {
+	tb := leaving(t, func(tb *faketb.TB) {
 		var late net.Conn
 		tb.Cleanup(func() { _ = late.Close() }) // after the fixture
 		ep := Start(tb, fixtures.Silent{Unread: true}, Family("unix"))
@@ -220,7 +232,7 @@ func TestNoLeaksTwice(t *testing.T) {
 	t.Parallel()
 	quit := make(chan struct{})
 	defer close(quit)
-	tb := leaking(t, func(tb *faketb.TB) {
+	tb := leaving(t, func(tb *faketb.TB) {
 		NoLeaks(tb, "example.com/go-sockettest/sockettest.waitFor")
 		go waitFor(quit)
 		go waitForever(quit)
@@ -237,7 +249,7 @@ func TestNoLeaksBlamesNoNeighbour(t *testing.T) {
 	done := make(chan *faketb.TB)
 	var leaked net.Conn
 	go func() {
-		done <- leaking(t, func(tb *faketb.TB) {
+		done <- leaving(t, func(tb *faketb.TB) {
 			go waitFor(quit)
 			ep := Start(tb, fixtures.Echo{})
 			leaked, _ = ep.DialContext(tb.Context(), "", "")
@@ -265,7 +277,7 @@ func TestNoLeaksCoversSubtests(t *testing.T) {
 	t.Parallel()
 	quit := make(chan struct{})
 	defer close(quit)
-	tb := leaking(t, func(*faketb.TB) {
+	tb := leaving(t, func(*faketb.TB) {
 		t.Run("sub", func(*testing.T) { go waitFor(quit) })
 	})
 	assert.Contains(t, tb.Text(), "sockettest.waitFor")

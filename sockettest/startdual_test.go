@@ -136,7 +136,7 @@ func TestStartDualFindsLeaks(t *testing.T) {
 			manytests.NeedsIPv6(t)
 			var c net.Conn
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				NoLeaks(tb)
+				noLeaks(tb, moment, nil)
 				dual := Start(tb, left)
 				var err error
 				c, err = dual.Dialer().DialContext(t.Context(), "tcp", dual.HostPort())

@@ -42,7 +42,7 @@ func TestNoLeaksUnaccepted(t *testing.T) {
 					where = On(simnet.New(t))
 				}
 				var c net.Conn
-				tb := leaking(t, func(tb *faketb.TB) { c = connect(tb, Start(tb, f, where)) })
+				tb := leaving(t, func(tb *faketb.TB) { c = connect(tb, Start(tb, f, where)) })
 				assert.Contains(t, tb.Text(), oneConnection)
 				if name == "never accepts" {
 					assert.Regexp(t, `conn +\S* ?-> \S+, \S+ still on the client's side, not accepted by the fixture`, tb.Text())
@@ -67,7 +67,7 @@ func TestNoLeaksUnacceptedAndReset(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
 	var c net.Conn
-	tb := leaking(t, func(tb *faketb.TB) {
+	tb := leaving(t, func(tb *faketb.TB) {
 		ep := Start(tb, fixtures.NeverAccept{})
 		c = connect(tb, ep)
 		assert.NoError(t, ep.Become(fixtures.Refused{}))
@@ -115,7 +115,7 @@ func TestNoLeaksUnacceptedElsewhere(t *testing.T) {
 	needSockets(t)
 	dialled := func(nw string, start func(tb *faketb.TB) string) string {
 		var c net.Conn
-		tb := leaking(t, func(tb *faketb.TB) {
+		tb := leaving(t, func(tb *faketb.TB) {
 			var err error
 			c, err = (&net.Dialer{}).DialContext(tb.Context(), nw, start(tb))
 			assert.NoError(t, err)

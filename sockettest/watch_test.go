@@ -69,7 +69,7 @@ func TestNoLeaksCountsForTheGoroutine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var leaked net.Conn
-			tb := leaking(t, func(tb *faketb.TB) { leaked = leaks(tb) })
+			tb := leaving(t, func(tb *faketb.TB) { leaked = leaks(tb) })
 			assert.Contains(t, tb.Text(), oneConnection)
 			assert.NotContains(t, tb.Text(), "goroutine") // the fixture's own, which run still, are no leak
 			assert.NoError(t, leaked.Close())
@@ -90,7 +90,7 @@ func TestNoLeaksCountsForItsT(t *testing.T) {
 	}()
 	defer close(work)
 	var leaked net.Conn
-	tb := leaking(t, func(tb *faketb.TB) {
+	tb := leaving(t, func(tb *faketb.TB) {
 		neighbour := leaking(t, func(*faketb.TB) {
 			work <- func() { leaked = acceptedBy(tb, Start(tb, fixtures.Echo{})) }
 			<-done
@@ -105,7 +105,7 @@ func TestNoLeaksCoversBubbles(t *testing.T) {
 	t.Parallel()
 	var text string
 	t.Run("real", func(t *testing.T) { // a bubble needs a T
-		tb := leaking(t, func(*faketb.TB) {
+		tb := leaving(t, func(*faketb.TB) {
 			synctest.Test(t, func(t *testing.T) {
 				nw := simnet.New(quiet{t})
 				acceptedBy(t, Start(t, fixtures.Echo{}, On(nw)))
@@ -170,7 +170,7 @@ func TestNoLeaksFindsANamesake(t *testing.T) {
 			}()
 			<-done
 		}
-		node(func(t testing.TB) { NoLeaks(t) })
+		node(func(t testing.TB) { noLeaks(t, moment, nil) })
 		node(func(t testing.TB) {
 			leaked = acceptedBy(t, Start(t, fixtures.Echo{}))
 			go waitFor(quit)
@@ -221,7 +221,7 @@ func TestNoLeaksTakesAnyTB(t *testing.T) {
 	var leaked net.Conn
 	tb := faketb.Run(t, func(tb *faketb.TB) {
 		u := unhashable{TB: tb}
-		NoLeaks(u)
+		noLeaks(u, moment, nil)
 		leaked = acceptedBy(u, Start(u, fixtures.Echo{}))
 	})
 	assert.Contains(t, tb.Text(), oneConnection)
@@ -242,7 +242,7 @@ func TestNoLeaksNoticesLostLabels(t *testing.T) {
 		tb := leaking(t, f)
 		assert.Contains(t, tb.Text(), "labels were replaced meanwhile", name)
 	}
-	tb := leaking(t, func(tb *faketb.TB) { // the remedies
+	tb := leaving(t, func(tb *faketb.TB) { // the remedies
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -517,7 +517,7 @@ func TestNoLeaksOfMany(t *testing.T) {
 			var conns []net.Conn
 			begin := time.Time{}
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				NoLeaks(tb)
+				noLeaks(tb, moment, nil)
 				where := Family(tt.on)
 				if tt.on == "simnet" {
 					where = On(simnet.New(t))
@@ -582,8 +582,12 @@ func TestNoLeaksAmongFiveHundred(t *testing.T) {
 	var texts [all]string
 	var wg sync.WaitGroup
 	for i := range all {
+		run := leaking
+		if i == leaksConn || i == leaksGoroutine {
+			run = leaving
+		}
 		wg.Go(func() {
-			texts[i] = leaking(t, func(tb *faketb.TB) {
+			texts[i] = run(t, func(tb *faketb.TB) {
 				ep := Start(tb, fixtures.Echo{})
 				c := acceptedBy(tb, ep)
 				switch i {
