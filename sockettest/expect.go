@@ -273,7 +273,7 @@ func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end tim
 	elapsed := time.Since(r.start)
 	stack, state, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state}
-	res.sockets, res.events = socketsOf(ep), timelineOf(ep) // before the release, which ends them
+	res.sockets, res.events = standing(ep) // before the release, which ends them
 	res.reach = w.reachOf(nil, look)
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
@@ -287,6 +287,20 @@ func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end tim
 		res.Err = r.released
 	}
 	return res
+}
+
+// standing returns the sockets and the timeline as they are at one moment: between two looks a
+// kernel may send a SYN again.
+func standing(ep Running) (s []fixtures.Sockets, events []fixtures.Event) {
+	s, events = socketsOf(ep), timelineOf(ep)
+	for hung, sent := synsOf(s); hung > 0; events = timelineOf(ep) {
+		before := sent
+		s = socketsOf(ep)
+		if hung, sent = synsOf(s); sent == before {
+			break
+		}
+	}
+	return s, events
 }
 
 // patience goes well beyond the window, so that an operation that is merely late is reported with

@@ -171,23 +171,28 @@ func (f failure) attempts() string {
 	if len(at) > 1 {
 		parts = append(parts, fmt.Sprintf("%d, at %s", len(at), f.times(at)))
 	}
-	hung, again := 0, 0
-	for _, s := range f.result.sockets {
-		if s.Other != nil && s.Other.State == "SYN-SENT" {
-			hung++
-			again += s.Other.Retransmits
-		}
-	}
+	hung, sent := synsOf(f.result.sockets)
 	switch {
 	case dropped < 2:
 	case f.result.Elapsed < firstRetry:
 		parts = append(parts, plural(dropped, "connect")+" without an answer: no kernel sends a SYN again within "+digits(firstRetry))
-	case hung > 0 && hung+again == dropped:
-		parts = append(parts, fmt.Sprintf("%s without an answer; %s sent again by the kernel", plural(hung, "connect"), plural(again, "SYN")))
+	case hung > 0 && sent >= dropped: // by one more if that is on its way
+		parts = append(parts, fmt.Sprintf("%s without an answer; %s sent again by the kernel", plural(hung, "connect"), plural(sent-hung, "SYN")))
 	default:
 		parts = append(parts, plural(dropped, "SYN")+" without an answer, those that the kernel sent again among them")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// synsOf counts the connects that hang, and the SYNs that were sent for them.
+func synsOf(sockets []fixtures.Sockets) (hung, sent int) {
+	for _, s := range sockets {
+		if s.Other != nil && s.Other.State == "SYN-SENT" {
+			hung++
+			sent += 1 + s.Other.Retransmits
+		}
+	}
+	return hung, sent
 }
 
 // times writes when attempts were made.
