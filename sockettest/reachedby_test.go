@@ -513,8 +513,8 @@ func TestExpectEndOfWhatTheKernelReset(t *testing.T) {
 	}
 }
 
-// An onDeadline TB calls do when ExpectEnd asks for the test's deadline: it has looked by then at the
-// connections that are open.
+// An onDeadline TB calls do when ExpectEnd asks for the test's deadline: by then that has looked
+// at the connections that are open.
 type onDeadline struct {
 	*faketb.TB
 	do func()

@@ -125,9 +125,9 @@ func (f failure) line(at time.Duration, kind, text string) string {
 	return strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", ms, kind, text), " ")
 }
 
-// upToVerdict picks the events up to when the operation had ended, or was given up, and counts those
-// from before its start. What the client had done by then may be seen a moment later; what the
-// fixture does then is left out. There may be a million events: whoever writes a report picks once.
+// upToVerdict picks the events up to when the operation had ended, or was given up, and counts
+// those from before its start. What the client had done by then may be seen a moment later; what
+// the fixture does then is left out. There may be a million: whoever writes a report picks once.
 func (f failure) upToVerdict() failure {
 	if f.shown != nil {
 		return f

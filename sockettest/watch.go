@@ -109,8 +109,8 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	return l
 }
 
-// await looks until nothing is left or the grace is over, and returns what is left then. While there
-// is something of one kind it need not look for the other.
+// await looks until nothing is left or the grace is over, and returns what is left then. While
+// there is something of one kind it need not look for the other.
 func (w *Watch) await(grace time.Duration, sights []*sight) (found []stuck, conns []suspect) {
 	poll(grace, func() bool {
 		if len(conns) > 0 {
