@@ -138,11 +138,9 @@ const (
 )
 
 func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {
-	n := h.n
-	n.ids++
-	c := &Conn{id: n.ids, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
+	h.n.ids++
+	c := &Conn{id: h.n.ids, ra: remote, rcvMax: defaultReceive, sndMax: defaultSend}
 	c.open(h, nw, local)
-	n.conns[c] = struct{}{}
 	return c
 }
 

@@ -273,6 +273,7 @@ func (d *dial) pair(serverNet string) (c, s *Conn) {
 	c.dialled = true
 	c.peer, s.peer = s, c
 	c.out, s.out = d.out, d.back
+	c.out.ends[c], s.out.ends[s] = struct{}{}, struct{}{}
 	return c, s
 }
 

@@ -3,6 +3,7 @@ package simnet
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -106,8 +107,7 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 	}
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
-	l.n.faults++
-	l.n.retryDials()
+	l.n.countFaults(1)
 	var undos []func()
 	for _, p := range l.paths {
 		undos = append(undos, kind(p).set(v))
@@ -127,7 +127,7 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 func (l *Link) Hold() (release func()) {
 	return l.count(func(p *path, by int) {
 		if p.holds += by; p.holds == 0 {
-			l.n.releaseHeld()
+			releaseHeld(p.concerned())
 		}
 	})
 }
@@ -138,7 +138,7 @@ func (l *Link) Hold() (release func()) {
 // acknowledgement does not. Closing does not heal it, unlike [Conn.Partition]. Partitions may
 // overlap.
 func (l *Link) Partition() (heal func()) {
-	return l.count(func(p *path, by int) { l.n.changeCuts(func() { p.cuts += by }) })
+	return l.count(func(p *path, by int) { changeCuts(p.concerned(), func() { p.cuts += by }) })
 }
 
 // count adds a fault that may overlap with itself, in each direction.
@@ -149,12 +149,11 @@ func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	by := func(n int) {
 		l.n.mu.Lock()
 		defer l.n.mu.Unlock()
-		l.n.faults += n
-		l.n.retryDials()
+		l.n.countFaults(n)
 		for _, p := range l.paths {
 			add(p, n)
 		}
-		l.n.updateKeepAlives()
+		updateKeepAlives(l.paths[0].concerned())
 	}
 	by(1)
 	return sync.OnceFunc(func() { by(-1) })
@@ -186,22 +185,62 @@ func (n *Network) Hold() (release func()) { return n.wholeNetwork().Hold() }
 // Partition is [Link.Partition] for every link and every loopback. Nothing arrives anywhere.
 func (n *Network) Partition() (heal func()) { return n.wholeNetwork().Partition() }
 
+// countFaults adds to the number of faults in force. Dials skip SYNs only while it is 0.
+func (n *Network) countFaults(by int) {
+	if n.faults == 0 {
+		n.retryDials()
+	}
+	n.faults += by
+}
+
+// concerned returns the paths on which a fault of p works: p alone, unless that is the whole
+// network's.
+func (p *path) concerned() []*path {
+	if p != &p.n.all {
+		return []*path{p}
+	}
+	return slices.SortedFunc(maps.Values(p.n.paths), func(a, b *path) int {
+		return cmp.Or(cmp.Compare(a.from.name, b.from.name), cmp.Compare(a.to.name, b.to.name))
+	})
+}
+
+// ends returns the ends of the connections on these paths, in either direction, in the order in
+// which they were made, so that each run of a program goes the same way.
+func ends(paths []*path) []*Conn {
+	both := map[*path]bool{}
+	for _, p := range paths {
+		both[p], both[p.n.path(p.to, p.from)] = true, true
+	}
+	var list []*Conn
+	for p := range both {
+		list = slices.AppendSeq(list, maps.Keys(p.ends))
+	}
+	slices.SortFunc(list, byID)
+	return list
+}
+
+func byID(a, b *Conn) int { return cmp.Compare(a.id, b.id) }
+
 // releaseHeld lets arrive at once what was held and is not held any more.
-func (n *Network) releaseHeld() {
-	for _, p := range n.sortedPaths() {
+func releaseHeld(paths []*path) {
+	for _, p := range paths {
 		if p.isHeld() {
 			continue
 		}
 		held := p.held
 		p.held = nil
 		for _, e := range held {
-			n.agenda.schedule(e, now())
+			p.n.agenda.schedule(e, now())
 		}
 	}
-	for _, c := range sorted(n.flying) {
-		if c.out.isHeld() {
-			continue
+	var flying []*Conn
+	for _, p := range paths {
+		if !p.isHeld() {
+			flying = slices.AppendSeq(flying, maps.Keys(p.flying))
 		}
+	}
+	slices.SortFunc(flying, byID)
+	for _, c := range flying {
 		for i := range c.flight.segments {
 			if c.flight.segments[i].at.IsZero() {
 				c.flight.segments[i].at = now()
@@ -211,14 +250,16 @@ func (n *Network) releaseHeld() {
 	}
 }
 
-// changeCuts calls change, and tells the ends that are partitioned by it.
-func (n *Network) changeCuts(change func()) {
-	heard := map[*Conn]bool{}
-	for c := range n.conns {
+// changeCuts calls change, which concerns these paths, and tells the ends that are partitioned by
+// it.
+func changeCuts(paths []*path, change func()) {
+	all := ends(paths)
+	heard := make(map[*Conn]bool, len(all))
+	for _, c := range all {
 		heard[c] = !c.partitioned()
 	}
 	change()
-	for _, c := range sorted(n.conns) {
+	for _, c := range all {
 		if c.partitioned() && heard[c] || c.peer.partitioned() && heard[c.peer] {
 			c.cutOff()
 		}
@@ -265,31 +306,8 @@ func (c *Conn) explain(what string, err error) error {
 	return fmt.Errorf("%s %s -> %s: %w", what, c.la, c.ra, err)
 }
 
-func (n *Network) updateKeepAlives() {
-	for _, c := range sorted(n.conns) {
+func updateKeepAlives(paths []*path) {
+	for _, c := range ends(paths) {
 		c.alive.update(c)
 	}
-}
-
-// sortedPaths returns the paths, always in the same order.
-func (n *Network) sortedPaths() []*path {
-	list := make([]*path, 0, len(n.paths))
-	for _, p := range n.paths {
-		list = append(list, p)
-	}
-	slices.SortFunc(list, func(a, b *path) int {
-		return cmp.Or(cmp.Compare(a.from.name, b.from.name), cmp.Compare(a.to.name, b.to.name))
-	})
-	return list
-}
-
-// sorted returns sockets in the order in which they were made, so that each run of a program goes
-// the same way.
-func sorted(set map[*Conn]struct{}) []*Conn {
-	list := make([]*Conn, 0, len(set))
-	for c := range set {
-		list = append(list, c)
-	}
-	slices.SortFunc(list, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
-	return list
 }

@@ -8,7 +8,7 @@ func (c *Conn) launch(kind segmentKind, n int) {
 		c.flight = &flight{event: event{do: c.land}}
 	}
 	if len(c.flight.segments) == 0 {
-		c.n.flying[c] = struct{}{}
+		c.out.flying[c] = struct{}{}
 	}
 	most := n
 	if c.out.rate() > 0 {
@@ -55,7 +55,7 @@ func (f *flight) next() segment {
 func (c *Conn) scheduleLanding() {
 	f := c.flight
 	if len(f.segments) == 0 {
-		delete(c.n.flying, c)
+		delete(c.out.flying, c)
 		return
 	}
 	if first := f.segments[0]; f.event.index == 0 && !first.at.IsZero() {

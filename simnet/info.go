@@ -182,8 +182,10 @@ func (n *Network) Sockets() []string {
 	for d := range n.dials {
 		add(d.from, "%v -> %v  SYN-SENT, %d SYNs", d.la, d.ra, d.syns)
 	}
-	for c := range n.conns {
-		add(c.host, "%v -> %v  %v", c.la, c.ra, c.socketInfo())
+	for _, p := range n.paths {
+		for c := range p.ends {
+			add(c.host, "%v -> %v  %v", c.la, c.ra, c.socketInfo())
+		}
 	}
 	slices.Sort(lines)
 	return lines
@@ -202,9 +204,11 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), Socket: end})
 		}
 	}
-	for c := range n.conns {
-		if c.dialled && c.peer.host == b.p.host && c.ra.AddrPort() == b.p.addr && !c.dead {
-			clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
+	for _, p := range n.into[b.p.host] {
+		for c := range p.ends {
+			if c.dialled && c.ra.AddrPort() == b.p.addr && !c.dead {
+				clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
+			}
 		}
 	}
 	slices.SortFunc(clients, func(a, b network.Client) int {
@@ -220,9 +224,11 @@ func (h *Host) Connected() ([]network.Socket, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	var found []network.Socket
-	for c := range h.n.conns {
-		if !c.closed && c.peer.host == h {
-			found = append(found, network.Socket{Number: c.id, Local: c.la.String(), Remote: c.ra.String(), State: c.state()})
+	for _, p := range h.n.into[h] {
+		for c := range p.ends {
+			if !c.closed {
+				found = append(found, network.Socket{Number: c.id, Local: c.la.String(), Remote: c.ra.String(), State: c.state()})
+			}
 		}
 	}
 	return found, nil

@@ -215,8 +215,8 @@ func (c *Conn) unlist() {
 	if !c.dead || !c.closed {
 		return
 	}
-	if _, known := c.n.conns[c]; known && c.dialled {
+	if _, known := c.out.ends[c]; known && c.dialled {
 		c.host.release(c.la.(*net.TCPAddr).AddrPort())
 	}
-	delete(c.n.conns, c)
+	delete(c.out.ends, c)
 }

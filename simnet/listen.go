@@ -33,8 +33,9 @@ func (b *boundPort) Become(s network.State) error {
 // become changes the answer to connects. Dials that hang meet it with their next SYN.
 func (p *port) become(s network.State) {
 	if p.state.Cut != s.Cut {
-		p.n.changeCuts(func() { p.state.Cut = s.Cut })
-		p.n.updateKeepAlives()
+		paths := p.n.into[p.host]
+		changeCuts(paths, func() { p.state.Cut = s.Cut })
+		updateKeepAlives(paths)
 	}
 	p.state = s
 	if !p.takes() && !s.Cut {

@@ -37,10 +37,9 @@ type Network struct {
 
 	all      path // what the faults of the whole network are
 	paths    map[[2]*Host]*path
-	faults   int                // faults of any path that are not undone
-	flying   map[*Conn]struct{} // ends with something in the air
+	into     map[*Host][]*path // the same by where they lead
+	faults   int               // faults of any path that are not undone
 	spares   spares
-	conns    map[*Conn]struct{} // sockets that are not over
 	dials    map[*dial]struct{} // connects that wait
 	ids      uint64             // of sockets
 	usedSeed bool               // chance had a part
@@ -62,8 +61,7 @@ func Seed(seed uint64) Option { return func(n *Network) { n.seed = seed } }
 // New comes before the first lookup there.
 func New(t TB, options ...Option) *Network {
 	warm.Resolver()
-	n := &Network{conns: map[*Conn]struct{}{}, dials: map[*dial]struct{}{}, flying: map[*Conn]struct{}{}, hosts: map[string]*Host{},
-		addrs: map[netip.Addr]*Host{}, paths: map[[2]*Host]*path{}}
+	n := &Network{dials: map[*dial]struct{}{}, hosts: map[string]*Host{}, addrs: map[netip.Addr]*Host{}, paths: map[[2]*Host]*path{}, into: map[*Host][]*path{}}
 	if argument.IsNil(t) {
 		t = nil
 	}

@@ -23,8 +23,10 @@ type path struct {
 	holds     int
 	cuts      int
 
-	held []*event  // what is not part of a connection
-	busy time.Time // when all that was sent has left
+	ends   map[*Conn]struct{} // that send on it, and are not over
+	flying map[*Conn]struct{} // ends with something in the air
+	held   []*event           // what is not part of a connection
+	busy   time.Time          // when all that was sent has left
 }
 
 // mss is the number of bytes of data in one segment, on a path that loses or delays them:
@@ -36,8 +38,9 @@ func (n *Network) path(from, to *Host) *path {
 	key := [2]*Host{from, to}
 	p := n.paths[key]
 	if p == nil {
-		p = &path{n: n, from: from, to: to}
+		p = &path{n: n, from: from, to: to, ends: map[*Conn]struct{}{}, flying: map[*Conn]struct{}{}}
 		n.paths[key] = p
+		n.into[to] = append(n.into[to], p)
 	}
 	return p
 }
