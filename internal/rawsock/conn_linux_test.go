@@ -93,6 +93,7 @@ func TestPartitionLosesNothing(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		for _, cutClient := range []bool{false, true} {
 			far, near := pair(t, p)
 			if cutClient {
@@ -162,6 +163,7 @@ func TestPartitionMakesTheOtherKernelGiveUp(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
+		needsCut(t, p)
 		for _, tt := range []struct {
 			name   string
 			option func(c *net.TCPConn) error
@@ -349,6 +351,7 @@ func manyPairs(tb testing.TB, n int) (far, near []network.Conn) {
 
 func TestPartitionOfManyLosesNothing(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsMinTTL(t)
 	manytests.KernelTimer(t)
 	far, near := manyPairs(t, 300)
 	for _, c := range near {

@@ -117,29 +117,38 @@ func (p *port) saturate(fd int) error {
 		return err
 	}
 	p.queue.arrivals = nil
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		n, err := queued(fd)
-		unknown := errors.Is(err, errors.ErrUnsupported)
-		if n > 0 || err != nil && !unknown {
-			return err // full: by a dialer that was quicker than our filler
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		c, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", p.addr.String())
-		cancel()
-		if err == nil {
-			p.filler = c
-			fillers.Store(bothEnds(c), nil)
-			return nil
-		}
-		late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	return p.fill(fd)
+}
+
+// fill connects the filler. Its socket is kept until it is known what fills the queue: a filler
+// that was given up while its connection is there would be taken for a client.
+func (p *port) fill(fd int) error {
+	filler, _, err := boundSocket(&net.TCPAddr{IP: p.addr.IP})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(filler) }()
+	err = connect(filler, p.addr)
+	for end := time.Now().Add(2 * time.Second); errors.Is(err, unix.ETIMEDOUT); {
+		n, lengthErr := queued(fd)
+		err = awaitConnected(filler) // after the look at the queue, which it may have joined
 		switch {
-		case late && unknown:
-			return nil // only a full queue leaves it without an answer
-		case !late || time.Now().After(deadline):
+		case !errors.Is(err, unix.ETIMEDOUT):
+		case n > 0, errors.Is(lengthErr, errors.ErrUnsupported): // only a full queue leaves it without an answer
+			return nil // full: by a dialer that was quicker
+		case lengthErr != nil:
+			return lengthErr
+		case time.Now().After(end):
 			return err
 		}
 	}
+	if err != nil {
+		return err
+	}
+	if p.filler, err = connOf(filler); err == nil {
+		fillers.Store(bothEnds(p.filler), nil)
+	}
+	return err
 }
 
 // cutOff makes all that arrives vanish. Connections that nobody has accepted are accepted here

@@ -47,7 +47,7 @@ func (p *port) delay(fd int, s network.State) error {
 	h := &handshake{port: p, delay: s.Handshake, small: s.SmallWindow, quit: make(chan struct{})}
 	// A connection that was opened so is in no kernel's queue, which is what Hold and Backlog are
 	// about.
-	if p.minTTL && s.Hold == 0 && s.Backlog == 0 && canOpen(p.v6) {
+	if s.Hold == 0 && s.Backlog == 0 && canOpen(p.v6) {
 		var err error
 		if h.diag, err = openSockDiag(); err != nil {
 			return outOfDescriptors(err)
@@ -274,7 +274,7 @@ func (p *port) connectTo(client diagSocket, small bool) (int, error) {
 		err = shrinkWindow(uintptr(fd))
 	}
 	if err == nil {
-		err = awaitConnect(fd, client)
+		err = connect(fd, net.TCPAddrFromAddrPort(client.local))
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -283,11 +283,17 @@ func (p *port) connectTo(client diagSocket, small bool) (int, error) {
 	return fd, nil
 }
 
-func awaitConnect(fd int, client diagSocket) error {
-	err := syscall.Connect(fd, sockaddr(net.TCPAddrFromAddrPort(client.local)))
+// connect connects a non-blocking socket to what answers at once.
+func connect(fd int, to *net.TCPAddr) error {
+	err := syscall.Connect(fd, sockaddr(to))
 	if err == nil || err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
 	}
+	return awaitConnected(fd)
+}
+
+// awaitConnected waits for the end of a connect that is under way. ETIMEDOUT says that it still is.
+func awaitConnected(fd int) error {
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(poll, openPatience)
 	for err == unix.EINTR { // by the runtime's own signals
@@ -356,15 +362,15 @@ func setReusePort(fd, on int) error {
 // family is tried once per process.
 func canOpen(v6 bool) bool {
 	if v6 {
-		return canOpen6.ask(func() (bool, error) { return probeOpen(net.IPv6loopback) })
+		return canOpen6.ask(func() (bool, error) { return probeOpen(net.IPv6loopback, canDrop(true)) })
 	}
-	return canOpen4.ask(func() (bool, error) { return probeOpen(net.IPv4(127, 0, 0, 1)) })
+	return canOpen4.ask(func() (bool, error) { return probeOpen(net.IPv4(127, 0, 0, 1), canDrop(false)) })
 }
 
 var canOpen4, canOpen6 probe
 
-func probeOpen(ip net.IP) (bool, error) {
-	p, err := bindPort(&net.TCPAddr{IP: ip}, true)
+func probeOpen(ip net.IP, minTTL bool) (bool, error) {
+	p, err := bindPort(&net.TCPAddr{IP: ip}, minTTL)
 	if err != nil {
 		return false, err
 	}

@@ -231,9 +231,11 @@ func (p *port) ring() {
 	p.changed.Broadcast()
 }
 
-// acceptable: a port that drops by IP_MINTTL still hands out what was queued before.
+// acceptable: a port that drops by IP_MINTTL still hands out what was queued before. One that drops
+// by a full accept queue has its own filler there, and the rest in rescued.
 func (p *port) acceptable() bool {
-	return p.ln != nil && (p.state.Answer == network.Listen || p.state.Answer == network.Drop && p.minTTL)
+	answers := p.state.Answer == network.Listen || p.state.Answer == network.Drop
+	return p.ln != nil && answers && (p.minTTL || !p.black)
 }
 
 // adopt makes an accepted connection plain, unless the port is cut: it may have inherited IP_MINTTL

@@ -223,7 +223,7 @@ func TestMechanismOfEachState(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, p.Close()) })
 			slow := tt.drop + ", until a SYN is sent again"
-			if tt.minTTL && canOpen(p.v6) {
+			if canOpen(p.v6) {
 				slow = tt.drop + ", then simultaneous open"
 			}
 			mechanisms(t, p, map[network.State]string{
