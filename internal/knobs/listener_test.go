@@ -83,6 +83,7 @@ func acceptAnother(t *testing.T, nw network.Stack, limit time.Duration, want soc
 // vanished reads from a client that has no cable any more.
 func vanished(t *testing.T, nw network.Stack, limit time.Duration, want sockettest.Want) sockettest.Result {
 	manytests.KernelTimer(t)
+	manytests.NeedsMinTTL(t)
 	lc := net.ListenConfig{KeepAlive: -1}
 	if limit > 0 {
 		lc.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 1} // a kernel counts in seconds

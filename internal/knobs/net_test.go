@@ -110,6 +110,7 @@ func keepAlive(dial func(ctx context.Context, nw network.Stack, addr string, lim
 	return against(fixtures.Silent{}, func(t *testing.T, nw network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
 		if nw == sockettest.Kernel {
 			manytests.KernelTimer(t)
+			manytests.NeedsMinTTL(t)
 		}
 		return func(ctx context.Context) error { // the dial is part of it: from then on the kernel counts
 			c, err := dial(ctx, nw, ep.Addr(), limit)

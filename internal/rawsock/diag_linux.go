@@ -292,9 +292,12 @@ func (p *port) Clients() ([]network.Client, error) {
 	if err != nil {
 		return nil, unsupported("the clients of a port are not shown", err)
 	}
-	clients := make([]network.Client, len(all))
-	for i, s := range all {
-		clients[i] = network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)}
+	clients := make([]network.Client, 0, len(all))
+	for _, s := range all {
+		addr := net.TCPAddrFromAddrPort(s.local)
+		if _, ours := fillers.Load([2]string{addr.String(), p.addr.String()}); !ours {
+			clients = append(clients, network.Client{Addr: addr, Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)})
+		}
 	}
 	return clients, nil
 }

@@ -337,3 +337,15 @@ func TestBindFindsAPortAmongMany(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
 }
+
+// What fills a port's own accept queue is nobody's client.
+func TestClientsAreOthers(t *testing.T) {
+	t.Parallel()
+	needDiag(t)
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(drop))
+		clients, err := p.Clients()
+		require.NoError(t, err)
+		assert.Empty(t, clients)
+	})
+}
