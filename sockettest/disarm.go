@@ -3,7 +3,7 @@ package sockettest
 import (
 	"fmt"
 	"maps"
-	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -83,13 +83,19 @@ func proved(t testing.TB, ep Running, w Window, err error) bool {
 	return false
 }
 
-// endDisarmed ends the test as skipped. Off the test's own goroutine it only logs why.
+// endDisarmed ends the test as skipped. Off the test's own goroutine it only logs why. On that of a
+// test inside, which it cannot end and whose assertions may rest on the fault, it fails t.
 func endDisarmed(t testing.TB, why string) {
 	t.Helper()
-	if onTestGoroutine(t) {
+	switch runs := testOnStack(); {
+	case !isPackageTestings(t) || runs == fmt.Sprintf("%p", t):
 		t.Skipf("%s", why)
+	case runs == "":
+		t.Logf("%s", why)
+	default:
+		t.Errorf("bad argument: t is %s's, on the goroutine of another test, which a disarmed run cannot end by it;"+
+			" want that test's own t, for Start too, or sockettest.Armed with the reason\n  %s", t.Name(), why)
 	}
-	t.Logf("%s", why)
 }
 
 // unfired are the fixtures against which a success was met before their fault had come, with what
@@ -170,21 +176,19 @@ func noteArmed(t testing.TB, ep Running) {
 	}
 }
 
-// onTestGoroutine reports whether SkipNow may be called here: by a test of package testing on its
-// own goroutine. Of others, such as Ginkgo's, that cannot be told.
-func onTestGoroutine(t testing.TB) bool {
-	if _, ok := t.(*testing.T); !ok {
-		return true
-	}
-	pcs := make([]uintptr, 256)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		f, more := frames.Next()
-		if f.Function == "testing.tRunner" {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
+// isPackageTestings reports whether a test's goroutine can be told by its stack. Of others, such as
+// Ginkgo's, it cannot.
+func isPackageTestings(t testing.TB) bool {
+	_, ok := t.(*testing.T)
+	return ok
+}
+
+// testOnStack returns the address of the test whose goroutine calls, as the stack shows it; empty
+// if it is no test's.
+func testOnStack() string {
+	const runner = "\ntesting.tRunner("
+	stack := string(debug.Stack())
+	_, args, _ := strings.Cut(stack[max(0, strings.LastIndex(stack, runner)):], runner)
+	own, _, _ := strings.Cut(args, ",")
+	return strings.TrimSuffix(own, "?") // where the compiler does not vouch for it
 }

@@ -308,6 +308,47 @@ func TestDisarmedOffTheTestGoroutine(t *testing.T) {
 	assert.False(t, skipped)
 }
 
+// TestDisarmedInASubtest: a test inside is ended by its own t. That of the test around it cannot
+// end it, and says so.
+func TestDisarmedInASubtest(t *testing.T) {
+	wait := manytests.Start(t, "SOCKETTEST_DISARM=1", "-test.run=^TestWithOuterT$", "-test.v")
+	t.Parallel()
+	out, err := wait()
+	require.Error(t, err, "%s", out)
+	for name, ends := range map[string]string{
+		"": "FAIL", "/own": "SKIP", "/outer": "PASS", "/outer_in_parallel": "PASS", "/awaits": "PASS",
+	} {
+		assert.Contains(t, out, "--- "+ends+": TestWithOuterT"+name+" (", "%s", out)
+	}
+	assert.Equal(t, 3, strings.Count(out, "bad argument: t is TestWithOuterT's, on the goroutine of another test"), "%s", out)
+	assert.Equal(t, 2, strings.Count(out, "\n          disarmed: without the fault it is not rejected"), "%s", out)
+	assert.NotContains(t, out, "parent test", "the words of package testing")
+}
+
+func TestWithOuterT(t *testing.T) {
+	t.Parallel()
+	refused := func(t *testing.T) {
+		t.Helper()
+		ep := sockettest.Start(t, fixtures.Refused{})
+		sockettest.Expect(t, ep, sockettest.Rejected.Before(ample), func(ctx context.Context) error {
+			c, err := ep.DialContext(ctx, "tcp", "")
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		})
+	}
+	t.Run("own", refused)
+	t.Run("outer", func(*testing.T) { refused(t) })
+	t.Run("outer in parallel", func(inner *testing.T) { inner.Parallel(); refused(t) })
+	ep := sockettest.Start(t, fixtures.Reset{OnAccept: true})
+	t.Run("awaits", func(*testing.T) {
+		if ep.Disarmed() {
+			_ = ep.Await(t.Context(), fixtures.PeerBlocked, 1)
+		}
+	})
+}
+
 func TestDisarmedPlanInACircle(t *testing.T) {
 	disarmed(t)
 	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Start(tb, circle{}) })
