@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -57,34 +58,52 @@ func Sockets() ([]Socket, error) {
 	return found, err
 }
 
+// describe asks as little as it can: a process may have thousands, and asks for them often.
 func describe(fd int, inode uint64) Socket {
-	s := Socket{Inode: inode, Family: family(fd)}
-	if local, err := unix.Getsockname(fd); err == nil {
+	s := Socket{Inode: inode}
+	local, err := unix.Getsockname(fd)
+	if err == nil {
 		s.Local = addressText(local)
 	}
-	s.Remote = remoteText(fd)
-	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-		s.State = tcpState(info.State)
+	s.Family = family(fd, local)
+	switch s.Family {
+	case "unix":
+		s.Remote = peerText(fd)
+		return s
+	case "tcp4", "udp4":
+		s.Remote = remoteText(fd, unix.SizeofSockaddrInet4)
+	default:
+		s.Remote = remoteText(fd, unix.SizeofSockaddrInet6)
+	}
+	if !strings.HasPrefix(s.Family, "udp") {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			s.State = tcpState(info.State)
+		}
 	}
 	return s
 }
 
 // family names the socket as package net does.
-func family(fd int) string {
-	domain, err1 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	protocol, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err1 != nil || err2 != nil {
-		return "unknown" // closed meanwhile
-	}
-	name := map[int]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_MPTCP: "tcp", unix.IPPROTO_UDP: "udp"}[protocol]
-	switch {
-	case domain == unix.AF_UNIX:
+func family(fd int, local unix.Sockaddr) string {
+	version := ""
+	switch local.(type) {
+	case *unix.SockaddrUnix:
 		return "unix"
-	case domain == unix.AF_INET && name != "":
-		return name + "4"
-	case domain == unix.AF_INET6 && name != "":
-		return name + "6"
+	case *unix.SockaddrInet4:
+		version = "4"
+	case *unix.SockaddrInet6:
+		version = "6"
 	}
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	switch {
+	case err != nil:
+		return "unknown" // closed meanwhile
+	case version != "" && (protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP):
+		return "tcp" + version
+	case version != "" && protocol == unix.IPPROTO_UDP:
+		return "udp" + version
+	}
+	domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	return fmt.Sprintf("domain %d protocol %d", domain, protocol)
 }
 
@@ -98,27 +117,34 @@ func addressText(sa unix.Sockaddr) string {
 	return ""
 }
 
-// remoteText returns the address of the other end. SO_PEERNAME still has it when the connection
-// has ended and getpeername(2) fails with ENOTCONN (net/core/sock.c, net/ipv4/af_inet.c).
-func remoteText(fd int) string {
-	for _, size := range []uint32{unix.SizeofSockaddrInet4, unix.SizeofSockaddrInet6} { // never more than there is: EINVAL
-		var raw unix.RawSockaddrInet6
-		n := size
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
-			uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&n)), 0)
-		switch {
-		case errno != 0:
-		case raw.Family == unix.AF_INET && n == unix.SizeofSockaddrInet4:
-			v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
-			return ipText(netip.AddrFrom4(v4.Addr), v4.Port)
-		case raw.Family == unix.AF_INET6 && n == unix.SizeofSockaddrInet6:
-			return ipText(netip.AddrFrom16(raw.Addr), raw.Port)
-		}
-	}
-	if remote, err := unix.Getpeername(fd); err == nil {
-		return addressText(remote)
+// remoteText returns the address of the other end; size is that of such an address, and no more.
+// SO_PEERNAME still has it when the connection has ended and getpeername(2) fails with ENOTCONN
+// (net/core/sock.c, net/ipv4/af_inet.c).
+func remoteText(fd int, size uint32) string {
+	var raw unix.RawSockaddrInet6
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+		uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)), 0)
+	switch {
+	case errno == unix.ENOTCONN:
+		return ""
+	case errno != 0:
+		return peerText(fd)
+	case raw.Family == unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
+		return ipText(netip.AddrFrom4(v4.Addr), v4.Port)
+	case raw.Family == unix.AF_INET6:
+		return ipText(netip.AddrFrom16(raw.Addr), raw.Port)
 	}
 	return ""
+}
+
+// peerText returns the address of the other end while the connection lasts.
+func peerText(fd int) string {
+	remote, err := unix.Getpeername(fd)
+	if err != nil {
+		return ""
+	}
+	return addressText(remote)
 }
 
 // ipText is empty if the port is 0. The port is in network order.
