@@ -36,7 +36,7 @@ import (
 var scriptOf = script.Script{script.Read(1), script.Stall()}
 
 // streams are fixtures for connections that need a client of their own, which must succeed once
-// they are disarmed; nil where they are left as they are. TestEveryRowIsDisarmed has the others.
+// they are disarmed; nil where they are left as they are. TestDisarmedRows has the others.
 var streams = []struct {
 	fixture fixtures.Fixture
 	honest  func(t *testing.T, ep *fixtures.Endpoint) error
@@ -84,11 +84,10 @@ func honest(r probe.Row) func(t *testing.T, ep *fixtures.Endpoint) error {
 
 // Every fixture says what stands in for it (Plan.Instead), and that behaves; or its row says that
 // it has none.
-func TestEveryRowIsDisarmed(t *testing.T) {
-	if !manytests.Alone(t) {
+func TestDisarmedRows(t *testing.T) {
+	if !disarmed(t) {
 		return
 	}
-	disarmed(t)
 	for _, r := range probe.All() {
 		t.Run(r.String(), func(t *testing.T) {
 			e, err := r.Start(t.Context(), fixtures.Place{Family: r.Networks()[0]})
@@ -159,10 +158,9 @@ var clients = []struct {
 }
 
 func TestDisarmedBehavesForItsClient(t *testing.T) {
-	if !manytests.Alone(t) {
+	if !disarmed(t) {
 		return
 	}
-	disarmed(t)
 	for _, tt := range streams {
 		t.Run(fmt.Sprintf("%T", tt.fixture), func(t *testing.T) {
 			nw := "tcp"
@@ -213,10 +211,13 @@ func TestDisarmedBehavesForItsClient(t *testing.T) {
 // dual is for the tests below: each half has its own stand-in.
 var dual = fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: fixtures.Refused{}}
 
-// disarmed makes this a disarmed run, of a test that is not parallel.
-func disarmed(t *testing.T) {
+// disarmedRun is the process in which tests run disarmed.
+var disarmedRun = manytests.Group{Env: "SOCKETTEST_DISARM=1", Run: "^Test(Disarmed|Listed)"}
+
+// disarmed reports whether this is a disarmed run; it sees to one elsewhere.
+func disarmed(t *testing.T) bool {
 	t.Helper()
-	t.Setenv("SOCKETTEST_DISARM", "1")
+	return disarmedRun.Runs(t)
 }
 
 func dialled(t *testing.T, ep *fixtures.Endpoint) net.Conn {
@@ -384,7 +385,9 @@ func webSocketServer(t *testing.T) string {
 
 // A case of TestDisarmedWants is a want, an operation, and what a disarmed run makes of it.
 func TestDisarmedWants(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	fails := func(context.Context) error { return syscall.ECONNREFUSED }
 	passes := func(context.Context) error { return nil }
 	for _, tt := range []struct {
@@ -406,6 +409,7 @@ func TestDisarmedWants(t *testing.T) {
 		{"left as it is, not met", own{}, sockettest.Rejected.Before(time.Minute), passes, "want rejected", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			after := false
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				sockettest.Expect(tb, sockettest.Start(tb, tt.fixture), tt.want, tt.op)

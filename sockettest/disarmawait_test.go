@@ -27,7 +27,9 @@ type awaiter interface {
 
 // TestDisarmedAwaitOfWhatOnlyAFaultBrings: nobody waits for it, so that the want behind is judged.
 func TestDisarmedAwaitOfWhatOnlyAFaultBrings(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	ep, left := sockettest.Start(t, fixtures.NeverRead{}), sockettest.Start(t, own{})
 	defer left.Partition()()
 	for _, k := range []fixtures.EventKind{fixtures.SYN, fixtures.Cut, fixtures.Healed, fixtures.Held, fixtures.Released} {
@@ -38,7 +40,9 @@ func TestDisarmedAwaitOfWhatOnlyAFaultBrings(t *testing.T) {
 
 // TestDisarmedAwaitEndsTheTest: an event that the fault may bring is waited for, and not forever.
 func TestDisarmedAwaitEndsTheTest(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	for name, start := range map[string]func(tb *faketb.TB, nw network.Stack) awaiter{
 		"address": func(tb *faketb.TB, nw network.Stack) awaiter {
 			return sockettest.Start(tb, fixtures.Reset{}, sockettest.On(nw))
@@ -77,7 +81,9 @@ func TestDisarmedAwaitEndsTheTest(t *testing.T) {
 
 // TestDisarmedAwaitOutsideATest: where there is no test to end, it returns the error.
 func TestDisarmedAwaitOutsideATest(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	sockettest.Bubble(t, func(t *testing.T) {
 		ep, err := fixtures.Start(t.Context(), fixtures.Reset{}, fixtures.Place{Stack: simnet.New(t)})
 		require.NoError(t, err)
@@ -88,7 +94,9 @@ func TestDisarmedAwaitOutsideATest(t *testing.T) {
 
 // TestDisarmedAwaitOfAccept: calls that would have failed are not waited for, the others are.
 func TestDisarmedAwaitOfAccept(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	for _, tt := range []struct {
 		fixture fixtures.AcceptError
 		await   int // calls
@@ -122,7 +130,9 @@ func TestDisarmedAwaitOfAccept(t *testing.T) {
 
 // TestDisarmedDiscard: a read that times out on it rests on its silence, as on that of a Silent.
 func TestDisarmedDiscard(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	for _, f := range []fixtures.Fixture{fixtures.Silent{}, fixtures.Discard{}} {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			ep := sockettest.Start(tb, f)
@@ -146,7 +156,9 @@ func TestDisarmedDiscard(t *testing.T) {
 // TestDisarmedFailover: an answer from the first address is none from the second, on which what
 // follows rests.
 func TestDisarmedFailover(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			first := sockettest.Start(tb, fixtures.Reset{}, sockettest.On(nw))
@@ -169,7 +181,9 @@ func TestDisarmedFailover(t *testing.T) {
 }
 
 func TestDisarmedTry(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	require.NoError(t, sockettest.Try(func(t testing.TB) { sockettest.Armed(t, "a reason") }))
 	require.ErrorContains(t, sockettest.Try(func(t testing.TB) { t.Errorf("fails") }), "fails")
 }

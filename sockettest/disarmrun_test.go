@@ -199,7 +199,9 @@ func TestDualWhoseFaultNeverFired(t *testing.T) {
 
 // TestDisarmedFaultsOfWhatRuns: what a test does to a running fixture does nothing either.
 func TestDisarmedFaultsOfWhatRuns(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		ep := sockettest.Start(t, fixtures.Echo{}, sockettest.On(nw))
 		if n, ok := nw.(*simnet.Network); ok {
@@ -228,7 +230,9 @@ func TestDisarmedFaultsOfWhatRuns(t *testing.T) {
 }
 
 func TestDisarmedDialerAndListeners(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	ep := sockettest.Start(t, fixtures.Echo{})
 	c, err := sockettest.Dialer(t, fixtures.Refused{}).DialContext(t.Context(), "tcp", ep.Addr())
 	require.NoError(t, err)
@@ -249,7 +253,9 @@ func TestDisarmedDialerAndListeners(t *testing.T) {
 }
 
 func TestDisarmedNameServerBecomes(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	ep := sockettest.Start(t, dnsfault.Zone{"db.example": {"127.0.0.2"}})
 	require.NoError(t, ep.Become(dnsfault.ServFail{}))
 	ips, err := ep.Resolver().LookupIP(t.Context(), "ip4", "db.example.")
@@ -260,7 +266,9 @@ func TestDisarmedNameServerBecomes(t *testing.T) {
 // TestDisarmedAttack: an honest client is not dropped for what an attacker is, and a server that
 // drops everybody is found out.
 func TestDisarmedAttack(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	for name, rude := range map[string]bool{"serves": false, "drops everybody": true} {
 		t.Run(name, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -292,7 +300,9 @@ func TestDisarmedAttack(t *testing.T) {
 
 // TestDisarmedOffTheTestGoroutine: a goroutine of the test's own goes on.
 func TestDisarmedOffTheTestGoroutine(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	var goesOn, skipped bool
 	t.Run("goroutine", func(t *testing.T) {
 		ep := sockettest.Start(t, fixtures.Refused{})
@@ -350,7 +360,9 @@ func TestWithOuterT(t *testing.T) {
 }
 
 func TestDisarmedPlanInACircle(t *testing.T) {
-	disarmed(t)
+	if !disarmed(t) {
+		return
+	}
 	tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Start(tb, circle{}) })
 	assert.Contains(t, tb.Text(), "Plan.Instead leads in a circle; want a fixture whose Plan has Behaves at its end")
 }
@@ -378,11 +390,9 @@ func TestArmedWithoutReason(t *testing.T) {
 	assert.Empty(t, tb.Text()+tb.Reason(), "an armed run runs it")
 }
 
-// TestDisarmedSummary runs this binary's tests below, disarmed, and reads what Main lists.
-func TestDisarmedSummary(t *testing.T) {
-	wait := manytests.Start(t, "SOCKETTEST_DISARM=1", "-test.run=^TestListed", "-test.v")
-	t.Parallel()
-	out, err := wait()
+// TestMainListsWhatIsNotDisarmed reads what Main lists of the tests below in the disarmed run.
+func TestMainListsWhatIsNotDisarmed(t *testing.T) {
+	out, err := disarmedRun.Output(t)
 	require.NoError(t, err, "%s", out)
 	assert.Contains(t, out, "\ndisarmed: left as it is, since its Plan has no Instead: TestListedFixture: sockettest_test.own{}\n")
 	assert.Contains(t, out, "\ndisarmed: not run: TestListedExemption: a reason\n")

@@ -58,7 +58,7 @@ func NeedsMinTTL(t testing.TB) {
 	}
 }
 
-const child = "MANYTESTS_ALONE"
+const child = "MANYTESTS_CHILD"
 
 // Alone runs the test again in a process of its own, beside this process's tests, and reports
 // whether this is that process. It is for tests of the whole process, which could not be parallel
@@ -69,22 +69,54 @@ const child = "MANYTESTS_ALONE"
 //	}
 func Alone(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(child) == t.Name() {
+	g := Group{Run: "^" + t.Name() + "$"}
+	return g.runs(t, func() {})
+}
+
+// A Group is tests of what is the whole process's, such as its environment, which need another
+// process and share it.
+type Group struct {
+	Env string // NAME=VALUE
+	Run string // what -test.run matches them all
+
+	once sync.Once
+	wait func() (string, error)
+}
+
+// Runs reports whether this is the group's process, where the test goes on, in parallel. Elsewhere
+// it has the process begun and passes, fails or skips the test as it went there.
+func (g *Group) Runs(t *testing.T) bool {
+	t.Helper()
+	return g.runs(t, t.Parallel)
+}
+
+func (g *Group) runs(t *testing.T, begin func()) bool {
+	t.Helper()
+	if os.Getenv(child) == g.Run {
+		begin()
 		return true
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
-	if f := flag.Lookup("update"); f != nil {
-		args = append(args, "-update="+f.Value.String())
-	}
-	wait := Start(t, child+"="+t.Name(), args...)
-	t.Parallel()
-	switch out, err := wait(); {
-	case err != nil || !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()):
-		t.Fatalf("in a process of its own: %v\n%s", err, out)
-	case strings.Contains(out, "--- SKIP: "+t.Name()):
+	switch out, err := g.Output(t); {
+	case strings.Contains(out, "--- SKIP: "+t.Name()+" "):
 		t.Skip(out)
+	case !strings.Contains(out, "--- PASS: "+t.Name()+" "), err != nil && !strings.Contains(out, "--- FAIL: "):
+		t.Fatalf("in a process of its own: %v\n%s", err, out)
 	}
 	return false
+}
+
+// Output returns what the group's process has printed, with -test.v, and makes the test parallel.
+func (g *Group) Output(t *testing.T) (string, error) {
+	t.Helper()
+	g.once.Do(func() {
+		args := []string{"-test.run=" + g.Run, "-test.v"}
+		if f := flag.Lookup("update"); f != nil {
+			args = append(args, "-update="+f.Value.String())
+		}
+		g.wait = sync.OnceValues(start(t, args, child+"="+g.Run, g.Env))
+	})
+	t.Parallel()
+	return g.wait()
 }
 
 // Start runs this test's binary again, with one more environment variable, and returns what waits
@@ -93,9 +125,17 @@ func Alone(t *testing.T) bool {
 // would be late by as much.
 func Start(t *testing.T, env string, args ...string) (wait func() (string, error)) {
 	t.Helper()
+	return start(t, args, env)
+}
+
+func start(t *testing.T, args []string, env ...string) (wait func() (string, error)) {
+	t.Helper()
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
 	var out strings.Builder
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), env)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
