@@ -207,11 +207,11 @@ func TestNoLeaksOfASkippedSubtest(t *testing.T) {
 		}, "leak: 2 goroutines"},
 		{"closed", func(*faketb.TB) { w := WatchLeaks(); go waitFor(quit); w.Close() }, "leak: 1 goroutine"},
 		{"skipped, ignored there", func(tb *faketb.TB) { NoLeaks(tb, ignored); go waitFor(quit); tb.Skipf("not today") }, ""},
-		{"reported there", func(tb *faketb.TB) { NoLeaks(tb); go waitFor(quit) }, ""},
+		{"reported there", func(tb *faketb.TB) { noLeaks(tb, moment, nil); go waitFor(quit) }, ""},
 		{"skipped, clean", func(tb *faketb.TB) { NoLeaks(tb); tb.Skipf("not today") }, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tb := leaking(t, func(tb *faketb.TB) { faketb.Run(tb, tt.inner) })
+			tb := leaving(t, func(tb *faketb.TB) { faketb.Run(tb, tt.inner) })
 			if tt.found == "" {
 				assert.Empty(t, tb.Text())
 				return
