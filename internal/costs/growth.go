@@ -22,9 +22,9 @@ func Growth(b *testing.B, sizes [3]int, prepare func(b *testing.B, n int) (measu
 	for b.Loop() {
 		for i, n := range sizes {
 			measured := prepare(b, n)
-			from := processorTime()
+			from := Processor()
 			measured()
-			took[i] += processorTime() - from
+			took[i] += Processor() - from
 		}
 		rounds++
 	}
@@ -43,9 +43,9 @@ func Exponent(small, large int, atSmall, atLarge float64) float64 {
 
 var begin = time.Now()
 
-// processorTime returns what the process's threads have used; where that is not shown, how long the
+// Processor returns what the process's threads have used; where that is not shown, how long the
 // process has run.
-func processorTime() (used time.Duration) {
+func Processor() (used time.Duration) {
 	threads, _ := filepath.Glob("/proc/self/task/*/schedstat") // no bad pattern
 	for _, t := range threads {
 		var ran time.Duration

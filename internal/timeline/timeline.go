@@ -3,6 +3,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -57,9 +58,23 @@ type Log[K ~string] struct {
 
 	mu      sync.Mutex
 	events  []Entry[K]
-	changed chan struct{} // closed by wake; nil while nobody waits
+	tallies []tally[K]    // of the kinds that came, or are awaited: few
+	changed chan struct{} // closed by the next event; nil while nobody waits
 	stopped bool
 	rounds  [keepRounds]Part // a ring
+}
+
+// A tally counts the events of a kind, for those who wait for more of them.
+type tally[K ~string] struct {
+	kind  K
+	n     int
+	waits []*wait // the one that is over first is the first
+}
+
+// A wait is over when there are n events.
+type wait struct {
+	n    int
+	over chan struct{} // closed then, and when the log is stopped
 }
 
 // keepRounds is how many rounds a log remembers: as many operations may run beside each other.
@@ -111,12 +126,22 @@ func (l *Log[K]) Stop(k K) {
 	defer l.mu.Unlock()
 	l.stopped = true
 	l.append(Entry[K]{Kind: k})
+	for i := range l.tallies {
+		for _, w := range l.tallies[i].waits {
+			close(w.over)
+		}
+		l.tallies[i].waits = nil
+	}
 }
 
-// append lets every waiter look again. The caller holds mu.
+// append ends the waits that are for this event. The caller holds mu.
 func (l *Log[K]) append(e Entry[K]) {
 	e.At = time.Since(l.start)
 	l.events = append(l.events, e)
+	t := l.tally(e.Kind)
+	for t.n++; len(t.waits) > 0 && t.waits[0].n <= t.n; t.waits = t.waits[1:] {
+		close(t.waits[0].over)
+	}
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
@@ -165,43 +190,72 @@ func (l *Log[K]) Await(ctx context.Context, k K, n int) error {
 	if l == nil {
 		return ErrEnded
 	}
-	for {
-		got, next, stopped := l.seen(k)
-		if got >= n {
-			return nil
-		}
-		if l.kinds != nil && !slices.Contains(l.kinds, k) {
-			return fmt.Errorf("awaiting %d x %q: there is no such event here; want one of %q", n, k, l.kinds)
-		}
-		if stopped {
-			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, l.ended)
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, context.Cause(ctx))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kinds != nil && n > 0 && !slices.Contains(l.kinds, k) {
+		return fmt.Errorf("awaiting %d x %q: there is no such event here; want one of %q", n, k, l.kinds)
+	}
+	err := l.ended
+	if l.tally(k).n < n && !l.stopped {
+		err = l.sleep(ctx, k, n)
+	}
+	if got := l.tally(k).n; got < n {
+		return fmt.Errorf("awaiting %d x %s, saw %d: %w", n, k, got, err)
+	}
+	return nil
+}
+
+// sleep waits for n events of kind k. It returns why it waits no longer. The caller holds mu.
+func (l *Log[K]) sleep(ctx context.Context, k K, n int) (err error) {
+	w, t := &wait{n, make(chan struct{})}, l.tally(k)
+	at, _ := slices.BinarySearchFunc(t.waits, n+1, func(w *wait, n int) int { return cmp.Compare(w.n, n) })
+	t.waits = slices.Insert(t.waits, at, w)
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	select {
+	case <-w.over:
+		return l.ended
+	case <-ctx.Done():
+		l.forget(k, w)
+		return context.Cause(ctx)
+	}
+}
+
+// forget is for a wait that is given up.
+func (l *Log[K]) forget(k K, w *wait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tally(k)
+	t.waits = slices.DeleteFunc(t.waits, func(o *wait) bool { return o == w })
+}
+
+// tally returns that of a kind, until the next one is added. The caller holds mu.
+func (l *Log[K]) tally(k K) *tally[K] {
+	for i := range l.tallies {
+		if l.tallies[i].kind == k {
+			return &l.tallies[i]
 		}
 	}
+	l.tallies = append(l.tallies, tally[K]{kind: k})
+	return &l.tallies[len(l.tallies)-1]
+}
+
+// Count returns how many events of kind k there were.
+func (l *Log[K]) Count(k K) int {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tally(k).n
 }
 
 // Changed returns a channel that is closed at the next event.
 func (l *Log[K]) Changed() <-chan struct{} {
-	_, next, _ := l.seen("")
-	return next
-}
-
-// seen counts the events of kind k, and returns a channel that is closed at the next event of any
-// kind.
-func (l *Log[K]) seen(k K) (n int, next <-chan struct{}, stopped bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.events {
-		if e.Kind == k {
-			n++
-		}
-	}
 	if l.changed == nil {
 		l.changed = make(chan struct{})
 	}
-	return n, l.changed, l.stopped
+	return l.changed
 }

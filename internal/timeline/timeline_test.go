@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -68,4 +70,49 @@ func TestAwaitRefusesUnknownKinds(t *testing.T) {
 	l := timeline.New[kind](timeline.ErrEnded, "a", "b")
 	require.EqualError(t, l.Await(t.Context(), "c", 1), `awaiting 1 x "c": there is no such event here; want one of ["a" "b"]`)
 	require.NoError(t, l.Await(t.Context(), "c", 0))
+}
+
+// A waiter is a context that counts how often somebody who waits asks it.
+type waiter struct {
+	context.Context
+	asked *atomic.Int32
+}
+
+func (w waiter) Done() <-chan struct{} {
+	w.asked.Add(1)
+	return w.Context.Done()
+}
+
+// If each event woke each waiter, n events with one would cost n times as much as they should.
+func TestAwaitSleepsUntilItIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
+		var asked atomic.Int32
+		var order []int
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, n := range []int{40, 60, 20, 50} {
+			go func() {
+				if l.Await(waiter{ctx, &asked}, "a", n) == nil {
+					order = append(order, n)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 50 {
+			l.Add("a", 0, "")
+			l.Add("b", 0, "")
+			synctest.Wait()
+		}
+		assert.Equal(t, []int{20, 40, 50}, order)
+		cancel()
+		synctest.Wait()
+		assert.Equal(t, int32(4), asked.Load(), "each went to sleep once")
+		assert.Equal(t, 50, l.Count("a"))
+		assert.Zero(t, l.Count("end"))
+		for range 20 {
+			l.Add("a", 0, "")
+		}
+		l.Stop("end")
+	})
 }
