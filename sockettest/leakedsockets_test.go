@@ -19,6 +19,7 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/simnet"
 )
 
 // leakedSocket keeps what a child of TestMain's own tests leaks from the garbage collector, which
@@ -187,4 +188,63 @@ func TestTellForever(t *testing.T) {
 	all := []stuck{{count: 3, at: "0x1"}, {count: 1, at: "0x2"}}
 	tellForever(all, []stuck{{count: 2, at: "0x1"}, {count: 7, at: "0x3"}})
 	assert.Equal(t, []stuck{{count: 3, at: "0x1", forever: 2}, {count: 1, at: "0x2"}}, all)
+}
+
+// What is at the other end of a leaked socket says who forgot it.
+func TestPeerOfALeakedSocket(t *testing.T) {
+	t.Parallel()
+	recentFixtures.want(1)
+	defer recentFixtures.want(-1)
+	ep := Start(t, fixtures.Echo{})
+	fixture := rawsock.Socket{Family: "tcp4", Local: ep.Addr(), Remote: "127.0.0.1:2", State: "CLOSE-WAIT"}
+	for name, tt := range map[string]struct {
+		socket rawsock.Socket
+		beside []rawsock.Socket
+		want   string
+	}{
+		"no peer": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:1", State: "LISTEN"}, []rawsock.Socket{fixture}, ""},
+		"gone": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:1", Remote: "127.0.0.1:9"}, []rawsock.Socket{fixture},
+			"; its peer is closed, or in another process"},
+		"a fixture": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:2", Remote: ep.Addr()}, []rawsock.Socket{fixture},
+			"; its peer Echo{} on " + ep.Addr() + " is open in this process, too (CLOSE-WAIT)"},
+		"a fixture that has closed": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:3", Remote: ep.Addr()}, []rawsock.Socket{fixture},
+			"; its peer Echo{} on " + ep.Addr() + " is closed, or in another process"},
+		"ours": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:4", Remote: "127.0.0.1:5"},
+			[]rawsock.Socket{fixture, {Local: "127.0.0.1:5", Remote: "127.0.0.1:4", State: "ESTABLISHED"}},
+			"; its peer is open in this process, too (ESTABLISHED)"},
+		"unix": {rawsock.Socket{Family: "unix", Local: "@", Remote: "/s"}, []rawsock.Socket{{Family: "unix", Local: "/s", Remote: "@"}},
+			"; its peer is open in this process, too"},
+		"a listener is no peer": {rawsock.Socket{Family: "unix", Local: "@", Remote: "/s"}, []rawsock.Socket{{Family: "unix", Local: "/s"}},
+			"; its peer is closed, or in another process"},
+		"UDP": {rawsock.Socket{Family: "udp4", Local: "127.0.0.1:6", Remote: "127.0.0.1:7"},
+			[]rawsock.Socket{{Family: "udp4", Local: "127.0.0.1:7"}},
+			"; its peer is open in this process, too"},
+	} {
+		assert.Equal(t, tt.want, peerText(tt.socket, tt.beside), name)
+	}
+}
+
+// Fixtures are remembered while somebody wants to know, the latest of them.
+func TestRecentFixturesAreWanted(t *testing.T) {
+	t.Parallel()
+	nw := simnet.New(t)
+	var all []*fixtures.Endpoint
+	for range keepRecent + 1 {
+		all = append(all, Start(t, fixtures.Refused{}, On(nw)))
+	}
+	var r recent
+	r.add(all[0])
+	assert.Empty(t, r.at(all[0].Addr()), "nobody wanted to know")
+	r.want(1)
+	r.want(1)
+	for _, ep := range all {
+		r.add(ep)
+	}
+	r.want(-1)
+	assert.Empty(t, r.at(all[0].Addr()), "too long ago")
+	for _, ep := range all[1:] {
+		assert.Equal(t, ep.String(), r.at(ep.Addr()))
+	}
+	r.want(-1)
+	assert.Empty(t, r.at(all[1].Addr()), "nobody wants to know any more")
 }

@@ -348,9 +348,10 @@ func peerText(s rawsock.Socket, all []rawsock.Socket) string {
 	if f := recentFixtures.at(s.Remote); f != "" {
 		what += " " + f
 	}
+	udp := strings.HasPrefix(s.Family, "udp") // whose other end need not be connected
 	for _, o := range all {
-		if o.Local == s.Remote && o.Remote == s.Local {
-			return "; " + what + " is open in this process, too (" + o.State + ")"
+		if o.Local == s.Remote && (o.Remote == s.Local || udp && o.Remote == "") {
+			return strings.TrimSuffix("; "+what+" is open in this process, too ("+o.State+")", " ()")
 		}
 	}
 	return "; " + what + " is closed, or in another process"

@@ -77,7 +77,7 @@ func (c *opContext) endedBetween(start time.Time, from, to time.Duration) time.D
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, at := range c.ended {
-		if d := at.Sub(start); d >= from && d <= to && d > 0 {
+		if d := at.Sub(start); d >= from && d <= to {
 			return d
 		}
 	}
