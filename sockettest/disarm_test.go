@@ -208,6 +208,44 @@ func TestDisarmedBehavesForItsClient(t *testing.T) {
 	}
 }
 
+// TestDisarmedResetOfAnAttack: the test's own Conn.Reset does nothing on the connection of a client
+// that behaves. One that is left as it is still resets.
+func TestDisarmedResetOfAnAttack(t *testing.T) {
+	disarmed(t)
+	for _, tt := range []struct {
+		attack func(target string) hostile.Fixture
+		resets bool   // the test does
+		says   string // the server
+		ends   error
+	}{
+		{func(s string) hostile.Fixture { return hostile.Slowloris{Target: s} }, true, "HTTP/1.1 204 No Content\r\n\r\n", nil},
+		{func(s string) hostile.Fixture {
+			return hostile.Scripted{Target: s, Steps: script.Script{script.Stall()}}
+		}, true, "", syscall.ECONNRESET},
+		{func(s string) hostile.Fixture {
+			return hostile.Scripted{Target: s, Steps: script.Script{script.Read(1), script.Reset()}}
+		}, false, "x", syscall.ECONNRESET},
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		a := sockettest.Start(t, tt.attack(ln.Addr().String()))
+		c, err := ln.Accept()
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
+		if tt.resets {
+			require.NoError(t, a.Conns()[0].Reset())
+		}
+		if tt.says != "" {
+			_, err = io.WriteString(c, tt.says)
+			require.NoError(t, err)
+		}
+		_, err = io.Copy(io.Discard, c)
+		assert.ErrorIs(t, err, tt.ends, "%v", a)
+	}
+}
+
 // dual is for the tests below: each half has its own stand-in.
 var dual = fixtures.Dual{IPv6: fixtures.BlackHole{}, IPv4: fixtures.Refused{}}
 
