@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"example.com/go-sockettest/internal/conformance"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
@@ -65,10 +66,11 @@ func TestPrograms(t *testing.T) {
 			t.Logf("seed %d", seed) // also if it was a bubble that failed, which ends the test there
 		}
 	}()
-	for i := range max(*programs, 1) {
+	n := manytests.Rounds(max(*programs, 1))
+	for i := range n {
 		seed = *first + uint64(i)
 		others := []conformance.World{memory()}
-		if i <= *programs/4 {
+		if i <= n/4 {
 			others = append(others, again, realTime())
 		}
 		conformance.Compare(t, conformance.Decode(conformance.Bytes(seed)), truth, others...)

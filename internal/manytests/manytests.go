@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// AtOnce lets 32 parallel tests run at once, where package testing runs as many as there are
+// AtOnce lets 128 parallel tests run at once, where package testing runs as many as there are
 // processors: a test that waits for a kernel's timer needs no processor. It respects -parallel, and
 // leaves fuzzing alone, where -parallel counts processes. Call it first in TestMain.
 func AtOnce() {
@@ -19,7 +19,7 @@ func AtOnce() {
 	told := flag.Lookup("test.fuzz").Value.String() != ""
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
 	if !told {
-		_ = flag.Set("test.parallel", "32")
+		_ = flag.Set("test.parallel", "128")
 	}
 }
 
@@ -30,6 +30,14 @@ func KernelTimer(t testing.TB) {
 	if testing.Short() {
 		t.Skip("not with -short: it waits for timers of the kernel or of net/http")
 	}
+}
+
+// Rounds is how many times a test repeats what fails by chance: n, and with -short a tenth of that.
+func Rounds(n int) int {
+	if testing.Short() {
+		return (n + 9) / 10
+	}
+	return n
 }
 
 // NeedsIPv6 skips a test of the kernel's IPv6 on a host without it.
@@ -62,13 +70,16 @@ const child = "MANYTESTS_CHILD"
 
 // Alone runs the test again in a process of its own, beside this process's tests, and reports
 // whether this is that process. It is for tests of the whole process, which could not be parallel
-// otherwise:
+// otherwise. With -short it skips them, since a process costs more than most tests:
 //
 //	if !manytests.Alone(t) {
 //		return
 //	}
 func Alone(t *testing.T) bool {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short: it needs a process of its own")
+	}
 	g := Group{Run: "^" + t.Name() + "$"}
 	return g.runs(t, func() {})
 }

@@ -172,7 +172,7 @@ func TestPortCyclesThroughAllStates(t *testing.T) {
 func TestPortManyCycles(t *testing.T) {
 	t.Parallel()
 	eachPort(t, func(t *testing.T, p *port) {
-		for range 200 {
+		for range manytests.Rounds(200) {
 			require.NoError(t, p.Become(serve))
 			c, s := requireServed(t, p)
 			require.NoError(t, p.Become(refuse))
@@ -278,7 +278,7 @@ func TestPortCloseWhileArrivalsAreAwaited(t *testing.T) {
 		if p.v6 {
 			rounds = 300 // each takes a port that somebody else may still have in mind
 		}
-		for i := range rounds {
+		for i := range manytests.Rounds(rounds) {
 			p, err := bindPort(&net.TCPAddr{IP: p.addr.IP}, p.minTTL)
 			require.NoError(t, err)
 			require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: time.Hour}))

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -119,7 +120,7 @@ func TestUnixChangesAtOneInstant(t *testing.T) {
 			}
 		}
 	})
-	for range 300 {
+	for range manytests.Rounds(300) {
 		require.NoError(t, p.Become(serve))
 		require.NoError(t, p.Become(refuse))
 	}
@@ -163,7 +164,7 @@ func TestUnixAcceptHeedsEachChange(t *testing.T) {
 		_, err := p.Accept()
 		got <- err
 	}()
-	for range 500 {
+	for range manytests.Rounds(500) {
 		require.NoError(t, p.Become(serve))
 		require.NoError(t, p.Become(network.State{Answer: network.Listen, Hold: network.Forever}))
 		c, err := dialUnix(t, p)
