@@ -60,10 +60,15 @@ func Check(t *testing.T, rows []probe.Row) {
 	t.Run("TellsWhoEnded", func(t *testing.T) { t.Parallel(); tellsWhoEnded(t, rows) })
 }
 
-// each runs f for each row: on the kernel's networks, and in virtual time.
+// each runs f for each row: on the kernel's networks, and in virtual time. With -short on the first
+// of its networks alone: what differs among them is tested in the full run.
 func each(t *testing.T, rows []probe.Row, f func(t *testing.T, r probe.Row, w fixtures.Place)) {
 	for _, r := range rows {
-		for _, family := range r.Networks() {
+		networks := r.Networks()
+		if testing.Short() {
+			networks = networks[:1]
+		}
+		for _, family := range networks {
 			t.Run(r.String()+"/"+family, func(t *testing.T) {
 				t.Parallel()
 				f(t, r, fixtures.Place{Family: family})
@@ -76,6 +81,14 @@ func each(t *testing.T, rows []probe.Row, f func(t *testing.T, r probe.Row, w fi
 				synctest.Test(t, func(t *testing.T) { f(t, r, fixtures.Place{Stack: simnet.New(t), Family: family}) })
 			})
 		}
+	}
+}
+
+// inMemoryIfShort skips, with -short, what takes long on the kernel.
+func inMemoryIfShort(t *testing.T, w fixtures.Place) {
+	t.Helper()
+	if testing.Short() && w.Stack == nil {
+		t.Skip("not with -short: it takes long on the kernel, and runs in memory")
 	}
 }
 
@@ -307,6 +320,7 @@ func becomesAnyOther(t *testing.T, rows []probe.Row) {
 }
 
 func becomes(t *testing.T, from probe.Row, others []probe.Row, w fixtures.Place) {
+	inMemoryIfShort(t, w)
 	e := start(t, from, w).(endpoint)
 	addr := e.Addr()
 	for _, to := range others {

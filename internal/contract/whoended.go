@@ -131,6 +131,7 @@ func clientHello(t *testing.T) string {
 // it.
 func tellsEnds(t *testing.T, f fixtures.Fixture, say string, w fixtures.Place) {
 	t.Helper()
+	inMemoryIfShort(t, w)
 	ep, err := fixtures.Start(t.Context(), f, w)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
