@@ -153,6 +153,9 @@ func TestScenario1NoTimeout(t *testing.T) {
 func TestScenario1StillWaiting(t *testing.T) {
 	t.Parallel()
 	onBoth(t, "BlackHole", func(t *testing.T, w world) {
+		if w.real() {
+			manytests.KernelTimer(t)
+		}
 		ep := sockettest.Start(t, fixtures.BlackHole{}, w.on)
 		show(t, w, "1: connect, no timeout, no context", ep, sockettest.Blocked.For(limit), func() error {
 			_, err := w.dialer(0).Dial("tcp", ep.Addr())
