@@ -11,15 +11,20 @@ import (
 	"testing"
 )
 
-// AtOnce lets 128 parallel tests run at once, where package testing runs as many as there are
+// AtOnce lets 32 parallel tests run at once, where package testing runs as many as there are
 // processors: a test that waits for a kernel's timer needs no processor. It respects -parallel, and
 // leaves fuzzing alone, where -parallel counts processes. Call it first in TestMain.
-func AtOnce() {
+func AtOnce() { atOnce("32") }
+
+// AllAtOnce is AtOnce for tests that no delay can fail: 128 run at once.
+func AllAtOnce() { atOnce("128") }
+
+func atOnce(n string) {
 	flag.Parse()
 	told := flag.Lookup("test.fuzz").Value.String() != ""
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
 	if !told {
-		_ = flag.Set("test.parallel", "128")
+		_ = flag.Set("test.parallel", n)
 	}
 }
 

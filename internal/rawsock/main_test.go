@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	manytests.AtOnce()
+	manytests.AllAtOnce()
 	os.Exit(m.Run())
 }

@@ -292,6 +292,6 @@ func (p *packets) end(t *testing.T, addr string) int {
 }
 
 func TestMain(m *testing.M) {
-	manytests.AtOnce()
+	manytests.AllAtOnce()
 	os.Exit(m.Run())
 }
