@@ -318,9 +318,9 @@ func TestDisarmedOffTheTestGoroutine(t *testing.T) {
 	assert.False(t, skipped)
 }
 
-// TestDisarmedInASubtest: a test inside is ended by its own t. That of the test around it cannot
-// end it, and says so.
-func TestDisarmedInASubtest(t *testing.T) {
+// TestOuterTOfADisarmedSubtest: a test inside is ended by its own t. That of the test around it
+// cannot end it, and says so.
+func TestOuterTOfADisarmedSubtest(t *testing.T) {
 	wait := manytests.Start(t, "SOCKETTEST_DISARM=1", "-test.run=^TestWithOuterT$", "-test.v")
 	t.Parallel()
 	out, err := wait()
