@@ -35,7 +35,9 @@ const (
 // contact of one counts for the other. Parallel subtests each want a fixture of their own.
 //
 // An operation that does not return in time is released: its context is cancelled and, if that is
-// not enough, the fixture closed. An operation that panics or calls runtime.Goexit meets no want.
+// not enough, the fixture closed. That ends all connections there: an Expect that runs beside it
+// fails as "not judged", and a later one as a bad argument. An operation that panics or calls
+// runtime.Goexit meets no want.
 //
 // The fixture is reached by a connect, a datagram, a query, by whatever happens on a connection
 // that was open before, or if op's error names its address. If the fixture sees nothing and the
@@ -67,19 +69,12 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
-	look := use(t, ep)
-	r := begin(watchedContext(t), w, do, cancelable)
+	u := usageOf(t, ep)
+	look := u.use(t, ep)
+	r := begin(watchedContext(t), w, do, cancelable, operator{t.Name(), u})
 	defer r.end()
 	res := r.await(w, ep, look, testDeadline(t))
-	res, _ = w.choose(res)
-	err = w.Check(res)
-	disarmed := disarm.On()
-	if !disarmed || w.restsOnContact(ep) {
-		if rerr := w.judgeReach(&res, look); err == nil {
-			err = rerr
-		}
-	}
-	if err != nil || disarmed { // else there is nothing to report, and Helper is not free
+	if err = w.judge(&res, ep, look); err != nil || disarm.On() { // else there is nothing to report, and Helper is not free
 		t.Helper()
 	}
 	if proved(t, ep, w, err) {
@@ -90,6 +85,21 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	}
 	rows.note(t.Name(), res, err != nil)
 	return res
+}
+
+// judge finds fault with a result, or with what it came of.
+func (w Window) judge(res *Result, ep Running, look func() fixtures.Contact) error {
+	*res, _ = w.choose(*res)
+	err := w.Check(*res)
+	if !disarm.On() || w.restsOnContact(ep) {
+		if rerr := w.judgeReach(res, look); err == nil {
+			err = rerr
+		}
+	}
+	if c := res.closed; c != nil && (err != nil || w.outcome != Blocked) { // else it was blocked for as long as wanted
+		return c
+	}
+	return err
 }
 
 // refuse is the result of an operation that was not run.
@@ -111,6 +121,9 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 	}
 	if argument.IsNil(ep) {
 		return Window{}, errors.New("ep is nil; want the Endpoint or Attack that Start returned")
+	}
+	if c := usageOf(t, ep).closedFor(nil); c != nil {
+		return Window{}, errors.New(c.why())
 	}
 	if want == nil {
 		return Window{}, errors.New("want is nil; want an outcome such as TimedOut.After(limit)")
@@ -166,6 +179,7 @@ func testDeadline(t testing.TB) time.Time {
 type run struct {
 	start  time.Time
 	want   Window
+	of     operator
 	ref    reference.Watch
 	cancel context.CancelFunc
 	done   chan struct{} // of capacity 1: the operation's goroutine never waits
@@ -182,16 +196,17 @@ type ending struct {
 	elapsed time.Duration
 	late    time.Duration // how much of a delay the machine excuses
 	err     error
+	closed  *closing // the fixture's, for another operation, before this one ended
 }
 
 // start is begin for an operation that is judged later.
 func start(ctx context.Context, w Window, op func(context.Context) error) *run {
-	return begin(ctx, w, op, false)
+	return begin(ctx, w, op, false, operator{usage: new(usage)})
 }
 
 // begin takes the time before anything that could start the other side's clock.
-func begin(ctx context.Context, w Window, op func(context.Context) error, cancelable bool) *run {
-	r := &run{want: w, done: make(chan struct{}, 1), cancelable: cancelable}
+func begin(ctx context.Context, w Window, op func(context.Context) error, cancelable bool, of operator) *run {
+	r := &run{want: w, of: of, done: make(chan struct{}, 1), cancelable: cancelable}
 	ctx, r.cancel = context.WithCancel(ctx)
 	if cancelable {
 		r.ctx = &opContext{Context: ctx}
@@ -200,6 +215,7 @@ func begin(ctx context.Context, w Window, op func(context.Context) error, cancel
 	if w.bounded {
 		r.ref.Begin(w.max)
 	}
+	of.usage.now.Add(1)
 	r.start = time.Now()
 	go r.call(ctx, op)
 	return r
@@ -216,12 +232,22 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 			end.elapsed = time.Since(r.start)
 		}
 		end.late = r.late(end.elapsed)
+		end.closed = r.closedBefore(end.elapsed)
+		r.of.usage.now.Add(-1)
 		r.ending = end
 		r.done <- struct{}{}
 	}()
 	err := op(ctx)
 	end.elapsed = time.Since(r.start)
 	end.err = err
+}
+
+// closedBefore returns why the fixture was closed before the operation ended.
+func (r *run) closedBefore(elapsed time.Duration) *closing {
+	if c := r.of.usage.closedFor(r); c != nil && !c.at.After(r.start.Add(elapsed)) {
+		return c
+	}
+	return nil
 }
 
 // late is how much later than its window the operation may be because of the machine.
@@ -272,7 +298,7 @@ func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time
 func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
 	elapsed := time.Since(r.start)
 	stack, state, id := r.stack()
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state}
+	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state, closed: r.closedBefore(elapsed)}
 	res.sockets, res.events = standing(ep) // before the release, which ends them
 	res.reach = w.reachOf(nil, look)
 	res.Phase = phaseOfStack(res.stack)
@@ -335,13 +361,13 @@ func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	if !r.cancelable {
 		r.howReleased = "it takes no context"
 	}
-	_ = ep.Close()
+	hit := r.of.usage.close(ep, r)
 	begun = time.Now()
 	if r.returns(grace(sum(2*time.Second, elapsed), end)) {
-		r.howReleased += "; it returned " + digits(time.Since(begun)) + " after the fixture was closed"
+		r.howReleased += "; it returned " + digits(time.Since(begun)) + " after the fixture was closed" + hit
 		return true
 	}
-	r.howReleased += "; it did not return either when the fixture was closed: its goroutine is left behind"
+	r.howReleased += "; it did not return either when the fixture was closed: its goroutine is left behind" + hit
 	return false
 }
 
@@ -386,7 +412,7 @@ func exited(err error) bool {
 // result classifies the ending.
 func (r *run) result() Result {
 	e := r.ending
-	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, ctxEnded: r.contextEnded(e.elapsed)}
+	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, ctxEnded: r.contextEnded(e.elapsed), closed: e.closed}
 	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
 	return res
 }

@@ -66,6 +66,10 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 	if proved(t, a, w, v.err) {
 		return v.result
 	}
+	if c := usageOf(t, a).closedFor(nil); c != nil && v.err != nil {
+		t.Errorf("%s", reportOf(t, c, w, v.result, a, a.Started()))
+		return v.result
+	}
 	if v.err != nil {
 		t.Errorf("%s", v.failure(a, w).report(t))
 	}

@@ -36,6 +36,7 @@ type Result struct {
 	ctxEnded  time.Duration      // when a context of its own ended; 0 if that was not seen
 	unblocked bool               // after it was given up, the operation returned
 	release   string             // how it was made to
+	closed    *closing           // its fixture's, before it ended, for another operation
 	conn      int                // of ExpectEnd: the number of the connection; else 0
 	reach     reach              // of Expect: whether it reached the fixture
 }

@@ -7,13 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
@@ -290,40 +286,4 @@ func (f failure) networkHint() string {
 			" returns, or of the network"
 	}
 	return ""
-}
-
-// uses holds, for each fixture that a test runs, whether an Expect has used it.
-var uses sync.Map // Running to *atomic.Bool
-
-// noteUse logs, at the end of a test that did not fail, that it has neither used nor reached the
-// fixture.
-func noteUse(t testing.TB, ep Running) {
-	used, look := new(atomic.Bool), ep.WatchContact()
-	uses.Store(ep, used)
-	t.Cleanup(func() {
-		uses.Delete(ep)
-		rows.ended(t.Name())
-		if used.Load() || t.Failed() || t.Skipped() {
-			return
-		}
-		if s := look(); !s.Came && !s.Waiting && !s.Hidden {
-			t.Helper()
-			t.Logf("sockettest: %v was never used in an Expect, and never reached: saw no %s", ep, s.Signs)
-		}
-	})
-}
-
-// isKey reports whether a map can have it as a key.
-func isKey(ep Running) bool {
-	return reflect.TypeOf(ep).Kind() == reflect.Pointer || reflect.ValueOf(ep).Comparable()
-}
-
-// use begins to look what an operation does to the fixture.
-func use(t testing.TB, ep Running) (look func() fixtures.Contact) {
-	if isKey(ep) {
-		if used, ok := uses.Load(ep); ok {
-			used.(*atomic.Bool).Store(true)
-		}
-	}
-	return fakeDials.watch(t, ep.WatchContact())
 }

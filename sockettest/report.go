@@ -34,6 +34,9 @@ type failure struct {
 }
 
 func reportOf(t testing.TB, err error, w Window, r Result, ep Running, start time.Time) string {
+	if _, hit := err.(*closing); hit { // by what is not the client's
+		return fmt.Sprintf("%v\n  fixture  %v", err, ep)
+	}
 	settleDown(ep, r)
 	f := failureOf(err, w, r, ep, start.Sub(ep.Started()))
 	f.others = rows.others(t.Name())
