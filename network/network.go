@@ -107,21 +107,26 @@ type RefusalTeller interface {
 // Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the
 // code under test came at all. The zero value knows of nothing.
 type Visits struct {
-	// Count is the number of connects, or of datagrams, and of whatever else clients did that
-	// the network sees. It never falls. Where connects that fail leave no trace, it counts
-	// the connections that were made and the SYNs that were dropped.
+	// Count is the number of connects, or of datagrams. It never falls. Where connects that
+	// fail leave no trace, it counts the connections that were made and the SYNs that were
+	// dropped.
 	Count int
 
-	// Open is the number of connections that clients hold open, or of sockets that have sent
-	// a datagram. Where the network does not show that, it is what nobody has accepted or
-	// read yet.
+	// Writes is the number of writes of clients on connections; 0 where the network does not
+	// show them.
+	Writes int
+
+	// Open is the number of connections that clients hold open, or are trying to make, or of
+	// sockets that have sent a datagram. Where the network does not show that, it is what
+	// nobody has accepted or read yet.
 	Open int
 
 	// Complete says that Count misses no connect, or no datagram, as long as the port answers
 	// as it does now.
 	Complete bool
 
-	// Exact says that Count and Open show everything that clients do, as soon as they do it.
+	// Exact says that Count, Writes and Open show everything that clients do, as soon as they
+	// do it.
 	Exact bool
 }
 

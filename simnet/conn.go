@@ -200,10 +200,10 @@ func (c *Conn) state() string {
 	return "FIN-WAIT-1"
 }
 
-// countVisit counts what a client does, at the port that it is connected to.
-func (c *Conn) countVisit() {
+// countWrite counts a client's write, at the port that it is connected to.
+func (c *Conn) countWrite() {
 	if p := c.peer.port; p != nil {
-		p.visits++
+		p.writes++
 	}
 }
 

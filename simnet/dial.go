@@ -125,7 +125,6 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	}
 	switch {
 	case !d.done:
-		h.countConnect(d.ra)
 		d.finish(nil, syscall.EINTR) // nobody sees it
 		return nil, contextError(ctx)
 	case d.errno != 0:
@@ -134,12 +133,12 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	return d.conn, nil
 }
 
-// countConnect counts a connect that begins, or is given up, at the port that it is meant for, even
-// if its SYN never gets there.
+// countConnect counts a connect that begins at the port that it is meant for, even if its SYN never
+// gets there.
 func (h *Host) countConnect(a netip.AddrPort) {
 	if to, _ := h.route(a.Addr()); to != nil {
 		if p := to.at(a); p != nil {
-			p.visits++
+			p.connects++
 		}
 	}
 }

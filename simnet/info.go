@@ -142,11 +142,7 @@ func (c *Conn) Arrived() (int64, error) {
 	if c.closed {
 		return 0, c.opError("info", net.ErrClosed)
 	}
-	n := c.arrivedBytes
-	if c.fin || c.rst {
-		n++
-	}
-	return n, nil
+	return c.arrivedBytes, nil
 }
 
 // socketInfo returns the state of one end.

@@ -110,7 +110,6 @@ func (c *Conn) shutWrite() {
 	if c.wshut || c.dead {
 		return
 	}
-	c.countVisit()
 	c.wshut, c.finSent = true, finUnsent
 	c.sendFIN()
 	c.armResend()
@@ -184,7 +183,6 @@ func (c *Conn) abort() {
 	c.markClosed()
 	c.leftPort = true
 	if !c.dead {
-		c.countVisit()
 		c.sendRST()
 		c.terminate(0)
 	}

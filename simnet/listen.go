@@ -107,13 +107,17 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	return p.dropped, nil
 }
 
-// Visits counts what clients did here: connects that were tried or given up, whatever they met,
-// dropped SYNs, writes, and ends of connections.
+// Visits counts what clients did here: connects that were tried, whatever they met, and writes.
 func (b *boundPort) Visits() network.Visits {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
-	b.p.n.countSkippedSYNs()
-	return network.Visits{Count: b.p.visits + b.p.dropped, Open: b.p.open, Complete: true, Exact: true}
+	v := network.Visits{Count: b.p.connects, Writes: b.p.writes, Open: b.p.open, Complete: true, Exact: true}
+	for d := range b.p.n.dials {
+		if d.to != nil && d.to.at(d.ra) == b.p {
+			v.Open++
+		}
+	}
+	return v
 }
 
 // Refusals returns when connects were refused here; see [network.RefusalTeller].

@@ -30,7 +30,8 @@ type port struct {
 	deadline  deadline
 	dropped   int
 	lastDrop  time.Time // when the latest was
-	visits    int       // what clients did here, but for SYNs that were dropped
+	connects  int       // that were tried, whatever they met
+	writes    int       // of clients
 	refusals  []time.Time
 	open      int // connections that clients have open
 	awaiting  int // calls that wait for dropped SYNs

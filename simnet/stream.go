@@ -85,7 +85,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return 0, c.opError("write", net.ErrClosed)
 	}
 	c.writing = true
-	c.countVisit()
+	c.countWrite()
 	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {

@@ -39,8 +39,9 @@ const (
 // fails as "not judged", and a later one as a bad argument. An operation that panics or calls
 // runtime.Goexit meets no want.
 //
-// The fixture is reached by a connect, a datagram, a query, by whatever happens on a connection
-// that was open before, or if op's error names its address. If the fixture sees nothing and the
+// The fixture is reached by a connect, a datagram, a query, by bytes on a connection that was open
+// before, or if op's error names its address. A connection's end, or what becomes of an earlier
+// connect, is no contact. If the fixture sees nothing and the
 // error names another address, the test fails. If the fixture was reached, the error may name any
 // address: a redirect, a name server's answer or a pool may have led op on. An operation may leave
 // no trace, because the kernel refuses its connect or because it waits on an open connection: if

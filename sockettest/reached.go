@@ -133,7 +133,11 @@ func (r reach) note() string {
 		return "contact not visible: the network shows no connect that is refused here, nor what goes on in the accept queue," +
 			" and the error names no address"
 	}
-	return "contact not visible: a connection was open before, on which the operation may just have waited"
+	text := "contact not visible: a connection was open before, on which the operation may just have waited"
+	if r.seen.Ended {
+		text += "; all that was seen is that the client ended it"
+	}
+	return text
 }
 
 // text says in one line why the fixture is not said to have been reached.
@@ -146,6 +150,9 @@ func (r reach) text() string {
 		return strings.TrimPrefix(r.note(), "contact ")
 	case answer == didNot:
 		text := "never reached: saw no " + s.Signs
+		if s.Ended {
+			text += "; a connection from before was closed by the client, which is no use of the fixture"
+		}
 		switch {
 		case r.own:
 			text += "; the error names its address, but on another network, or from an earlier operation"

@@ -35,62 +35,116 @@ func onBothNetworks(t *testing.T, f func(t *testing.T, dial dialFunc, opts ...so
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) { f(t, nw.DialContext, sockettest.On(nw)) })
 }
 
-// What happens on a connection that was open before is contact, or, if the operation just waits
-// there, may be.
+// An openRow is what an operation does on a connection that was open before, and what Expect says
+// of it.
+type openRow struct {
+	name    string
+	fixture fixtures.Fixture
+	before  func(c net.Conn, ep *fixtures.Endpoint)
+	op      func(c net.Conn, ep *fixtures.Endpoint)
+	shown   string // the failure; notVisible for a note; empty for none
+	came    bool   // something has come, so that it is not Unreached
+	tcp     bool   // it cannot be done on a unix socket
+	cut     bool   // the fixture is partitioned
+}
+
+var openRows = []openRow{
+	{name: "a write", fixture: fixtures.Discard{}, op: writes, came: true},
+	{name: "a write that nobody reads", fixture: fixtures.NeverRead{}, op: writes, came: true, tcp: true}, // has a small window
+	{name: "a write and a close", fixture: fixtures.Silent{Unread: true}, op: func(c net.Conn, ep *fixtures.Endpoint) { writes(c, ep); closes(c, ep) }, came: true},
+	{name: "a write after a half-close", fixture: fixtures.HalfClose{}, op: writes, came: true},
+	{name: "nothing, after a write", fixture: fixtures.Silent{Unread: true}, before: writes, op: nothing, shown: notVisible},
+	{name: "a close", fixture: fixtures.Silent{}, op: closes, shown: notVisible + theEnd},
+	{name: "a close of what was half-closed", fixture: fixtures.HalfClose{}, op: closes, shown: notVisible + theEnd},
+	{name: "a close in the queue", fixture: fixtures.NeverAccept{}, op: closes, shown: notVisible},
+	{name: "a reset", fixture: fixtures.Silent{}, op: resets, shown: notVisible + theEnd, tcp: true},
+	{name: "a half-close", fixture: fixtures.Silent{}, op: halfCloses, shown: notVisible + theEnd},
+	{name: "a read", fixture: fixtures.Silent{}, op: reads, shown: notVisible},
+	{name: "a read in the queue", fixture: fixtures.NeverAccept{}, op: reads, shown: notVisible},
+	{name: "a read after a half-close in the queue", fixture: fixtures.NeverAccept{}, before: halfCloses, op: reads, shown: notVisible},
+	{name: "a read of a reset", fixture: fixtures.Silent{}, op: reads, shown: notVisible, tcp: true,
+		before: func(_ net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Reset() }},
+	{name: "a read of EOF", fixture: fixtures.Silent{}, op: reads, shown: notVisible,
+		before: func(_ net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Close() }},
+	{name: "a read of what drips", fixture: fixtures.Drip{Every: soon / 3}, op: readFresh},
+	{name: "closed before", fixture: fixtures.Silent{}, before: closes, op: reads, shown: neverReached},
+	{name: "closed before in the queue", fixture: fixtures.NeverAccept{}, before: closes, op: reads, shown: neverReached},
+	{name: "closed before in the held queue", fixture: fixtures.SlowAccept{Delay: time.Hour}, before: closes, op: reads, shown: neverReached},
+	{name: "closed before in the full queue", fixture: fixtures.FullBacklog{Room: 2}, before: closes, op: reads, shown: neverReached},
+	{name: "reset before", fixture: fixtures.Silent{}, before: resets, op: reads, shown: neverReached, tcp: true},
+	{name: "closed before, after a reset", fixture: fixtures.Silent{}, op: reads, shown: neverReached, tcp: true,
+		before: func(c net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Reset(); _ = c.Close() }},
+}
+
+const (
+	neverReached = "the fixture was never reached: saw no "
+	theEnd       = "a connection was open before, on which the operation may just have waited; all that was seen is that the client ended it"
+)
+
+func nothing(net.Conn, *fixtures.Endpoint)     {}
+func writes(c net.Conn, _ *fixtures.Endpoint)  { _, _ = c.Write([]byte("x")) }
+func closes(c net.Conn, _ *fixtures.Endpoint)  { _ = c.Close() }
+func resets(c net.Conn, ep *fixtures.Endpoint) { _ = linger(c, 0); closes(c, ep) }
+func halfCloses(c net.Conn, _ *fixtures.Endpoint) {
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+func reads(c net.Conn, _ *fixtures.Endpoint) {
+	_ = c.SetReadDeadline(time.Now().Add(soon))
+	_, _ = c.Read(make([]byte, 1))
+}
+
+// Bytes on a connection that was open before are contact. An operation that just waits there, or
+// ends it, may be.
 func TestReachedByAnOpenConnection(t *testing.T) {
 	t.Parallel()
-	write := func(c net.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("x")) }
-	read := func(c net.Conn, _ *fixtures.Endpoint) {
-		_ = c.SetReadDeadline(time.Now().Add(soon))
-		_, _ = c.Read(make([]byte, 1))
-	}
-	for _, tt := range []struct {
-		name    string
-		fixture fixtures.Fixture
-		before  func(c net.Conn, ep *fixtures.Endpoint)
-		op      func(c net.Conn, ep *fixtures.Endpoint)
-		note    bool
-		fails   bool
-	}{
-		{name: "a write", fixture: fixtures.Discard{}, op: write},
-		{name: "a write that nobody reads", fixture: fixtures.NeverRead{}, op: write},
-		{name: "a close", fixture: fixtures.Silent{}, op: func(c net.Conn, _ *fixtures.Endpoint) { _ = c.Close() }},
-		{name: "a reset", fixture: fixtures.Silent{}, op: func(c net.Conn, _ *fixtures.Endpoint) { _ = linger(c, 0); _ = c.Close() }},
-		{name: "a half-close", fixture: fixtures.Silent{}, op: func(c net.Conn, _ *fixtures.Endpoint) { _ = c.(interface{ CloseWrite() error }).CloseWrite() }},
-		{name: "a read", fixture: fixtures.Silent{}, op: read, note: true},
-		{name: "a read in the queue", fixture: fixtures.NeverAccept{}, op: read, note: true},
-		{name: "a read of a reset", fixture: fixtures.Silent{}, op: read, note: true,
-			before: func(_ net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Reset() }},
-		{name: "a read of EOF", fixture: fixtures.Silent{}, op: read, note: true,
-			before: func(_ net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Close() }},
-		{name: "a read of what drips", fixture: fixtures.Drip{Every: soon / 3}, op: readFresh},
-		{name: "closed before", fixture: fixtures.Silent{}, op: read, fails: true,
-			before: func(c net.Conn, _ *fixtures.Endpoint) { _ = c.Close() }},
-		{name: "closed before, after a reset", fixture: fixtures.Silent{}, op: read, fails: true,
-			before: func(c net.Conn, ep *fixtures.Endpoint) { _ = ep.Conns()[0].Reset(); _ = c.Close() }},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, row := range openRows {
+		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-				ep := sockettest.Start(t, tt.fixture, opts...)
-				c, err := dial(t.Context(), "tcp", ep.Addr())
-				require.NoError(t, err)
-				t.Cleanup(func() { _ = c.Close() })
-				if _, queues := tt.fixture.(fixtures.NeverAccept); !queues {
-					require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
-				}
-				if tt.before != nil {
-					tt.before(c, ep)
-				}
-				var r sockettest.Result
-				tb := faketb.Run(t, func(tb *faketb.TB) {
-					r = sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), func() error { tt.op(c, ep); return errOwn })
-				})
-				assert.Equal(t, tt.fails, tb.Failed(), tb.Text())
-				assert.Equal(t, tt.note, r.Note != "", r.Note)
-			})
+			onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) { row.check(t, opts...) })
+			if !row.tcp {
+				t.Run("unix", func(t *testing.T) { row.check(t, sockettest.Family("unix")) })
+			}
 		})
 	}
+}
+
+func (row openRow) check(t *testing.T, opts ...sockettest.Option) {
+	r, said := row.run(t, sockettest.ErrorIs(errOwn), opts...)
+	if row.shown == neverReached {
+		assert.Contains(t, said, row.shown)
+	} else {
+		assert.Empty(t, said)
+		assert.Contains(t, r.Note, row.shown)
+		assert.Equal(t, row.shown != "", r.Note != "", r.Note)
+	}
+	switch _, said := row.run(t, sockettest.ErrorIs(errOwn).Unreached(), opts...); {
+	case row.came:
+		assert.Contains(t, said, "the fixture was reached, want an operation that does not reach it")
+	case said != "": // of what comes on a connection in the accept queue the kernel says nothing
+		assert.IsType(t, fixtures.NeverAccept{}, row.fixture)
+		assert.NotEqual(t, neverReached, row.shown)
+		assert.Contains(t, said, cannotTell)
+	}
+}
+
+func (row openRow) run(t *testing.T, want sockettest.Want, opts ...sockettest.Option) (r sockettest.Result, said string) {
+	ep := sockettest.Start(t, row.fixture, opts...)
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	if plan, err := row.fixture.Plan(); assert.NoError(t, err) && plan.State.Hold == 0 {
+		require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
+	}
+	if row.cut {
+		defer ep.Partition()()
+	}
+	if row.before != nil {
+		row.before(c, ep)
+	}
+	return r, faketb.Run(t, func(tb *faketb.TB) {
+		r = sockettest.Expect(tb, ep, want, func() error { row.op(c, ep); return errOwn })
+	}).Text()
 }
 
 // readFresh reads until the fixture has sent something more.
@@ -127,38 +181,148 @@ func TestReachedByADatagramSocketThatWaits(t *testing.T) {
 	})
 }
 
-// An operation that hangs on a connect which began before it.
-func TestReachedByAConnectThatHangs(t *testing.T) {
-	t.Parallel()
-	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
-		ep := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
-		ctx, cancel := context.WithCancel(t.Context())
-		over := make(chan struct{})
-		go func() { defer close(over); _, _ = ep.DialContext(ctx, "", "") }()
-		require.NoError(t, ep.Await(t.Context(), fixtures.SYN, 1))
-		r := sockettest.Expect(t, ep, sockettest.Blocked.For(soon), func(ctx context.Context) error {
-			defer context.AfterFunc(ctx, cancel)()
-			<-over
-			return nil
-		})
-		if nw == sockettest.Kernel && r.Note == "" {
-			return // a machine that stalls has seen the next SYN
-		}
-		assert.Contains(t, r.Note, "contact not visible")
-	})
+// An attempt is a connect in the background.
+type attempt struct {
+	t      *testing.T
+	ep     *fixtures.Endpoint
+	cancel context.CancelFunc
+	over   chan struct{}
+	conn   net.Conn
 }
 
-func TestReachedByAPartitionedWrite(t *testing.T) {
+// attemptAt begins to connect, and waits until that hangs.
+func attemptAt(t *testing.T, ep *fixtures.Endpoint) *attempt {
+	ctx, cancel := context.WithCancel(t.Context())
+	a := &attempt{t: t, ep: ep, cancel: cancel, over: make(chan struct{})}
+	t.Cleanup(a.givesUp)
+	before := hanging(ep)
+	go func() {
+		defer close(a.over)
+		a.conn, _ = ep.Stack().DialContext(ctx, "tcp", ep.Addr())
+	}()
+	for hanging(ep) == before {
+		select {
+		case <-a.over:
+			t.Fatal("the connect does not hang")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return a
+}
+
+func hanging(ep *fixtures.Endpoint) (n int) {
+	for _, s := range ep.Sockets() {
+		if s.Other != nil && s.Other.State == "SYN-SENT" {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *attempt) sendsAgain() { _ = a.ep.Await(a.t.Context(), fixtures.SYN, 2) }
+func (a *attempt) connects()   { <-a.over }
+
+func (a *attempt) givesUp() {
+	a.cancel()
+	<-a.over
+	if a.conn != nil {
+		_ = a.conn.Close()
+	}
+}
+
+// fill takes the room in the accept queue.
+func fill(t *testing.T, ep *fixtures.Endpoint) {
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
+
+// What becomes of a connect that hung before is no contact, though the operation may have waited
+// for it. Another connect is.
+func TestReachedByAConnectThatHangs(t *testing.T) {
 	t.Parallel()
-	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		ep := sockettest.Start(t, fixtures.Echo{}, opts...)
-		c, err := dial(t.Context(), "tcp", ep.Addr())
+	hole, full, slow := fixtures.BlackHole{}, fixtures.FullBacklog{}, fixtures.SlowHandshake{Delay: time.Second}
+	for name, tt := range map[string]struct {
+		fixture fixtures.Fixture
+		op      func(a *attempt, another func() *attempt)
+		came    bool
+		waits   bool // for a timer of the kernel
+	}{
+		"does nothing":                {fixture: hole, op: func(*attempt, func() *attempt) {}},
+		"gives up":                    {fixture: hole, op: func(a *attempt, _ func() *attempt) { a.givesUp() }},
+		"sends again":                 {fixture: hole, waits: true, op: func(a *attempt, _ func() *attempt) { a.sendsAgain() }},
+		"sends again and gives up":    {fixture: hole, waits: true, op: func(a *attempt, _ func() *attempt) { a.sendsAgain(); a.givesUp() }},
+		"sends again to a full queue": {fixture: full, waits: true, op: func(a *attempt, _ func() *attempt) { a.sendsAgain() }},
+		"connects":                    {fixture: slow, waits: true, op: func(a *attempt, _ func() *attempt) { a.connects() }},
+		"connects and closes":         {fixture: slow, waits: true, op: func(a *attempt, _ func() *attempt) { a.connects(); a.givesUp() }},
+		"another comes":               {fixture: hole, came: true, op: func(_ *attempt, another func() *attempt) { another().givesUp() }},
+		"another hangs":               {fixture: full, came: true, op: func(_ *attempt, another func() *attempt) { another() }},
+		"another hangs, it gives up":  {fixture: hole, came: true, op: func(a *attempt, another func() *attempt) { another(); a.givesUp() }},
+		"sends again, another comes":  {fixture: hole, waits: true, came: true, op: func(a *attempt, another func() *attempt) { a.sendsAgain(); another().givesUp() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+				if tt.waits && nw == sockettest.Kernel && testing.Short() {
+					t.Skip("waits for a timer of the kernel")
+				}
+				var r sockettest.Result
+				judge := func(want sockettest.Window) string {
+					ep := sockettest.Start(t, tt.fixture, sockettest.On(nw))
+					if tt.fixture == full {
+						fill(t, ep)
+					}
+					a := attemptAt(t, ep)
+					return faketb.Run(t, func(tb *faketb.TB) {
+						r = sockettest.Expect(tb, ep, want, func() error { tt.op(a, func() *attempt { return attemptAt(t, ep) }); return errOwn })
+					}).Text()
+				}
+				assert.Empty(t, judge(sockettest.ErrorIs(errOwn)))
+				assert.Equal(t, !tt.came, r.Note != "", r.Note)
+				assert.Equal(t, tt.came, judge(sockettest.ErrorIs(errOwn).Unreached()) != "")
+			})
+		})
+	}
+}
+
+// In a partition what is written is contact, once. What the kernel sends again is none, nor is FIN.
+func TestReachedInAPartition(t *testing.T) {
+	t.Parallel()
+	waitForResend := func(_ net.Conn, ep *fixtures.Endpoint) {
+		for s, _ := ep.Conns()[0].Sockets(); s.Other == nil || s.Other.Retransmits == 0; s, _ = ep.Conns()[0].Sockets() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for _, row := range []openRow{
+		{name: "a write", op: writes, came: true},
+		{name: "a write and a close", op: func(c net.Conn, ep *fixtures.Endpoint) { writes(c, ep); closes(c, ep) }, came: true},
+		{name: "a write before", before: writes, op: waitForResend, shown: notVisible},
+		{name: "a close", op: closes, shown: notVisible},
+		{name: "a reset", op: resets, shown: notVisible},
+		{name: "closed before", before: closes, op: nothing, shown: neverReached},
+	} {
+		row.fixture, row.cut = fixtures.Echo{}, true
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) { row.check(t, opts...) })
+		})
+	}
+}
+
+// A connection that was closed before, and whose FIN came late, is no contact and nothing to wait
+// on. The report says what was seen.
+func TestReachedByALateFIN(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(nw))
+		c, err := ep.DialContext(t.Context(), "", "")
 		require.NoError(t, err)
-		t.Cleanup(func() { _ = c.Close() })
 		require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
-		t.Cleanup(ep.Partition())
-		r := sockettest.Expect(t, ep, sockettest.ErrorIs(errOwn), func() error { _, _ = c.Write([]byte("x")); return errOwn })
-		assert.Empty(t, r.Note)
+		heal := ep.Partition()
+		require.NoError(t, c.Close())
+		late := func() error { heal(); _ = ep.Await(t.Context(), fixtures.PeerFIN, 1); return errOwn }
+		tb := faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), late) })
+		assert.Contains(t, tb.Text(), neverReached+"SYN or connection; a connection from before was closed by the client, which is no use of the fixture")
 	})
 }
 

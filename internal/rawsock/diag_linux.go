@@ -282,11 +282,13 @@ func fullBuffer(memory []byte) (full, tight bool) {
 
 // Clients returns the sockets of this machine that are connecting or connected to the port: those
 // whose SYN nobody has answered, those that wait in the accept queue, and those that were accepted.
-// Where sock_diag does not answer, the error wraps [errors.ErrUnsupported].
+// One that has sent FIN is among them as long as its owner has it open. Where sock_diag does not
+// answer, the error wraps [errors.ErrUnsupported].
 func (p *port) Clients() ([]network.Client, error) {
+	const halfClosed = 1<<tcpFinWait1 | 1<<tcpFinWait2
 	var all []diagSocket
 	err := askOnce(func(d *sockDiag) (err error) {
-		all, err = d.to(literal(p.addr), 1<<tcpSynSent|1<<tcpEstablished)
+		all, err = d.to(literal(p.addr), 1<<tcpSynSent|1<<tcpEstablished|halfClosed)
 		return err
 	})
 	if err != nil {
@@ -294,9 +296,11 @@ func (p *port) Clients() ([]network.Client, error) {
 	}
 	clients := make([]network.Client, 0, len(all))
 	for _, s := range all {
-		addr := net.TCPAddrFromAddrPort(s.local)
-		if _, ours := fillers.Load([2]string{addr.String(), p.addr.String()}); !ours {
-			clients = append(clients, network.Client{Addr: addr, Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)})
+		c := network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)}
+		c.Socket.Inode = s.inode
+		_, ours := fillers.Load([2]string{c.Addr.String(), p.addr.String()})
+		if closed := s.inode == 0 && halfClosed&(1<<s.state) != 0; !ours && !closed {
+			clients = append(clients, c)
 		}
 	}
 	return clients, nil
@@ -305,8 +309,10 @@ func (p *port) Clients() ([]network.Client, error) {
 // The parts of include/uapi/linux/unix_diag.h that are used here.
 const (
 	unixShowPeer   = 4    // UDIAG_SHOW_PEER
+	unixShowWaits  = 8    // UDIAG_SHOW_ICONS
 	unixShowQueues = 0x10 // UDIAG_SHOW_RQLEN
 	unixPeerInode  = 2    // UNIX_DIAG_PEER, an inode
+	unixWaits      = 3    // UNIX_DIAG_ICONS, the inodes of those that wait in the accept queue
 	unixQueues     = 4    // UNIX_DIAG_RQLEN, two lengths
 	unixReply      = 16   // bytes of a unix_diag_msg, which the attributes follow
 )
@@ -322,13 +328,14 @@ type unixDiagRequest struct {
 type unixSocket struct {
 	peer  uint64 // the inode of the other end; 0 if that is closed, or was not accepted
 	read  int    // bytes that wait to be read; of a listener, connections that wait to be accepted
+	held  int    // of these, the ones that their clients have not closed, where that was asked
 	wrote int    // bytes, with what each costs the kernel, that the other end has not read
 }
 
 // diagUnix asks about the unix socket with this inode. If there is none, the error is ENOENT.
-func diagUnix(inode uint64) (unixSocket, error) {
+func diagUnix(inode uint64, show uint32) (unixSocket, error) {
 	r := &unixDiagRequest{family: unix.AF_UNIX, states: inetDiagNoCookie, inode: uint32(inode),
-		show: unixShowPeer | unixShowQueues, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
+		show: unixShowPeer | unixShowQueues | show, cookie: [2]uint32{inetDiagNoCookie, inetDiagNoCookie}}
 	var s unixSocket
 	note := func(b []byte) {
 		eachAttribute(b[min(len(b), unixReply):], func(kind uint16, value []byte) {
@@ -338,6 +345,12 @@ func diagUnix(inode uint64) (unixSocket, error) {
 			case kind == unixQueues && len(value) >= 8:
 				s.read = int(binary.NativeEndian.Uint32(value))
 				s.wrote = int(binary.NativeEndian.Uint32(value[4:]))
+			case kind == unixWaits:
+				for ; len(value) >= 4; value = value[4:] {
+					if binary.NativeEndian.Uint32(value) != 0 {
+						s.held++
+					}
+				}
 			}
 		})
 	}
@@ -346,16 +359,26 @@ func diagUnix(inode uint64) (unixSocket, error) {
 }
 
 // diagUnixFD asks about a unix socket that we have open.
-func diagUnixFD(fd int) (unixSocket, error) {
+func diagUnixFD(fd int, show uint32) (unixSocket, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return unixSocket{}, os.NewSyscallError("fstat", err)
 	}
-	return diagUnix(stat.Ino)
+	return diagUnix(stat.Ino, show)
 }
 
 // queuedUnix returns how many connections wait in the listener's accept queue.
 func queuedUnix(fd int) (int, error) {
-	s, err := diagUnixFD(fd)
+	s, err := diagUnixFD(fd, 0)
 	return s.read, err
+}
+
+// heldUnix returns how many of the connections in the listener's accept queue are open at their
+// clients' end: all, where the kernel does not tell, as of a very long queue.
+func heldUnix(fd int) (int, error) {
+	s, err := diagUnixFD(fd, unixShowWaits)
+	if err != nil {
+		return queuedUnix(fd)
+	}
+	return s.held, nil
 }

@@ -109,6 +109,7 @@ const (
 	tcpEstablished = 1
 	tcpSynSent     = 2
 	tcpFinWait1    = 4
+	tcpFinWait2    = 5
 	tcpClose       = 7
 	tcpCloseWait   = 8
 	tcpLastAck     = 9
@@ -302,25 +303,21 @@ func Queued(ln syscall.Conn) int {
 	return n
 }
 
-// heard counts the bytes that have come, FIN or RST as one more, and the segments that a partition
-// has dropped.
-func heard(fd int, cut bool) (int64, error) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, err
-	}
-	n := int64(info.Bytes_received)
-	if info.State == tcpClose {
-		n++
-	}
-	if cut {
-		lost, err := drops(fd)
+// heard counts the bytes that have come. A FIN is not one of them, unless the connection is over.
+func heard(c syscall.Conn) (n int64, over bool, err error) {
+	err = control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
-			return 0, err
+			return os.NewSyscallError("getsockopt", err)
 		}
-		n += int64(lost)
-	}
-	return n, nil
+		n, over = int64(info.Bytes_received), info.State == tcpClose
+		switch info.State {
+		case tcpCloseWait, tcpLastAck, tcpClosing:
+			n--
+		}
+		return nil
+	})
+	return n, over, err
 }
 
 // unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0

@@ -61,8 +61,8 @@ func awaitPeerEnd(syscall.Conn) (network.PeerState, error) { return network.Peer
 
 func unacked(*net.TCPConn) (int, error) { return 0, errNoPeer }
 
-func heard(int, bool) (int64, error) {
-	return 0, lacks("the bytes that came are read from Linux's TCP_INFO only")
+func heard(syscall.Conn) (int64, bool, error) {
+	return 0, false, lacks("the bytes that came are read from Linux's TCP_INFO only")
 }
 
 // PartitionMechanism is empty.
@@ -102,6 +102,8 @@ func unixPeer(*net.UnixConn) (network.PeerState, error) { return network.PeerUnk
 func awaitUnixPeerEnd(*net.UnixConn) (network.PeerState, error) {
 	return network.PeerUnknown, errNoPeer
 }
+
+func unixUnread(*net.UnixConn) (int, error) { return 0, errNoPeer }
 
 func unixUnacked(*net.UnixConn) (int, error) { return 0, errNoPeer }
 

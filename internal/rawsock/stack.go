@@ -96,7 +96,7 @@ func (Loopback) Connect(ctx context.Context, nw, address string, o network.Conne
 	}
 	switch c := c.(type) {
 	case *net.UnixConn:
-		return &unixConn{c}, nil
+		return &unixConn{UnixConn: c}, nil
 	case *net.TCPConn:
 		return plain(c)
 	}

@@ -192,7 +192,7 @@ func (p *unixPort) abortQueued() {
 // Accept waits for the next connection; see [network.Port].
 func (p *unixPort) Accept() (network.Conn, error) { return p.accept(p.awaitListening, wrapUnix) }
 
-func wrapUnix(c net.Conn) (network.Conn, error) { return &unixConn{c.(*net.UnixConn)}, nil }
+func wrapUnix(c net.Conn) (network.Conn, error) { return &unixConn{UnixConn: c.(*net.UnixConn)}, nil }
 
 // awaitListening waits for a state in which there may be something to accept, and clears the
 // deadline with which the last change of state woke us.
@@ -215,7 +215,7 @@ func (p *unixPort) Close() error {
 		p.mu.Unlock()
 		return nil
 	}
-	p.met.Add(int64(p.waiting()))
+	p.met.Add(int64(p.waiting(queuedUnix)))
 	p.closed = true
 	p.wake()
 	p.mu.Unlock()
@@ -231,16 +231,20 @@ func (p *unixPort) ended(op string) error {
 func (p *unixPort) Visits() network.Visits {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, room := p.waiting(), p.state.Backlog
-	return network.Visits{Count: int(p.met.Load()) + n, Open: n, Complete: p.state.Answer == network.Listen && (room == 0 || n < room)}
+	n, room := p.waiting(queuedUnix), p.state.Backlog
+	v := network.Visits{Count: int(p.met.Load()) + n, Complete: p.state.Answer == network.Listen && (room == 0 || n < room)}
+	if n > 0 {
+		v.Open = p.waiting(heldUnix)
+	}
+	return v
 }
 
-// waiting is how many connections are in the accept queue, if the kernel shows it. The caller holds
-// mu.
-func (p *unixPort) waiting() int {
+// waiting is how many connections are in the accept queue by a count, if the kernel shows it. The
+// caller holds mu.
+func (p *unixPort) waiting(count func(fd int) (int, error)) int {
 	n := 0
 	if !p.closed && p.ln != nil {
-		_ = p.control(func(fd int) (err error) { n, err = queuedUnix(fd); return err })
+		_ = p.control(func(fd int) (err error) { n, err = count(fd); return err })
 	}
 	return n
 }
@@ -304,7 +308,7 @@ func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
 		if info.Own.Unread, err = unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
 			info.Own.Unacked, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 		}
-		own, shown = diagUnixFD(fd)
+		own, shown = diagUnixFD(fd, 0)
 		return os.NewSyscallError("ioctl", err)
 	})
 	switch {
@@ -315,10 +319,16 @@ func unixInfo(c *net.UnixConn) (network.ConnInfo, error) {
 	case own.peer == 0:
 		return info, nil
 	}
-	if other, err := diagUnix(own.peer); err == nil { // else it was closed just now
+	if other, err := diagUnix(own.peer, 0); err == nil { // else it was closed just now
 		info.Other = &network.SocketInfo{State: unixState, Inode: own.peer, Unread: other.read, Unacked: other.wrote}
 	}
 	return info, nil
+}
+
+// unixUnread returns how many bytes have come and wait to be read.
+func unixUnread(c *net.UnixConn) (n int, err error) {
+	err = control(c, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCINQ); return err })
+	return n, err
 }
 
 // unixUnacked returns how many bytes the other end has not read, with what each costs the

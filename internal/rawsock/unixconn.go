@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"example.com/go-sockettest/network"
@@ -12,7 +13,11 @@ import (
 
 // A unixConn is one end of a unix stream connection. It has no segments: it cannot be
 // partitioned, and what the other side sees of a Close depends on what is unread.
-type unixConn struct{ *net.UnixConn }
+type unixConn struct {
+	*net.UnixConn
+
+	read, arrived atomic.Int64
+}
 
 var _ network.Conn = (*unixConn)(nil)
 
@@ -50,12 +55,25 @@ func (c *unixConn) WatchPeer(_ context.Context, _, _ func()) error {
 	return fmt.Errorf("what a unix socket has buffered is not shown: %w", errors.ErrUnsupported)
 }
 
-// Arrived is not available: no unix socket counts what it has received.
+// Read counts what it reads, as no unix socket does.
+func (c *unixConn) Read(b []byte) (int, error) {
+	n, err := c.UnixConn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// Arrived counts what was read, and what waits to be. What is being read just now is neither.
 func (c *unixConn) Arrived() (int64, error) {
-	if err := c.open(); err != nil {
+	n := c.read.Load()
+	unread, err := unixUnread(c.UnixConn)
+	if err != nil {
 		return 0, err
 	}
-	return 0, fmt.Errorf("what a unix socket has received is not counted: %w", errors.ErrUnsupported)
+	for n += int64(unread); ; {
+		if most := c.arrived.Load(); n <= most || c.arrived.CompareAndSwap(most, n) {
+			return max(n, most), nil
+		}
+	}
 }
 
 // AwaitAcked waits until the other end has read all that was written, or is closed.
