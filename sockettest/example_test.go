@@ -74,7 +74,7 @@ func ExampleStart_table() {
 }
 
 func ExampleExpect() {
-	const limit = 50 * time.Millisecond
+	const limit = 10 * time.Millisecond
 	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
@@ -128,7 +128,7 @@ func ExampleOutcome_For() {
 	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)
 		ep := sockettest.Start(t, fixtures.BlackHole{})
-		sockettest.Expect(t, ep, sockettest.Blocked.For(50*time.Millisecond), func(ctx context.Context) error {
+		sockettest.Expect(t, ep, sockettest.Blocked.For(10*time.Millisecond), func(ctx context.Context) error {
 			_, err := (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr())
 			return err
 		})
@@ -286,7 +286,7 @@ func ExampleMeasure() {
 }
 
 func ExampleExpectEnd() {
-	const limit = 50 * time.Millisecond
+	const limit = 10 * time.Millisecond
 	err := sockettest.Try(func(t testing.TB) {
 		srv := httptest.NewUnstartedServer(http.NotFoundHandler()) // under test
 		srv.Config.ReadHeaderTimeout = limit
@@ -303,7 +303,7 @@ func ExampleExpectEnd() {
 func ExampleExpectEnd_failure() {
 	err := sockettest.Try(func(t testing.TB) {
 		srv := httptest.NewUnstartedServer(http.NotFoundHandler())
-		srv.Config.ReadHeaderTimeout = 50 * time.Millisecond
+		srv.Config.ReadHeaderTimeout = 10 * time.Millisecond
 		srv.Start()
 		t.Cleanup(srv.Close)
 		loris := sockettest.Start(t, hostile.Slowloris{Target: srv.Listener.Addr().String()})

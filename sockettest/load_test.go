@@ -31,7 +31,7 @@ const spinEnv = "SOCKETTEST_SPIN"
 
 // Correct clients and servers are in time and late ones late, whatever else the machine does.
 func TestTimesUnderLoad(t *testing.T) {
-	runs, limit := 1, 100*time.Millisecond
+	runs, limit := 1, 20*time.Millisecond
 	if env := os.Getenv(stressEnv); env != "" {
 		var err error
 		runs, err = strconv.Atoi(env)
