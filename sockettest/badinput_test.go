@@ -15,6 +15,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // A failed report is worse than a short one: each of these is bounded, and says what it leaves out.
@@ -48,6 +49,7 @@ func reportOfMany(t *testing.T, n int, dir func() string) string {
 }
 
 func TestReportOfAMillionEvents(t *testing.T) {
+	manytests.Long(t, "the input is huge")
 	t.Parallel()
 	dir := t.TempDir()
 	text := reportOfMany(t, 1_000_000, func() string { return dir })

@@ -21,6 +21,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -264,6 +265,7 @@ func clientBugs(limit time.Duration) []bug {
 
 // What a client's author sees, on the kernel. It is read as docs/reports.md says.
 func TestBugsOfClients(t *testing.T) {
+	manytests.Long(t, "its clients wait for seconds, and those in virtual time do not")
 	t.Parallel()
 	for _, b := range clientBugs(200 * time.Millisecond) {
 		t.Run(b.name, func(t *testing.T) {
@@ -383,9 +385,12 @@ func serverBugs(limit time.Duration) []bug {
 // What a server's author sees.
 func TestBugsOfServers(t *testing.T) {
 	t.Parallel()
-	for _, b := range serverBugs(200 * time.Millisecond) {
+	for i, b := range serverBugs(200 * time.Millisecond) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
+			if i < 2 || i > 3 {
+				manytests.Long(t, "the server waits for seconds")
+			}
 			needInfo(t)
 			tb := faketb.Alone(testName(b.name), func(tb *faketb.TB) { b.test(tb, t, nil) })
 			text := steady(tb.Text())

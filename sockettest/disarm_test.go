@@ -285,6 +285,7 @@ func echoed(t *testing.T, ep *fixtures.Endpoint) error { return exchange(dialled
 
 // muchEchoed writes all before it reads.
 func muchEchoed(t *testing.T, ep *fixtures.Endpoint) error {
+	manytests.Long(t, "it writes 16 MB")
 	c, much := dialled(t, ep), make([]byte, 16<<20)
 	if _, err := c.Write(much); err != nil {
 		return err

@@ -152,25 +152,28 @@ func TestDatagramFaultThatNeverFired(t *testing.T) {
 	t.Parallel()
 	for _, f := range []udp.Fixture{udp.Drop{Nth: 2}, udp.Duplicate{Nth: 2}} {
 		for sent, want := range map[int]string{1: never, 2: ""} {
-			tb := faketb.Run(t, func(tb *faketb.TB) {
-				ep := sockettest.Start(tb, f)
-				sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
-					c, err := ep.DialContext(ctx, "udp", "")
-					if err != nil {
-						return err
-					}
-					defer c.Close()
-					for range sent {
-						_, _ = io.WriteString(c, "hello")
-					}
-					return ep.Await(ctx, fixtures.Received, sent)
+			t.Run(fmt.Sprintf("%T %d", f, sent), func(t *testing.T) {
+				t.Parallel()
+				tb := faketb.Run(t, func(tb *faketb.TB) {
+					ep := sockettest.Start(tb, f)
+					sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
+						c, err := ep.DialContext(ctx, "udp", "")
+						if err != nil {
+							return err
+						}
+						defer c.Close()
+						for range sent {
+							_, _ = io.WriteString(c, "hello")
+						}
+						return ep.Await(ctx, fixtures.Received, sent)
+					})
 				})
+				if want == "" {
+					assert.Empty(t, tb.Text())
+				} else {
+					assert.Contains(t, tb.Text(), want)
+				}
 			})
-			if want == "" {
-				assert.Empty(t, tb.Text(), "%T", f)
-			} else {
-				assert.Contains(t, tb.Text(), want, "%T", f)
-			}
 		}
 	}
 }
@@ -179,21 +182,24 @@ func TestDatagramFaultThatNeverFired(t *testing.T) {
 func TestDualWhoseFaultNeverFired(t *testing.T) {
 	t.Parallel()
 	for family, want := range map[string]string{"tcp4": never, "tcp": ""} {
-		tb := faketb.Run(t, func(tb *faketb.TB) {
-			d := sockettest.Start(tb, fixtures.Dual{IPv6: fixtures.BlackHole{}}, sockettest.On(simnet.New(t)))
-			sockettest.Expect(tb, d, fine, func(ctx context.Context) error {
-				c, err := d.DialFunc(0)(ctx, family, d.HostPort())
-				if err != nil {
-					return err
-				}
-				return c.Close()
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				d := sockettest.Start(tb, fixtures.Dual{IPv6: fixtures.BlackHole{}}, sockettest.On(simnet.New(t)))
+				sockettest.Expect(tb, d, fine, func(ctx context.Context) error {
+					c, err := d.DialFunc(0)(ctx, family, d.HostPort())
+					if err != nil {
+						return err
+					}
+					return c.Close()
+				})
 			})
+			if want == "" {
+				assert.Empty(t, tb.Text())
+			} else {
+				assert.Contains(t, tb.Text(), want)
+			}
 		})
-		if want == "" {
-			assert.Empty(t, tb.Text(), family)
-		} else {
-			assert.Contains(t, tb.Text(), want, family)
-		}
 	}
 }
 

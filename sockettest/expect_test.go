@@ -76,6 +76,7 @@ func TestExpectFails(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			if tt.name == "no answer" {
+				manytests.KernelTimer(t)
 				manytests.NeedsMinTTL(t) // the report names it
 			}
 			NoLeaks(t)
@@ -225,6 +226,7 @@ func TestExpectReportsGoexitAndPanic(t *testing.T) {
 
 // An operation without a context, and without a limit, is let go by closing the fixture.
 func TestExpectReleasesWhatHeedsNoContext(t *testing.T) {
+	manytests.KernelTimer(t)
 	t.Parallel()
 	NoLeaks(t)
 	for _, f := range []fixtures.Fixture{fixtures.BlackHole{}, fixtures.Silent{}} {
@@ -242,6 +244,7 @@ func TestExpectReleasesWhatHeedsNoContext(t *testing.T) {
 }
 
 func TestExpectTellsWhatCannotBeReleased(t *testing.T) {
+	manytests.Long(t, "it waits for 2 s for what does not return")
 	t.Parallel()
 	stuck := make(chan struct{})
 	defer close(stuck)

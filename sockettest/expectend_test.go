@@ -16,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // serving is a server with an accept loop and a goroutine for each connection. It ends with the
@@ -212,6 +213,7 @@ func TestExpectEndFails(t *testing.T) {
 			t.Parallel()
 			NoLeaks(t)
 			if tt.name == "not ended" {
+				manytests.Long(t, "it waits a second beyond the window")
 				needInfo(t) // its report shows the sockets, which are still open
 			}
 			addr := serving(t, tt.server)

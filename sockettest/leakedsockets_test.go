@@ -68,7 +68,7 @@ func TestNoLeakedSocketsNamesEachKind(t *testing.T) {
 	needSockets(t)
 	var leaked []io.Closer
 	tb := faketb.Run(t, func(tb *faketb.TB) {
-		NoLeakedSockets(tb)
+		noLeakedSockets(tb, moment)
 		for _, kind := range []string{"connection", "listener", "udp", "unix"} {
 			leaked = append(leaked, openSocket(t, kind))
 		}

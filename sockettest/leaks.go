@@ -143,6 +143,12 @@ func NoLeakedSockets(t testing.TB) {
 		return
 	}
 	t.Helper()
+	noLeakedSockets(t, settle)
+}
+
+// noLeakedSockets is NoLeakedSockets with another time for what is about to close.
+func noLeakedSockets(t testing.TB, grace time.Duration) {
+	t.Helper()
 	if !argument.Exclusive(t, exclusiveEnv, t.Name()) {
 		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
 			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
@@ -155,7 +161,7 @@ func NoLeakedSockets(t testing.TB) {
 	if err != nil {
 		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
 	}
-	failIfFound(t, w, settle)
+	failIfFound(t, w, grace)
 }
 
 // failIfFound looks at the end of the test.

@@ -80,6 +80,7 @@ func TestNoLeaksIgnoresWhatItIsTold(t *testing.T) {
 }
 
 func TestNoLeaksNamesTheConnection(t *testing.T) {
+	manytests.Long(t, "it waits for the 2 s that a leak has to end")
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
@@ -294,6 +295,7 @@ func TestMain(m *testing.M) {
 func waitForever(never chan struct{}) { <-never }
 
 func TestMainFindsWhatAPackageLeaves(t *testing.T) {
+	manytests.Long(t, "each of its processes waits for 2 s")
 	modes := []struct {
 		mode string
 		says []string // nothing if all is well

@@ -17,6 +17,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/patience"
 )
 
@@ -31,6 +32,7 @@ const spinEnv = "SOCKETTEST_SPIN"
 
 // Correct clients and servers are in time and late ones late, whatever else the machine does.
 func TestTimesUnderLoad(t *testing.T) {
+	manytests.Long(t, "it loads the machine")
 	runs, limit := 1, 20*time.Millisecond
 	if env := os.Getenv(stressEnv); env != "" {
 		var err error

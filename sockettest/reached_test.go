@@ -20,6 +20,7 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
@@ -229,6 +230,7 @@ func (row reachRow) check(t *testing.T, k kind, wanted string, dial dialFunc, el
 }
 
 func TestReachedOnTheKernel(t *testing.T) {
+	manytests.Long(t, "of its 189 calls 81 are waited for")
 	t.Parallel()
 	checkReach(t, kinds(), kernelDial, map[string]string{
 		"tcp": sockettest.Start(t, fixtures.Refused{}).Addr(),

@@ -25,6 +25,7 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -508,6 +509,7 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 	_, port, _ := net.SplitHostPort(ep.Addr())
 	v6 := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), own.(*net.TCPAddr).AddrPort().Port()))
 	var typedNil *net.TCPAddr
+	var wg sync.WaitGroup
 	for name, tt := range map[string]struct {
 		err     error
 		reached bool
@@ -525,12 +527,15 @@ func TestReachedByWhatTheErrorNames(t *testing.T) {
 		"nil":               {op(nil), true, ""},
 		"typed nil":         {op(typedNil), true, ""},
 	} {
-		tb := faketb.Run(t, func(tb *faketb.TB) {
-			sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), func() error { return errors.Join(errOwn, tt.err) })
+		wg.Go(func() {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn), func() error { return errors.Join(errOwn, tt.err) })
+			})
+			assert.Equal(t, tt.reached, !tb.Failed(), name)
+			assert.Contains(t, tb.Text(), tt.said, name)
 		})
-		assert.Equal(t, tt.reached, !tb.Failed(), name)
-		assert.Contains(t, tb.Text(), tt.said, name)
 	}
+	wg.Wait()
 }
 
 // named is an address as a client may write it.
@@ -570,14 +575,17 @@ func TestReachedByAnotherPath(t *testing.T) {
 // on the kernel may be new: one whose time is over before it begins sends no SYN.
 func TestErrorOfAnEarlierOperationIsNoContact(t *testing.T) {
 	t.Parallel()
-	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		if nw == sockettest.Kernel {
+			manytests.Long(t, "it waits for what does not come")
+		}
 		for _, f := range []fixtures.Fixture{fixtures.BlackHole{}, fixtures.Silent{}} {
 			var r sockettest.Result
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				ep := sockettest.Start(tb, f, opts...)
+				ep := sockettest.Start(tb, f, sockettest.On(nw))
 				ctx, cancel := context.WithTimeout(t.Context(), soon)
 				defer cancel()
-				last := visit(dial, "tcp", ep.Addr())(ctx)
+				last := visit(nw.DialContext, "tcp", ep.Addr())(ctx)
 				require.Error(t, last)
 				r = sockettest.Expect(tb, ep, sockettest.Outcome(sockettest.TimedOut), func() error {
 					return fmt.Errorf("breaker open: %w", last)

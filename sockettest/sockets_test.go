@@ -53,6 +53,7 @@ func TestReportShowsSockets(t *testing.T) {
 // What the kernel says when an assertion fails: of a write that is blocked, and of a dial that
 // nobody answers, before they are let go.
 func TestExpectShowsSockets(t *testing.T) {
+	manytests.KernelTimer(t)
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
@@ -87,6 +88,7 @@ func TestExpectShowsSockets(t *testing.T) {
 
 // The same for a client that misbehaves: its peer is the server under test.
 func TestExpectEndShowsSockets(t *testing.T) {
+	manytests.Long(t, "it waits a second beyond the window")
 	t.Parallel()
 	needInfo(t)
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0")

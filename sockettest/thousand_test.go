@@ -21,9 +21,7 @@ import (
 // They run in a process of their own, all at once, whatever -parallel says here: it needs some
 // 3,000 descriptors.
 func TestThousand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it takes seconds")
-	}
+	manytests.Long(t, "it is 1,000 tests")
 	begin := time.Now()
 	wait := manytests.Start(t, "SOCKETTEST_CHILD=thousand", "-test.run=^TestThousandChild$", "-test.parallel=1000", "-test.v")
 	t.Parallel()

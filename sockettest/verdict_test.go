@@ -13,16 +13,21 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
 
 // The phase of what is blocked is checked, and where it cannot be told the report says so.
 func TestBlockedInItsPhase(t *testing.T) {
 	t.Parallel()
-	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		if nw == sockettest.Kernel {
+			manytests.Long(t, "four calls wait")
+		}
 		get := func(ctx context.Context, ep *fixtures.Endpoint) error {
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ep.Addr(), nil)
-			tr := &http.Transport{DialContext: dial}
+			tr := &http.Transport{DialContext: nw.DialContext}
 			defer tr.CloseIdleConnections()
 			resp, err := tr.RoundTrip(req)
 			if err == nil {
@@ -31,7 +36,7 @@ func TestBlockedInItsPhase(t *testing.T) {
 			return err
 		}
 		connect := func(ctx context.Context, ep *fixtures.Endpoint) error {
-			c, err := dial(ctx, "tcp", ep.Addr())
+			c, err := nw.DialContext(ctx, "tcp", ep.Addr())
 			if err == nil {
 				_ = c.Close()
 			}
@@ -47,7 +52,7 @@ func TestBlockedInItsPhase(t *testing.T) {
 			{"call", "", get},
 		} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				ep := sockettest.Start(tb, fixtures.BlackHole{}, opts...)
+				ep := sockettest.Start(tb, fixtures.BlackHole{}, sockettest.On(nw))
 				sockettest.Expect(tb, ep, sockettest.Blocked.For(10*soon).In(tt.phase), func(ctx context.Context) error { return tt.op(ctx, ep) })
 			})
 			assert.Equal(t, tt.said != "", tb.Failed(), "%s: %s", tt.phase, tb.Text())

@@ -284,6 +284,7 @@ func TestNoLeaksKeepsLabels(t *testing.T) {
 
 // Whatever collects garbage, and whenever: what nobody closed is not closed by it.
 func TestNoLeaksDespiteCollections(t *testing.T) {
+	manytests.Long(t, "its process collects garbage all the time")
 	if !manytests.Alone(t) {
 		return
 	}
@@ -506,6 +507,7 @@ func TestNoLeaksPathUsedAgain(t *testing.T) {
 
 // Many leaks take no longer to report than one.
 func TestNoLeaksOfMany(t *testing.T) {
+	manytests.Long(t, "it leaks thousands")
 	if !manytests.Alone(t) {
 		return
 	}
@@ -571,9 +573,7 @@ func TestWatchLeaksWithoutATest(t *testing.T) {
 // Of 500 tests at once exactly the two that leak are blamed, one for a connection, one for a
 // goroutine.
 func TestNoLeaksAmongFiveHundred(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it takes seconds")
-	}
+	manytests.Long(t, "it is 500 tests")
 	if !manytests.Alone(t) {
 		return
 	}

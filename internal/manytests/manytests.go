@@ -28,12 +28,11 @@ func atOnce(n string) {
 	}
 }
 
-// KernelTimer skips, with -short, a test that waits for timers that nobody can shorten: those of
-// the kernel, such as the second before a SYN is sent again, or those of net/http.
-func KernelTimer(t testing.TB) {
+// Long skips the test with -short. why says what it takes.
+func Long(t testing.TB, why string) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("not with -short: it waits for timers of the kernel or of net/http")
+		t.Skip("not with -short: " + why)
 	}
 }
 
@@ -43,6 +42,13 @@ func Rounds(n int) int {
 		return (n + 9) / 10
 	}
 	return n
+}
+
+// KernelTimer is [Long] for timers that nobody can shorten: those of the kernel, such as the second
+// before a SYN is sent again, or those of net/http.
+func KernelTimer(t testing.TB) {
+	t.Helper()
+	Long(t, "it waits for timers of the kernel or of net/http")
 }
 
 // NeedsIPv6 skips a test of the kernel's IPv6 on a host without it.
