@@ -41,12 +41,7 @@ func Classify(err error) []Class {
 	}
 	w := walk{left: maxErrors}
 	all, _ := w.classify(err, unknownPhase, maxDepth)
-	var told []Class
-	for _, c := range all {
-		if c.Outcome != Other && !slices.Contains(told, c) {
-			told = append(told, c)
-		}
-	}
+	told := slices.DeleteFunc(slices.Clone(all), func(c Class) bool { return c.Outcome == Other })
 	if len(told) == 0 {
 		return all[:1]
 	}
@@ -59,9 +54,8 @@ type walk struct{ left int }
 // classify classifies err and what it wraps; phase is what the errors above have told. It also
 // reports whether one of these says that it is a timeout.
 func (w *walk) classify(err error, phase string, depth int) (list []Class, timeout bool) {
-	other := []Class{{Outcome: Other, Phase: phase}}
 	if w.left--; depth == 0 || w.left < 0 {
-		return other, false
+		return []Class{{Outcome: Other, Phase: phase}}, false
 	}
 	var own Class
 	var known bool
@@ -83,7 +77,12 @@ func (w *walk) classify(err error, phase string, depth int) (list []Class, timeo
 		}
 		if inner != nil {
 			classes, says := w.classify(inner, phase, depth-1)
-			below, wrapped = append(below, classes...), wrapped || says
+			wrapped = wrapped || says
+			for _, c := range classes {
+				if !slices.Contains(below, c) { // thousands may say the same
+					below = append(below, c)
+				}
+			}
 		}
 	}
 	if timeout && !wrapped {

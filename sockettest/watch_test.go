@@ -303,7 +303,7 @@ func TestNoLeaksDespiteCollections(t *testing.T) {
 			}
 		}
 	})
-	for i := range 20 {
+	for i := range 10 {
 		w := WatchLeaks()
 		inner(t, func(in *faketb.TB) {
 			ep := Start(in, fixtures.Silent{})
