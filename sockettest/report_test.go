@@ -134,6 +134,7 @@ func steady(text string) string {
 		{` \(TIME of that for timers that were late, under this test's load or others'\)`, ""},
 		{`(?m)^  others .*\n`, ""},
 		{`\d+ SYNs? sent again`, "N SYNs sent again"},
+		{`(it waits in io\.Copy, there in) .*\)`, "$1 net.(*netFD).Read)"}, // between reads for once
 		{`(sent again|has sent again) \d+ times?`, "$1 N times"},
 		{`\d+(\.\d+)? [kM]?B (unread|written|taken|came)`, "N B $2"},
 		{`\d+ B in \d+ parts`, "N B in N parts"},
