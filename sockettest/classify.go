@@ -77,12 +77,7 @@ func (w *walk) classify(err error, phase string, depth int) (list []Class, timeo
 		}
 		if inner != nil {
 			classes, says := w.classify(inner, phase, depth-1)
-			wrapped = wrapped || says
-			for _, c := range classes {
-				if !slices.Contains(below, c) { // thousands may say the same
-					below = append(below, c)
-				}
-			}
+			below, wrapped = unite(below, classes), wrapped || says
 		}
 	}
 	if timeout && !wrapped {
@@ -98,6 +93,16 @@ func (w *walk) classify(err error, phase string, depth int) (list []Class, timeo
 		return []Class{c}, timeout
 	}
 	return below, timeout
+}
+
+// unite adds the classes that are not in the list: thousands of errors may say the same.
+func unite(list, more []Class) []Class {
+	for _, c := range more {
+		if !slices.Contains(list, c) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // phaseBelow is the phase that the errors below tell, if those above do not.
