@@ -1,6 +1,8 @@
 package simnet_test
 
 import (
+	"context"
+	"io"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -94,6 +96,23 @@ func TestAwaitedSYNsAreDropped(t *testing.T) {
 		assert.Equal(h, 3*time.Second, time.Since(h.start))
 		assert.ErrorIs(h, h.ends(131*time.Second), syscall.ETIMEDOUT)
 		h.dropped(11)
+	})
+}
+
+// What has happened already needs no waiting, and what has not ends with the context.
+func TestAwaitDroppedEndsWithItsContext(t *testing.T) {
+	hang(t, func(h *hanging) {
+		h.at(500 * time.Millisecond)
+		ctx, cancel := context.WithCancelCause(h.Context())
+		cancel(io.ErrUnexpectedEOF)
+		got, err := h.port.AwaitDropped(ctx, 1)
+		require.NoError(h, err)
+		assert.Equal(h, 1, got)
+		got, err = h.port.AwaitDropped(ctx, 2)
+		require.Equal(h, io.ErrUnexpectedEOF, err)
+		assert.Equal(h, 1, got)
+		require.NoError(h, h.port.Close())
+		assert.ErrorIs(h, h.ends(time.Second), syscall.ECONNREFUSED)
 	})
 }
 

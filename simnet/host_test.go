@@ -212,3 +212,24 @@ func TestHostsThatCannotBe(t *testing.T) {
 	}
 	assert.Panics(t, func() { simnet.New(nil).Latency(-1) }, "there is no test to end")
 }
+
+// A context that has ended opens nothing.
+func TestNothingOpensAfterItsContext(t *testing.T) {
+	t.Parallel()
+	nw := simnet.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, open := range map[string]func() (any, error){
+		"Bind":         func() (any, error) { return nw.Bind(ctx, "tcp", "") },
+		"BindPacket":   func() (any, error) { return nw.BindPacket(ctx, "udp", "") },
+		"Listen":       func() (any, error) { return nw.Listen(ctx, "tcp", "127.0.0.1:0") },
+		"ListenPacket": func() (any, error) { return nw.ListenPacket(ctx, "udp", "127.0.0.1:0") },
+		"Connect":      func() (any, error) { return nw.Connect(ctx, "tcp", "127.0.0.1:1", network.ConnectOptions{}) },
+		"DialContext":  func() (any, error) { return nw.DialContext(ctx, "tcp", "127.0.0.1:1") },
+	} {
+		got, err := open()
+		require.Error(t, err, name)
+		assert.Nil(t, got, name)
+	}
+	assert.Empty(t, nw.Sockets())
+}

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -95,6 +96,31 @@ func TestTheSendBufferIsNotLent(t *testing.T) {
 				require.NoError(t, err)
 			}
 			assert.True(t, bytes.Equal(want, got), "%d B", len(got))
+		})
+	}
+}
+
+// What a Read that waited has left is kept, however little that is.
+func TestWriteKeepsWhatAReadHasLeft(t *testing.T) {
+	for _, left := range []int{1, 2, 5_000} {
+		synctest.Test(t, func(t *testing.T) {
+			c, s := pair(t, simnet.New(t))
+			const size = 20_000
+			read := make(chan int)
+			go func() {
+				n, _ := s.Read(make([]byte, size-left))
+				read <- n
+			}()
+			synctest.Wait()
+			b := bytes.Repeat([]byte("a"), size)
+			_, err := c.Write(b)
+			require.NoError(t, err)
+			clear(b)
+			require.Equal(t, size-left, <-read)
+			require.NoError(t, c.Close())
+			got, err := io.ReadAll(s)
+			require.NoError(t, err)
+			require.Equal(t, strings.Repeat("a", left), string(got))
 		})
 	}
 }

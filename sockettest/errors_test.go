@@ -162,3 +162,20 @@ func TestMatchesLikeErrorsIs(t *testing.T) {
 	assert.False(t, matches(incomparable{}, incomparable{}))
 	assert.True(t, strings.HasSuffix(printable(strings.Repeat("x", keepText+1), keepText), "(4097 bytes in all)"))
 }
+
+// Of an error that joins others a report says what they do not say themselves, each taken out once.
+func TestReportOfJoinedErrors(t *testing.T) {
+	t.Parallel()
+	short, long := errors.New("reset"), errors.New("reset by peer")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{errors.Join(short, long), "*errors.joinError  (2 errors)"},
+		{errors.Join(long, short, io.EOF), "*errors.joinError  (3 errors)"},
+		{fmt.Errorf("both: %w, %w", short, long), "*fmt.wrapErrors  both: reset, reset by peer"},
+		{errors.Join(short), "*errors.joinError  reset"},
+	} {
+		assert.Equal(t, tt.want, chain(tt.err)[0])
+	}
+}

@@ -3,6 +3,7 @@ package sockettest
 import (
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -345,5 +346,58 @@ func TestMainsChild(t *testing.T) {
 		go waitFor(make(chan struct{}))
 	default:
 		leakedSocket = openSocket(t, mode)
+	}
+}
+
+// A round is a test that another one runs again and again, as those of properties do: with a new T
+// each time, on one goroutine.
+type round struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (r *round) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *round) end() {
+	for _, f := range slices.Backward(r.cleanups) {
+		f()
+	}
+}
+
+// What an earlier round started is no fixture of this one's.
+func TestNoLeaksInRounds(t *testing.T) {
+	t.Parallel()
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		for range 2 {
+			without := &round{TB: tb}
+			Start(without, fixtures.Echo{})
+			without.end()
+			with := &round{TB: tb}
+			NoLeaks(with)
+			Start(with, fixtures.Echo{})
+			with.end()
+		}
+	})
+	assert.Empty(t, tb.Text())
+}
+
+// Goroutines are a fixture's own if a fixture has started them, however it does that.
+func TestGoroutinesOfFixtures(t *testing.T) {
+	t.Parallel()
+	of := fixturesPath + ".(*Endpoint).accept  endpoint.go:1"
+	for _, tt := range []struct {
+		frames []string
+		want   bool
+	}{
+		{nil, false},
+		{[]string{of}, true},
+		{[]string{"net.(*netFD).Read  fd_posix.go:68", fixturesPath + "/udp.(*Endpoint).serve  endpoint.go:1"}, true},
+		{[]string{of, "sync.(*WaitGroup).Go.func1  waitgroup.go:239"}, true},
+		{[]string{of, patiencePath + "Go  patience.go:1", "sync.(*WaitGroup).Go.func1  waitgroup.go:239"}, true},
+		{[]string{of, "db.(*pool).dial  pool.go:17"}, false},
+		{[]string{"db.(*pool).reap  pool.go:17", "sync.(*WaitGroup).Go.func1  waitgroup.go:239"}, false},
+		{[]string{"sync.(*WaitGroup).Go.func1  waitgroup.go:239"}, false},
+	} {
+		assert.Equal(t, tt.want, stuck{frames: tt.frames}.ofFixture(), "%q", tt.frames)
 	}
 }

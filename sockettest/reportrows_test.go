@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"example.com/go-sockettest/fixtures"
 )
 
 // did is the result of an operation that took n seconds.
@@ -74,4 +76,31 @@ func TestHistoryForgetsAnEarlierRun(t *testing.T) {
 	assert.Equal(t, "1 operation before this in TestTable: ok (reset in read, 3s)", h.others("TestTable/a"))
 	h.ended("TestTable/a")
 	assert.Empty(t, h.others("TestTable/a"))
+}
+
+// The call's start comes before all that has happened since, also where nothing says at which event
+// it began.
+func TestTimelineBeginsWithTheCall(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	at := func(d time.Duration, k fixtures.EventKind) fixtures.Event {
+		return fixtures.Event{At: d, Kind: k, Conn: 1}
+	}
+	accepted, received := at(2*ms, fixtures.ConnAccepted), at(3*ms, fixtures.Received)
+	for _, tt := range []struct {
+		name   string
+		from   time.Duration
+		events []fixtures.Event
+		before int
+	}{
+		{"all since", 1 * ms, []fixtures.Event{accepted, received}, 0},
+		{"at the same instant", 2 * ms, []fixtures.Event{accepted, received}, 0},
+		{"between", 2*ms + 1, []fixtures.Event{accepted, received}, 1},
+		{"all before", 4 * ms, []fixtures.Event{accepted, received}, 2},
+		{"known", 2 * ms, []fixtures.Event{accepted, at(2*ms, fixtures.Looked), received}, 1},
+		{"known as the first", 2 * ms, []fixtures.Event{at(2*ms, fixtures.Looked), accepted, received}, 0},
+	} {
+		f := failure{from: tt.from, events: tt.events, result: Result{Outcome: Accepted, Elapsed: time.Second}, tested: "client"}.upToVerdict()
+		assert.Contains(t, f.timeline()[tt.before], "the call under test starts", tt.name)
+	}
 }
