@@ -136,13 +136,13 @@ func TestDisarmedDiscard(t *testing.T) {
 	for _, f := range []fixtures.Fixture{fixtures.Silent{}, fixtures.Discard{}} {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			ep := sockettest.Start(tb, f)
-			sockettest.Expect(tb, ep, sockettest.TimedOut.After(100*time.Millisecond), func() error {
+			sockettest.Expect(tb, ep, sockettest.TimedOut.After(ample), func() error {
 				c, err := net.Dial("tcp", ep.Addr())
 				if err != nil {
 					return err
 				}
 				defer c.Close()
-				_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+				_ = c.SetReadDeadline(time.Now().Add(ample))
 				_, _ = io.WriteString(c, "x")
 				_, err = c.Read(make([]byte, 1))
 				return err

@@ -279,7 +279,7 @@ func TestDisarmedAttack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
-			srv := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: 100 * time.Millisecond}
+			srv := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: ample}
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				if !rude {
