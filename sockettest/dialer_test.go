@@ -15,6 +15,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
@@ -107,6 +108,7 @@ func levels(err error) []string {
 // A connect timeout of 30 s, the kernel's own of 131 s, and a refusal, in no time.
 func TestDialerInABubble(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture

@@ -79,6 +79,7 @@ func TestExpectFails(t *testing.T) {
 				manytests.KernelTimer(t)
 				manytests.NeedsMinTTL(t) // the report names it
 			}
+			manytests.NeedsPlainTCP(t) // package net dials again without it
 			NoLeaks(t)
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := Start(tb, tt.fixture)
@@ -260,6 +261,7 @@ func TestExpectTellsWhatCannotBeReleased(t *testing.T) {
 
 func TestExpectFromManyGoroutines(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsQueue(t)
 	NoLeaks(t)
 	ep := Start(t, fixtures.Echo{})
 	var wg sync.WaitGroup

@@ -99,6 +99,7 @@ func reads(c net.Conn, _ *fixtures.Endpoint) {
 // ends it, may be.
 func TestReachedByAnOpenConnection(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	for _, row := range openRows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -575,6 +576,7 @@ func TestReachedByAnotherPath(t *testing.T) {
 // on the kernel may be new: one whose time is over before it begins sends no SYN.
 func TestErrorOfAnEarlierOperationIsNoContact(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		if nw == sockettest.Kernel {
 			manytests.Long(t, "it waits for what does not come")
@@ -653,6 +655,7 @@ func TestExpectEndOfWhatNobodyAccepted(t *testing.T) {
 // server's.
 func TestExpectEndOfWhatTheKernelReset(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsQueue(t)
 	for _, accepted := range []int{0, 1} {
 		onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) {
 			ln := listenAs(t, opts)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -56,6 +57,7 @@ var slowLines = []line{
 		}
 	}},
 	{"many dialers and many accepters: each connection is accepted once", func(t *testing.T, l lab) {
+		manytests.NeedsQueue(t)
 		const dialers, accepters = 50, 5
 		ln := l.listener(t)
 		seen := make(chan string, dialers)

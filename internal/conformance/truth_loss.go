@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // lossLines: nothing comes back any more.
@@ -25,6 +27,7 @@ var lossLines = []line{
 	}},
 	{"a keep-alive that nobody answers is ETIMEDOUT once, then EOF", func(t *testing.T, l lab) {
 		l.seconds(t)
+		manytests.NeedsPlainTCP(t)
 		p := l.listen(t)
 		c, err := l.dial(t.Context(), p)
 		require.NoError(t, err)

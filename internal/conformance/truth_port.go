@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -72,6 +73,7 @@ var portLines = []line{
 	}},
 	{"a backlog admits as many as it says; the next SYN is dropped and tried again when there is room", func(t *testing.T, l lab) {
 		l.seconds(t)
+		manytests.NeedsQueue(t)
 		for _, n := range []int{1, 2, 3, 6, 17} {
 			l.overflow(t, n)
 		}

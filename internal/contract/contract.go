@@ -303,6 +303,7 @@ const atOnce = 8
 // been started so. Above sockets that is the same for all, and each becomes its neighbour. What has
 // no address of its own becomes nothing else.
 func becomesAnyOther(t *testing.T, rows []probe.Row) {
+	manytests.NeedsQueue(t)
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r probe.Row) bool { return r.Client != nil || r.Type() == "Dual" })
 	for i, from := range rows {
 		others := rows

@@ -58,6 +58,7 @@ func netKnobs() []knob {
 // dialKnob dials a black hole with a net.Dialer.
 func dialKnob(set func(d *net.Dialer, limit time.Duration)) trial {
 	return against(fixtures.BlackHole{}, func(t *testing.T, _ network.Stack, ep *fixtures.Endpoint, limit time.Duration) func(context.Context) error {
+		manytests.NeedsPlainTCP(t)
 		d := sockettest.Dialer(t, fixtures.BlackHole{}) // a net.Dialer goes nowhere but to the kernel
 		d.KeepAlive = -1
 		set(d, limit)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,24 @@ func NeedsMinTTL(t testing.TB) {
 	t.Helper()
 	if ttl, err := os.ReadFile("/proc/sys/net/ipv4/ip_default_ttl"); err == nil && string(ttl) == "255\n" {
 		t.Skip("net.ipv4.ip_default_ttl is 255: IP_MINTTL drops nothing")
+	}
+}
+
+// NeedsQueue skips a test that has several connections wait in one accept queue, where the kernel
+// lets none.
+func NeedsQueue(t testing.TB) {
+	t.Helper()
+	most, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	if n, parseErr := strconv.Atoi(strings.TrimSpace(string(most))); err == nil && parseErr == nil && n < 128 {
+		t.Skipf("net.core.somaxconn is %d: an accept queue has no room for more", n)
+	}
+}
+
+// NeedsPlainTCP skips a test of what MPTCP does otherwise, where package net dials with it.
+func NeedsPlainTCP(t testing.TB) {
+	t.Helper()
+	if g := os.Getenv("GODEBUG"); strings.Contains(g, "multipathtcp=1") || strings.Contains(g, "multipathtcp=3") {
+		t.Skip("GODEBUG has multipathtcp: docs/fixtures.md says what it does otherwise")
 	}
 }
 

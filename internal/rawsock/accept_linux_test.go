@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -43,6 +44,7 @@ func eachQueue(t *testing.T, f func(t *testing.T, p network.Port, dial func() ne
 
 func TestHoldCountsFromEachArrival(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsQueue(t)
 	const wait = 100 * time.Millisecond
 	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {
 		require.NoError(t, p.Become(hold(wait)))
@@ -202,6 +204,7 @@ func TestHoldKeepsThePlaceOfWhoHasGone(t *testing.T) {
 // A Close finds whoever waits, also in the middle of a count.
 func TestHoldEndsWithClose(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsQueue(t)
 	eachQueue(t, func(t *testing.T, p network.Port, dial func() net.Conn) {
 		require.NoError(t, p.Become(hold(time.Hour)))
 		got := make(chan error, 1)

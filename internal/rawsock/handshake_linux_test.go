@@ -43,6 +43,7 @@ func requireBlack(t *testing.T, p *port) {
 
 func TestSlowHandshakeCountsFromEachSYN(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	const delay = 30 * time.Millisecond
 	eachSlow(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(slow(delay)))
@@ -188,6 +189,7 @@ func TestSlowHandshakeServesMPTCPOnTheGrid(t *testing.T) {
 
 func TestSlowHandshakeWithASmallWindow(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		s := slow(time.Millisecond)
 		s.SmallWindow = true
@@ -203,6 +205,7 @@ func TestSlowHandshakeWithASmallWindow(t *testing.T) {
 // number for all addresses: a socket at another one must not change what we may bind.
 func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(slow(time.Millisecond)))
 		for range 2 {
@@ -223,6 +226,7 @@ func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
 func TestSlowHandshakeHoldsThePort(t *testing.T) {
 	t.Parallel()
 	manytests.KernelTimer(t)
+	manytests.NeedsPlainTCP(t)
 	eachSlow(t, func(t *testing.T, p *port) {
 		require.NoError(t, p.Become(slow(time.Millisecond)))
 		stop := make(chan struct{})

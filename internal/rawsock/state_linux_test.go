@@ -35,6 +35,7 @@ func fill(t *testing.T, p network.Port, n int) (clients []net.Conn) {
 
 func TestBacklogAdmitsAsManyAsAsked(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsQueue(t)
 	eachPort(t, func(t *testing.T, p *port) {
 		for _, n := range []int{1, 2, 5} {
 			require.NoError(t, p.Become(full(n)))
