@@ -179,3 +179,17 @@ func TestReportOfJoinedErrors(t *testing.T) {
 		assert.Equal(t, tt.want, chain(tt.err)[0])
 	}
 }
+
+// Errors are looked into so deep and no deeper, whatever they wrap.
+func TestErrorsAreLookedIntoSoDeep(t *testing.T) {
+	t.Parallel()
+	wrapped := func(n int) error {
+		err := error(syscall.ECONNRESET)
+		for range n {
+			err = fmt.Errorf("again: %w", err)
+		}
+		return err
+	}
+	assert.Equal(t, ResetByPeer, Classify(wrapped(maxDepth - 1))[0].Outcome)
+	assert.Equal(t, Other, Classify(wrapped(maxDepth + 1))[0].Outcome)
+}
