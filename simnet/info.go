@@ -124,7 +124,9 @@ func (c *Conn) Info() (network.ConnInfo, error) {
 	info := network.ConnInfo{Own: c.socketInfo()}
 	if !c.peer.dead {
 		other := c.peer.socketInfo()
-		other.Queued = c.peer.isQueued()
+		if other.Queued = c.peer.isQueued(); !other.Queued && !c.peer.closed {
+			other.Inode = c.peer.id
+		}
 		info.Other = &other
 	}
 	return info, nil
