@@ -386,7 +386,7 @@ func TestFailureTellsTheSeed(t *testing.T) {
 		})
 		return tb.Logs()
 	}
-	assert.NotContains(t, text(func(*simnet.Network) {}), "seed", "chance had no part in it")
+	assert.Empty(t, text(func(*simnet.Network) {}), "chance had no part in it, and no socket is open")
 	drew := text(func(nw *simnet.Network) {
 		defer nw.Loss(0.5)()
 		c, err := nw.Dial("udp", "127.0.0.1:9")
@@ -394,6 +394,12 @@ func TestFailureTellsTheSeed(t *testing.T) {
 		write(t, c, "x")
 	})
 	assert.Contains(t, drew, "simnet.Seed(17) or SOCKETTEST_SEED=17")
+	open := text(func(nw *simnet.Network) {
+		_, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:9")
+		require.NoError(t, err)
+	})
+	assert.Contains(t, open, "simnet: sockets at the end:\n")
+	assert.Contains(t, open, "127.0.0.1:9")
 }
 
 func TestSeedOfARun(t *testing.T) {
