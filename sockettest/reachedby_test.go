@@ -22,6 +22,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
@@ -56,6 +57,9 @@ var openRows = []openRow{
 	{name: "a write after a half-close", fixture: fixtures.HalfClose{}, op: writes, came: true},
 	{name: "nothing, after a write", fixture: fixtures.Silent{Unread: true}, before: writes, op: nothing, shown: notVisible},
 	{name: "a close", fixture: fixtures.Silent{}, op: closes, shown: notVisible + theEnd},
+	{name: "a half-close that is answered", fixture: fixtures.Scripted{Steps: script.Script{script.Discard(), script.Send("bye")}},
+		op:    func(c net.Conn, ep *fixtures.Endpoint) { halfCloses(c, ep); _, _ = io.Copy(io.Discard, c) },
+		shown: notVisible + theEnd},
 	{name: "a close of what was half-closed", fixture: fixtures.HalfClose{}, op: closes, shown: notVisible + theEnd},
 	{name: "a close in the queue", fixture: fixtures.NeverAccept{}, op: closes, shown: notVisible},
 	{name: "a reset", fixture: fixtures.Silent{}, op: resets, shown: notVisible + theEnd, tcp: true},

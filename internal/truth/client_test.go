@@ -87,7 +87,56 @@ type client struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	rec  *record
 	idle net.Conn
+	hung context.CancelFunc // gives up the dial from before
 	http *http.Transport
+}
+
+// begins opens what the client has from before, and waits until accepted says that it is there.
+func (c *client) begins(ctx context.Context, accepted func() error) error {
+	if c.tr.old == givenBefore || c.tr.old == givenInCall {
+		ctx, cancel := context.WithCancel(ctx)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			if nc, err := c.dial(ctx, "tcp", c.addr); err == nil {
+				_ = nc.Close()
+			}
+		}()
+		c.hung = func() { cancel(); <-over }
+		wait(20 * time.Millisecond)
+	}
+	if c.tr.pool {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		var err error
+		if c.idle, err = c.connect(ctx, c.addr); err == nil && c.tr.old != untouched {
+			err = accepted()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.tr.shown() {
+		c.dropOld()
+	}
+	return nil
+}
+
+// dropOld ends what a client that never dials has from before.
+func (c *client) dropOld() {
+	switch c.tr.old {
+	case untouched:
+		return
+	case givenBefore, givenInCall:
+		c.hung()
+		return
+	case resetBefore, resetInCall:
+		if l, ok := c.rec.conns[0].Conn.(interface{ SetLinger(int) error }); ok {
+			_ = l.SetLinger(0)
+		}
+	}
+	c.release(c.idle)
+	c.idle = nil
 }
 
 // connect dials, and shakes hands.
@@ -140,6 +189,9 @@ func (c *client) behave(ctx context.Context, begin time.Time) error {
 	limit := c.tr.limit
 	switch c.tr.bug {
 	case neverDials:
+		if !c.tr.shown() {
+			c.dropOld()
+		}
 		if c.tr.ends() == timeout {
 			wait(limit)
 		}

@@ -37,6 +37,7 @@ type family struct {
 	retried ending // of a client that tries again; empty: as ends
 	accepts bool   // the connect succeeds, so TLS and pools make sense
 	http    bool
+	hangs   bool // the connect does
 	fresh   bool // of no use to a client whose connection is older than the call
 }
 
@@ -47,8 +48,8 @@ func always(f fixtures.Fixture) func(time.Duration) fixtures.Fixture {
 var families = []family{
 	{name: "echo", fixture: always(fixtures.Echo{}), ends: success, accepts: true},
 	{name: "refused", fixture: always(fixtures.Refused{}), ends: refusal},
-	{name: "black hole", fixture: always(fixtures.BlackHole{}), ends: timeout},
-	{name: "slow handshake", ends: timeout, fixture: func(limit time.Duration) fixtures.Fixture {
+	{name: "black hole", fixture: always(fixtures.BlackHole{}), ends: timeout, hangs: true},
+	{name: "slow handshake", ends: timeout, hangs: true, fixture: func(limit time.Duration) fixtures.Fixture {
 		return fixtures.SlowHandshake{Delay: 10 * limit}
 	}},
 	{name: "silent", fixture: always(fixtures.Silent{}), ends: timeout, accepts: true},
@@ -84,6 +85,19 @@ const (
 
 var bugs = []bug{neverDials, late, early, swallows, wrongError, leaksConn, leaksRoutine, panics, strays}
 
+// An old is what a client that never dials does with a connection, or a connect, from before.
+type old string
+
+const (
+	untouched    old = ""
+	closedBefore old = "closed before the call"
+	resetBefore  old = "reset before the call"
+	closedInCall old = "closed in the call"
+	resetInCall  old = "reset in the call"
+	givenBefore  old = "a dial given up before the call"
+	givenInCall  old = "a dial given up in the call"
+)
+
 // A wrapping is what becomes of an error on its way to the caller.
 type wrapping string
 
@@ -117,6 +131,7 @@ type trial struct {
 	retries int
 	wrap    wrapping
 	bug     bug
+	old     old
 }
 
 func (tr trial) String() string {
@@ -124,8 +139,8 @@ func (tr trial) String() string {
 	if tr.real {
 		network = "kernel"
 	}
-	return fmt.Sprintf("seed %d on %s: %s, limit %v, tls %t, pool %t, %d retries, %s, bug: %s",
-		tr.seed, network, tr.family.name, tr.limit, tr.tls, tr.pool, tr.retries, tr.wrap, tr.bug)
+	return fmt.Sprintf("seed %d on %s: %s, limit %v, tls %t, pool %t, %d retries, %s, bug: %s %s",
+		tr.seed, network, tr.family.name, tr.limit, tr.tls, tr.pool, tr.retries, tr.wrap, tr.bug, tr.old)
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
@@ -148,7 +163,21 @@ func newTrial(seed uint64, real bool) trial {
 		for tr.bug = pick(r, bugs); !tr.possible(); tr.bug = pick(r, bugs) {
 		}
 	}
+	if tr.bug == neverDials && r.IntN(3) > 0 {
+		switch {
+		case tr.family.accepts && !tr.family.fresh:
+			tr.pool, tr.old = true, pick(r, []old{closedBefore, resetBefore, closedInCall, resetInCall})
+		case tr.family.hangs:
+			tr.old = pick(r, []old{givenBefore, givenInCall})
+		}
+	}
 	return tr
+}
+
+// shown reports whether a client that never dials is found: one that has ended what was there in
+// the call may have waited on it before, so that there is a note.
+func (tr trial) shown() bool {
+	return tr.old != closedInCall && tr.old != resetInCall && tr.old != givenInCall
 }
 
 // possible reports whether the client can have its bug, and whether the doc of Expect claims that

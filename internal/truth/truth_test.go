@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/internal/rawsock"
@@ -97,7 +98,7 @@ var words = map[string]string{unreached: "never reached", leaked: "leak:", wrong
 func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
 	rec := &record{hung: make(chan struct{})}
 	c := &client{tr: tr, rec: rec, dial: (&net.Dialer{}).DialContext}
-	sent, whole, stall := -1, time.Duration(0), time.Duration(0)
+	sent, whole, stall, noted := -1, time.Duration(0), time.Duration(0), ""
 	c.http = &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return c.connect(ctx, addr) }}
 	var opts []sockettest.Option
 	if nw != nil {
@@ -107,21 +108,20 @@ func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
 		sockettest.NoLeaks(tb)
 		ep := sockettest.Start(tb, tr.over(), opts...)
 		c.addr = ep.Addr()
-		if tr.pool {
-			ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
-			defer cancel()
-			var err error
-			if c.idle, err = c.connect(ctx, c.addr); err != nil {
-				tb.Fatalf("open: %v", err)
-			}
-			rec.dials = 0
+		ready := fixtures.ConnAccepted
+		if tr.tls {
+			ready = fixtures.Secured // after which the server sends nothing more of its own
 		}
+		if err := c.begins(tb.Context(), func() error { return ep.Await(tb.Context(), ready, 1) }); err != nil {
+			tb.Fatalf("open: %v", err)
+		}
+		rec.dials = 0
 		if tr.real {
 			seen.begin(c.addr)
 		}
 		rec.writes = 0
 		begin, lost := time.Now(), machine.lost()
-		sockettest.Expect(tb, ep, tr.want(), c.call)
+		noted = sockettest.Expect(tb, ep, tr.want(), c.call).Note
 		whole, stall = time.Since(begin), machine.lost()-lost
 		if tr.real {
 			sent = seen.end(t, c.addr)
@@ -129,6 +129,9 @@ func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
 		c.close()
 	})
 	f := finding{faults: tr.faults(rec, sent), said: tb.Text()}
+	if f.said == "" && !tr.shown() {
+		f.said = strings.ReplaceAll(noted, "contact not visible", unreached+", or")
+	}
 	f.stalled = tr.real && tr.stalled(rec, sent, whole, stall)
 	rec.letGo(c)
 	return f
@@ -140,7 +143,7 @@ func (tr trial) faults(rec *record, sent int) []string {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	var list []string
-	if sent == 0 || sent < 0 && rec.dials+rec.writes == 0 {
+	if sent == 0 || (sent < 0 || tr.old != untouched) && rec.dials+rec.writes == 0 {
 		list = append(list, unreached)
 	}
 	if rec.hanging || anyOpen(rec.conns) {
