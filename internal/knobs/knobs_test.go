@@ -106,6 +106,7 @@ func (k knob) on(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	t.Helper()
 	t.Parallel()
 	if k.kernel {
+		manytests.KernelTimer(t) // and those of package net are not shorter
 		sockettest.NoLeaks(t)
 		f(t, sockettest.Kernel)
 		return
