@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -55,7 +56,7 @@ func BenchmarkPingPong(b *testing.B) {
 
 // An idle connection costs little, and no goroutine.
 func TestIdleConnectionsAreCheap(t *testing.T) {
-	const count = 10_000
+	count := manytests.Rounds(10_000)
 	nw := simnet.New(t)
 	ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -69,7 +70,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		require.NoError(t, err)
 		all = append(all, c, s)
 	}
-	each := (inUse() - before) / count
+	each := (inUse() - before) / uint64(count)
 	require.Less(t, each, uint64(2<<10), "B for each connection, both ends")
 	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+10) // of tests beside this one
 	t.Logf("%d B for each connection", each)

@@ -155,6 +155,10 @@ func TestOrphanCountsFromItsClose(t *testing.T) {
 
 // Ports come back: a client may dial for as long as it likes, though the server closes nothing.
 func TestOrphansFreeTheirPorts(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("not with -short: it takes more connections than there are ports")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		nw := simnet.New(t)
 		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
