@@ -324,7 +324,7 @@ func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
 		}
 		wg.Wait()
 		assert.Zero(t, earlier.Timeout())
-		show(t, w, "3: recv on an earlier socket", silent, sockettest.Blocked.For(2*limit), func(ctx context.Context) error {
+		show(t, w, "3: recv on an earlier socket", silent, sockettest.Blocked.For(limit*3/2), func(ctx context.Context) error {
 			defer context.AfterFunc(ctx, func() { _ = earlier.Close() })()
 			if _, err := earlier.Write([]byte("x")); err != nil {
 				return err
