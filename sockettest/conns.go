@@ -79,6 +79,9 @@ func (s *sight) end() {
 	for i := range found {
 		found[i].text = found[i].describe()
 		if i == 0 {
+			for n := 0; n < 5 && s.stack == Kernel; n++ {
+				pauseForSigns(true) // it may have yet to note what the client has just received
+			}
 			found[0].then = timelineOf(s.f)
 		}
 		if i < storiesShown {
