@@ -195,6 +195,7 @@ func TestHostsThatCannotBe(t *testing.T) {
 		"want an IP literal":       func(nw *simnet.Network) { nw.Host("a", "b") },
 		"other machines can reach": func(nw *simnet.Network) { nw.Host("a", "127.0.0.9") },
 		"of one family":            func(nw *simnet.Network) { nw.Host("a", "192.0.2.1", "192.0.2.2") },
+		"192.0.2.1 and 192.0.2.2":  func(nw *simnet.Network) { nw.Host("a", "192.0.2.1", "::ffff:192.0.2.2") },
 		"that of host \"a\"":       func(nw *simnet.Network) { nw.Host("a", "192.0.2.1"); nw.Host("b", "192.0.2.1") },
 		"it is there already":      func(nw *simnet.Network) { nw.Host("a"); nw.Host("a", "192.0.2.1") },
 		"not on this network":      func(nw *simnet.Network) { nw.Link(nw.Host("a"), other) },
