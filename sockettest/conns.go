@@ -132,7 +132,11 @@ func (s suspect) describe() string {
 		return s.text
 	}
 	if s.conn == nil {
-		return fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, cmp.Or(s.socket.state, "open"))
+		text := fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, cmp.Or(s.socket.state, "open"))
+		if e := s.of.endpoint(); e != nil && e.Omitted().Conns > 0 {
+			text += fmt.Sprintf(", or one of %s that it does not keep", plural(e.Omitted().Conns, "connection"))
+		}
+		return text
 	}
 	other := s.conn.RemoteAddr()
 	if s.of.tested() == "server" {
@@ -162,6 +166,14 @@ func (s *sight) tested() string {
 		return "client"
 	}
 	return testedBy(s.f)
+}
+
+// endpoint returns what has clients; nil of an Attack, and if nobody knows.
+func (s *sight) endpoint() *fixtures.Endpoint {
+	if s == nil || s.f == nil {
+		return nil
+	}
+	return endpointOf(s.f)
 }
 
 // storiesShown is for how many connections the report of a leak shows what happened on them.

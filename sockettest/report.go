@@ -30,6 +30,7 @@ type failure struct {
 	shown    []fixtures.Event // of them those up to the verdict
 	begun    int              // how many of these are from before the call
 	sent     int64            // by the fixture, in all
+	omitted  int              // connections that the fixture does not keep
 	saved    string           // where the whole timeline is
 }
 
@@ -63,6 +64,10 @@ func failureOf(err error, w Window, r Result, ep Running, from time.Duration) fa
 			_, sent := c.Bytes()
 			f.sent += sent
 		}
+	}
+	if o, ok := ep.(interface{ Omitted() fixtures.Omitted }); ok {
+		f.omitted = o.Omitted().Conns
+		f.sent += o.Omitted().Sent
 	}
 	return f
 }
@@ -115,6 +120,10 @@ func (f failure) String() string {
 	f.lines(&b, "fixture", f.fixture)
 	for _, l := range f.timeline() {
 		fmt.Fprintf(&b, "\n%s", l)
+	}
+	if f.omitted > 0 {
+		fmt.Fprintf(&b, "\n       ... %s not shown: they have ended, and an endpoint keeps a thousand of the first and of the last ...",
+			plural(f.omitted, "connection"))
 	}
 	f.lines(&b, "sockets", f.sockets()...)
 	return b.String()

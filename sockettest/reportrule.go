@@ -3,6 +3,7 @@ package sockettest
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,7 +170,11 @@ func (f failure) attempts() string {
 	at, dropped := f.tries()
 	var parts []string
 	if len(at) > 1 {
-		parts = append(parts, fmt.Sprintf("%d, at %s", len(at), f.times(at)))
+		number := strconv.Itoa(len(at))
+		if f.omitted > 0 {
+			number += " at least"
+		}
+		parts = append(parts, number+", at "+f.times(at))
 	}
 	hung, sent := synsOf(f.result.sockets)
 	switch {

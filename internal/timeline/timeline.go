@@ -23,7 +23,13 @@ type Entry[K ~string] struct {
 	Note  string
 }
 
-// As returns the events so far as values of another type that has the fields of an [Entry].
+// A kept event is one that was not forgotten.
+type kept[K ~string] struct {
+	Entry[K]
+	before int // how many events stand before it, those included that were forgotten
+}
+
+// As returns the events that are kept as values of another type that has the fields of an [Entry].
 func As[E ~struct {
 	At    time.Duration
 	Kind  K
@@ -31,16 +37,30 @@ func As[E ~struct {
 	Count int
 	Note  string
 }, K ~string](l *Log[K]) []E {
+	all, _ := Placed[E](l)
+	return all
+}
+
+// Placed returns what As does, and how many events stand before each.
+func Placed[E ~struct {
+	At    time.Duration
+	Kind  K
+	Conn  int
+	Count int
+	Note  string
+}, K ~string](l *Log[K]) (all []E, before []int) {
 	if l == nil {
-		return nil
+		return nil, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]E, len(l.events))
-	for i, e := range l.events {
-		all[i] = E(e)
+	all, before = make([]E, 0, len(l.events)), make([]int, 0, len(l.events))
+	for _, e := range l.events {
+		if !l.gone[e.Conn] {
+			all, before = append(all, E(e.Entry)), append(before, e.before)
+		}
 	}
-	return all
+	return all, before
 }
 
 // ErrEnded is the error of waiting for an event of a fixture that is closed.
@@ -57,7 +77,9 @@ type Log[K ~string] struct {
 	round atomic.Int64 // see NextRound
 
 	mu      sync.Mutex
-	events  []Entry[K]
+	events  []kept[K]
+	n       int           // of events, those included that were forgotten
+	gone    map[int]bool  // connections that were forgotten, some of whose events may be there still
 	tallies []tally[K]    // of the kinds that came, or are awaited: few
 	changed chan struct{} // closed by the next event; nil while nobody waits
 	stopped bool
@@ -83,7 +105,7 @@ const keepRounds = 4
 // New returns an empty list for events of these kinds, or of any kind if there are none. Its times
 // count from now. Waits end with the error ended when the list is stopped.
 func New[K ~string](ended error, kinds ...K) *Log[K] {
-	return &Log[K]{start: time.Now(), ended: ended, kinds: kinds, events: make([]Entry[K], 0, 4)} // as many as one without connections has
+	return &Log[K]{start: time.Now(), ended: ended, kinds: kinds, events: make([]kept[K], 0, 4)} // as many as one without connections has
 }
 
 // Start returns the moment from which the events are timed; zero if the fixture was never started.
@@ -112,12 +134,29 @@ func (l *Log[K]) Insert(at time.Time, e Entry[K]) {
 	defer l.mu.Unlock()
 	l.append(e)
 	i := len(l.events) - 1
-	e = l.events[i]
+	e = l.events[i].Entry
 	e.At = max(0, min(e.At, at.Sub(l.start)))
 	for ; i > 0 && l.events[i-1].At > e.At; i-- {
-		l.events[i] = l.events[i-1]
+		l.events[i].Entry = l.events[i-1].Entry
 	}
-	l.events[i] = e
+	l.events[i].Entry = e
+}
+
+// Forget keeps the events of a connection no longer, after which there are no more. They still
+// count.
+func (l *Log[K]) Forget(conn int) {
+	const fewest, share = 1000, 8
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone == nil {
+		l.gone = map[int]bool{}
+	}
+	l.gone[conn] = true
+	if len(l.gone) < max(fewest, len(l.events)/share) {
+		return // so that it costs little for each
+	}
+	l.events = slices.DeleteFunc(l.events, func(e kept[K]) bool { return l.gone[e.Conn] })
+	clear(l.gone)
 }
 
 // Stop records the last event, and ends every wait.
@@ -137,7 +176,8 @@ func (l *Log[K]) Stop(k K) {
 // append ends the waits that are for this event. The caller holds mu.
 func (l *Log[K]) append(e Entry[K]) {
 	e.At = time.Since(l.start)
-	l.events = append(l.events, e)
+	l.events = append(l.events, kept[K]{e, l.n})
+	l.n++
 	t := l.tally(e.Kind)
 	for t.n++; len(t.waits) > 0 && t.waits[0].n <= t.n; t.waits = t.waits[1:] {
 		close(t.waits[0].over)
@@ -154,7 +194,7 @@ func (l *Log[K]) NextRound() {
 	at, round := time.Since(l.start), l.round.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rounds[round%keepRounds] = Part{Way: Round, At: at, After: len(l.events), Order: l.next()}
+	l.rounds[round%keepRounds] = Part{Way: Round, At: at, After: l.n, Order: l.next()}
 }
 
 // Rounds returns when the latest rounds began.
@@ -173,14 +213,14 @@ func (l *Log[K]) stamp() (at time.Duration, round int64) { return time.Since(l.s
 
 func (l *Log[K]) next() int64 { return l.order.Add(1) }
 
-// Len returns how many events there are.
+// Len returns how many events there were.
 func (l *Log[K]) Len() int {
 	if l == nil {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.events)
+	return l.n
 }
 
 // Await blocks until there are n events of kind k, earlier ones included. The error says how many

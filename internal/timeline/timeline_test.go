@@ -116,3 +116,28 @@ func TestAwaitSleepsUntilItIsOver(t *testing.T) {
 		l.Stop("end")
 	})
 }
+
+// What is forgotten still counts, and what is kept stands where it stood.
+func TestForgetKeepsTheCounts(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	l := timeline.New[kind](timeline.ErrEnded)
+	l.Add("bound", 0, "")
+	for i := 1; i <= n; i++ {
+		l.Add("a", i, "")
+		l.Add("b", i, "")
+		if i > 10 {
+			l.Forget(i - 5)
+		}
+	}
+	all, before := timeline.Placed[event](l)
+	var conns []int
+	for i, e := range all[1:] {
+		conns = append(conns, e.Conn)
+		assert.Equal(t, 2*e.Conn-1+i%2, before[i+1])
+	}
+	assert.Equal(t, []int{1, 1, 2, 2, 3, 3, 4, 4, 5, 5, n - 4, n - 4, n - 3, n - 3, n - 2, n - 2, n - 1, n - 1, n, n}, conns)
+	assert.Equal(t, 2*n+1, l.Len())
+	assert.Equal(t, n, l.Count("b"))
+	require.NoError(t, l.Await(t.Context(), "a", n))
+}
