@@ -301,7 +301,7 @@ func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end tim
 	stack, state, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state, closed: r.closedBefore(elapsed)}
 	res.sockets, res.events = standing(ep) // before the release, which ends them
-	res.reach = w.reachOf(nil, look)
+	res.reach = w.reachOf(nil, look, end)
 	res.Phase = phaseOfStack(res.stack)
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
 	res.ctxEnded = r.contextEnded(elapsed)

@@ -46,12 +46,14 @@ const (
 	didNot
 )
 
-// reachOf looks what has come of an operation that ended with err, or has not ended.
-func (w Window) reachOf(err error, look func() fixtures.Contact) reach {
+// reachOf looks what has come of an operation that ended with err, or has not ended. It keeps off
+// end, if that is not zero: what the report needs before the test's deadline.
+func (w Window) reachOf(err error, look func() fixtures.Contact, end time.Time) reach {
 	limit := signPatience
 	if w.missed {
 		limit = quietPatience
 	}
+	limit = grace(limit, end)
 	r := reach{looked: true, seen: look()}
 	for r.readAddresses(err); limit > 0 && r.mayCome(w.missed); r.seen = look() {
 		limit -= pauseForSigns(r.seen.Kernel)
@@ -62,7 +64,7 @@ func (w Window) reachOf(err error, look func() fixtures.Contact) reach {
 // judgeReach finds fault with what has come of an operation, if the want does.
 func (w Window) judgeReach(res *Result, look func() fixtures.Contact) error {
 	if !res.reach.looked { // else that was before it was released, which may have ended a connection
-		res.reach = w.reachOf(res.Err, look)
+		res.reach = w.reachOf(res.Err, look, time.Time{})
 	}
 	switch answer := res.reach.answer(); {
 	case w.missed:
