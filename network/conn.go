@@ -116,4 +116,5 @@ const (
 type Client struct {
 	Addr   net.Addr // its own
 	Socket SocketInfo
+	Retry  time.Duration // until it sends again what nobody acknowledges, if nothing comes; 0: not told
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -152,6 +153,9 @@ type oldDiagRequest struct {
 	states, _           uint32
 }
 
+// diagRetransmits is diagReply.timer while the retransmission timer runs (net/ipv4/inet_diag.c).
+const diagRetransmits = 1
+
 type diagReply struct {
 	family, state, timer, retrans      uint8
 	id                                 diagID
@@ -166,9 +170,10 @@ type diagSocket struct {
 	inode         uint64
 	unread        int // of a connection
 	unacked       int
-	full          bool // the send buffer: a write that begins now waits (sk_stream_memory_free)
-	tight         bool // a write that waits goes on waiting (sk_stream_is_writable)
-	mptcp         bool // or another such protocol
+	full          bool          // the send buffer: a write that begins now waits (sk_stream_memory_free)
+	tight         bool          // a write that waits goes on waiting (sk_stream_is_writable)
+	mptcp         bool          // or another such protocol
+	retry         time.Duration // until the retransmission timer fires; 0: it does not run
 	info          unix.TCPInfo
 }
 
@@ -244,6 +249,9 @@ func (d *sockDiag) sockets(kind uint16, request []byte, flags uint16) ([]diagSoc
 
 func socketOf(m *diagReply, attributes []byte) diagSocket {
 	s := diagSocket{state: m.state, inode: uint64(m.node), unread: int(m.rqueue), unacked: int(m.wqueue)}
+	if m.timer == diagRetransmits {
+		s.retry = time.Duration(m.expires) * time.Millisecond
+	}
 	address := func(ip [16]byte, port [2]byte) netip.AddrPort {
 		a := netip.AddrFrom16(ip)
 		if m.family == unix.AF_INET {
@@ -296,7 +304,7 @@ func (p *port) Clients() ([]network.Client, error) {
 	}
 	clients := make([]network.Client, 0, len(all))
 	for _, s := range all {
-		c := network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info)}
+		c := network.Client{Addr: net.TCPAddrFromAddrPort(s.local), Socket: *toSocketInfo(s.state, s.unread, s.unacked, &s.info), Retry: s.retry}
 		c.Socket.Inode = s.inode
 		_, ours := fillers.Load([2]string{c.Addr.String(), p.addr.String()})
 		if closed := s.inode == 0 && halfClosed&(1<<s.state) != 0; !ours && !closed {

@@ -363,6 +363,8 @@ func TestSlowHandshakeServesMappedClients(t *testing.T) {
 	require.Len(t, clients, 1)
 	if time.Since(c.began) < delay { // else it may be connected by now
 		assert.Equal(t, "SYN-SENT", clients[0].Socket.State)
+		assert.Positive(t, clients[0].Retry)
+		assert.LessOrEqual(t, clients[0].Retry, clients[0].Socket.RTO)
 	}
 
 	client, took := c.connects(t)
