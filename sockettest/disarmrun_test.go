@@ -38,6 +38,49 @@ const ample = 20 * time.Second
 
 var fine = sockettest.Accepted.Before(ample)
 
+// shortly dials, and gives up soon.
+func shortly(t *testing.T, nw network.Stack, addr string) {
+	dial := nw.DialContext
+	if nw == sockettest.Kernel {
+		dial = kernelDial
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_ = visit(dial, "tcp", addr)(ctx)
+}
+
+// TestFaultThatNobodyMetSince: a fault that each connect meets has not come for a client that has
+// its connection from before, and has once another connect comes. Where the kernel refuses connects
+// nobody can tell.
+func TestFaultThatNobodyMetSince(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		for _, f := range []fixtures.Fixture{fixtures.Refused{}, fixtures.NeverAccept{}, fixtures.SlowAccept{Delay: time.Hour}, fixtures.SlowHandshake{Delay: time.Hour}} {
+			for _, again := range []bool{false, true} {
+				text := faketb.Run(t, func(tb *faketb.TB) {
+					ep := sockettest.Start(tb, fixtures.Echo{}, sockettest.On(nw))
+					c, err := ep.DialContext(t.Context(), "", "")
+					require.NoError(t, err)
+					defer c.Close()
+					require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
+					require.NoError(t, ep.Become(f))
+					sockettest.Expect(tb, ep, sockettest.Accepted.Before(time.Minute), func() error {
+						if again {
+							shortly(t, nw, ep.Addr())
+						}
+						_, err := c.Write([]byte("x"))
+						return err
+					})
+				}).Text()
+				if f == (fixtures.Refused{}) && nw == sockettest.Kernel {
+					again = true
+				}
+				assert.Equal(t, !again, strings.Contains(text, "the fault never fired"), "%T: %s", f, text)
+			}
+		}
+	})
+}
+
 // TestFaultThatNeverFired: a client that stops before the point of the fault proves nothing, and
 // one that gets there does.
 func TestFaultThatNeverFired(t *testing.T) {
