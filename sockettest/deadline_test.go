@@ -19,9 +19,9 @@ const hangEnv = "SOCKETTEST_HANG"
 // An operation that never returns is reported before go test ends the process, also with the least
 // timeout.
 func TestHangIsReportedInTime(t *testing.T) {
-	manytests.Long(t, "its processes take 3 s and 4 s")
+	manytests.Long(t, "its processes take 3 s and 3.5 s")
 	ends := map[string]func() (string, error){}
-	for _, timeout := range []string{"3s", "4s"} {
+	for _, timeout := range []string{"3s", "3.5s"} {
 		ends[timeout] = manytests.Start(t, hangEnv+"=1", "-test.run=^TestHangChild$", "-test.parallel=3", "-test.timeout="+timeout)
 	}
 	t.Parallel()

@@ -128,7 +128,7 @@ func TestPortNeverHandsOutAPartitionedConn(t *testing.T) {
 	})
 	for range 8 {
 		dialing.Go(func() {
-			for range manytests.Rounds(40) { // of 320 dials about 5 would be born so
+			for range manytests.Rounds(25) { // of 200 dials about 3 would be born so
 				c, err := dial(t, p, 5*time.Millisecond)
 				if err != nil {
 					continue // dropped, as asked

@@ -247,7 +247,7 @@ func TestSlowHandshakeHoldsThePort(t *testing.T) {
 				}
 			}
 		})
-		for range 25 {
+		for range 8 {
 			c, err := dial(t, p, 20*time.Second)
 			require.NoError(t, err)
 			s, err := p.Accept()
