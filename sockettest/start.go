@@ -194,6 +194,9 @@ func fault(t testing.TB, err error) {
 func stop(t testing.TB, e Running, parts []connected, seen []*sight) {
 	checkFired(t, e)
 	for _, s := range seen {
+		if e := s.endpoint(); e != nil {
+			e.CloseIdleConnections() // where sockets are not listed, nobody can look again after Close
+		}
 		s.end()
 	}
 	if err := e.Close(); err != nil {

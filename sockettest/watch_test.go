@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -22,6 +23,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
@@ -632,6 +634,48 @@ func (c countingStack) Connected() ([]network.Socket, error) {
 		all = append(all, network.Socket{Number: i + 1})
 	}
 	return all, nil
+}
+
+// An unlistedStack does not list its sockets, as the kernels of most systems.
+type unlistedStack struct{ network.Stack }
+
+func (unlistedStack) Connected() ([]network.Socket, error) { return nil, errors.ErrUnsupported }
+
+// What the endpoint's own HTTP client keeps open is no leak, where sockets are listed or not.
+func TestNoLeaksOfAnIdleClient(t *testing.T) {
+	t.Parallel()
+	for _, nw := range []network.Stack{Kernel, unlistedStack{Kernel}} {
+		text := faketb.Run(t, func(tb *faketb.TB) {
+			NoLeaks(tb)
+			ep := Start(tb, httpfault.OK{}, On(nw))
+			resp, err := ep.Client().Get(ep.URL())
+			if assert.NoError(t, err) {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		}).Text()
+		assert.Empty(t, text)
+	}
+}
+
+// Nor is a connection whose FIN waits behind what the fixture does not read.
+func TestNoLeaksOfWhatIsClosedInVain(t *testing.T) {
+	t.Parallel()
+	for _, nw := range []network.Stack{Kernel, unlistedStack{Kernel}} {
+		text := faketb.Run(t, func(tb *faketb.TB) {
+			NoLeaks(tb)
+			ep := Start(tb, fixtures.NeverRead{}, On(nw))
+			c, err := net.Dial("tcp", ep.Addr())
+			if !assert.NoError(t, err) {
+				return
+			}
+			assert.NoError(t, c.SetWriteDeadline(time.Now().Add(limit)))
+			_, err = c.Write(make([]byte, 64<<20))
+			assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			assert.NoError(t, c.Close())
+		}).Text()
+		assert.Empty(t, text)
+	}
 }
 
 // A look asks once for all suspects: with 400 of them, one question for each took half a minute.
