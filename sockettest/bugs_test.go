@@ -385,6 +385,7 @@ func serverBugs(limit time.Duration) []bug {
 // What a server's author sees.
 func TestBugsOfServers(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	for i, b := range serverBugs(200 * time.Millisecond) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

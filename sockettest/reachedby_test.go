@@ -104,6 +104,7 @@ func reads(c net.Conn, _ *fixtures.Endpoint) {
 func TestReachedByAnOpenConnection(t *testing.T) {
 	t.Parallel()
 	manytests.NeedsPlainTCP(t)
+	manytests.NeedsProc(t)
 	for _, row := range openRows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -167,6 +168,7 @@ func linger(c net.Conn, seconds int) error {
 
 func TestReachedByADatagramSocketThatWaits(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
 		ep := sockettest.Start(t, udp.Silent{}, opts...)
 		c, err := dial(t.Context(), "udp", ep.Addr())

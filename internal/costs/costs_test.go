@@ -8,10 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // Not parallel: it is about the whole process.
 func TestNothingLeftFindsWhatIsLeft(t *testing.T) {
+	manytests.NeedsProc(t)
 	quit := make(chan struct{})
 	defer close(quit)
 	var file *os.File

@@ -112,6 +112,7 @@ func keepAlive(dial func(ctx context.Context, nw network.Stack, addr string, lim
 		if nw == sockettest.Kernel {
 			manytests.KernelTimer(t)
 			manytests.NeedsMinTTL(t)
+			manytests.NeedsProc(t) // else a client that a partition hides cannot be said to have closed
 		}
 		return func(ctx context.Context) error { // the dial is part of it: from then on the kernel counts
 			c, err := dial(ctx, nw, ep.Addr(), limit)

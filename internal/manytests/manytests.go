@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,6 +86,14 @@ func NeedsQueue(t testing.TB) {
 	most, err := os.ReadFile("/proc/sys/net/core/somaxconn")
 	if n, parseErr := strconv.Atoi(strings.TrimSpace(string(most))); err == nil && parseErr == nil && n < 128 {
 		t.Skipf("net.core.somaxconn is %d: an accept queue has no room for more", n)
+	}
+}
+
+// NeedsProc skips a test of what the process has open, where Linux lists nothing.
+func NeedsProc(t testing.TB) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/fd"); err != nil && runtime.GOOS == "linux" {
+		t.Skip("there is no /proc: ", err)
 	}
 }
 

@@ -199,6 +199,7 @@ func TestPartitionMakesTheOtherKernelGiveUp(t *testing.T) {
 // both for 33 s.
 func TestCloseInAPartitionIsAnswered(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
 		needsCut(t, p)
 		for _, tt := range []struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 )
 
@@ -36,6 +37,7 @@ func hasSocket(t *testing.T, inode uint64) bool {
 // A socket whose connection has ended keeps both its addresses for as long as it is open.
 func TestSocketsShowsWhatHasEnded(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
 		for name, end := range map[string]func(network.Conn) error{"FIN": network.Conn.Close, "RST": network.Conn.Reset} {
 			client, server := pair(t, p)
@@ -54,6 +56,7 @@ func TestSocketsShowsWhatHasEnded(t *testing.T) {
 
 func TestSocketsShowsWhatIsOpen(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	eachFamily(t, func(t *testing.T, p network.Port) {
 		nw := tcpNetwork(p.Addr().(*net.TCPAddr))
 		client, server := pair(t, p)
@@ -80,6 +83,7 @@ func TestSocketsShowsWhatIsOpen(t *testing.T) {
 
 func TestSocketsShowsUnixAndUDP(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	for _, at := range []struct{ network, address, family string }{
 		{"unixgram", filepath.Join(t.TempDir(), "s"), "unix"}, {"udp4", "127.0.0.1:0", "udp4"}, {"udp6", "[::1]:0", "udp6"},
 	} {
@@ -98,6 +102,7 @@ func TestSocketsShowsUnixAndUDP(t *testing.T) {
 // A port alone does not make a client: another socket may have it, by now.
 func TestClientsAreNotWhoeverHasThePort(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	p, err := Loopback{}.Bind(t.Context(), "tcp4", "")
 	require.NoError(t, err)
 	defer p.Close()

@@ -278,6 +278,7 @@ func requireBothEnds(t *testing.T, client, server network.Conn) {
 
 func TestUnixConnTellsOfItsOtherEnd(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsProc(t)
 	p := bindFresh(t)
 	require.NoError(t, p.Become(serve))
 	for _, tt := range []struct {

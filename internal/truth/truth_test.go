@@ -34,6 +34,7 @@ var (
 
 // TestRandomClients holds the verdict of each client's test against the truth.
 func TestRandomClients(t *testing.T) {
+	manytests.NeedsProc(t)
 	manytests.NeedsMinTTL(t) // else the packets of a fixture's own filler would be a client's
 	seen := capture(t)
 	go machine.run(t)
