@@ -95,6 +95,8 @@ func (w Window) judge(res *Result, ep Running, look func() fixtures.Contact) err
 	if !disarm.On() || w.restsOnContact(ep) {
 		if rerr := w.judgeReach(res, look); err == nil {
 			err = rerr
+		} else {
+			res.reach.lookAgain(look)
 		}
 	}
 	if c := res.closed; c != nil && (err != nil || w.outcome != Blocked) { // else it was blocked for as long as wanted

@@ -17,6 +17,7 @@ import (
 	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 )
 
 // serving is a server with an accept loop and a goroutine for each connection. It ends with the
@@ -344,4 +345,30 @@ func TestNoLeaksNamesTheServersConnection(t *testing.T) {
 		<-arrived
 	})
 	golden(t, steady(tb.Text()))
+}
+
+// A connection that the attack has ended, since the server said something else, is not still open.
+func TestExpectEndOfWhatTheScriptEnded(t *testing.T) {
+	t.Parallel()
+	EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		var server sync.WaitGroup
+		defer server.Wait()
+		server.Go(func() {
+			if c, err := ln.Accept(); err == nil {
+				_, _ = io.WriteString(c, "ERROR\n")
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}
+		})
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			steps := script.Script{script.Send("GET\n"), script.Match("VALUE\n"), script.Discard()}
+			ExpectEnd(tb, Start(tb, hostile.Scripted{Target: ln.Addr().String(), Steps: steps}, On(nw)), Disconnected.After(limit).Before(time.Minute))
+		})
+		assert.Contains(t, tb.Text(), `connection #1: ended by the fixture, since step 2 of 3, Match("VALUE\n"): got "ERROR\n" (6 B), want disconnected`)
+		assert.NotContains(t, tb.Text(), "still open")
+		assert.NotContains(t, tb.Text(), "hint")
+	})
 }

@@ -3,6 +3,7 @@ package sockettest
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -75,6 +76,14 @@ func (w Window) judgeReach(res *Result, look func() fixtures.Contact) error {
 		res.Note = res.reach.note()
 	}
 	return nil
+}
+
+// lookAgain waits a moment for a sign, for a report that would else say that there is none: a
+// datagram that was just sent has yet to be read.
+func (r *reach) lookAgain(look func() fixtures.Contact) {
+	for limit := quietPatience; limit > 0 && r.answer() == notVisible && !r.seen.Exact; r.seen = look() {
+		limit -= pauseForSigns(r.seen.Kernel)
+	}
 }
 
 // mayCome reports whether a sign that has not been seen yet would make a difference.
@@ -160,6 +169,9 @@ func (r reach) text() string {
 			text += "; the error names its address, but on another network, or from an earlier operation"
 		case r.maybe+r.other != "":
 			text += "; the error names " + cmp.Or(r.maybe, r.other)
+			if owner := runningAt(cmp.Or(r.maybe, r.other)); s.Kernel && owner != nil {
+				text += fmt.Sprintf(", which is that of %s", printable(owner.String(), keepInner))
+			}
 		}
 		return text
 	}

@@ -30,6 +30,7 @@ const (
 		" (net.Dialer.Timeout, DialContext)"
 	ruleRead      = "a read on an open connection on which nothing comes waits forever: only a deadline ends it (SetReadDeadline)"
 	ruleWrite     = "a write waits as long as the other side does not read: only a deadline ends it (SetWriteDeadline)"
+	rulePast      = "it did not wait: the deadline was past when the call began. A deadline is a moment, not a span: each operation sets its own (SetDeadline)"
 	ruleHandshake = "a handshake has no limit of its own: only a deadline, or the context of HandshakeContext, ends it"
 	ruleAccept    = "accept waits for the next connection forever: only Close, or a deadline of the listener, ends it"
 )
@@ -48,6 +49,8 @@ func (f failure) chooseRule() string {
 		return f.ruleOfEnd(right)
 	case r.Outcome == Blocked && w.outcome != Blocked:
 		return f.ruleOfBlocked()
+	case r.Outcome == TimedOut && (r.Phase == "read" || r.Phase == "write") && r.Elapsed < time.Millisecond:
+		return rulePast
 	case f.hurriedAttempts() != "":
 		return fmt.Sprintf(ruleBackoff, f.hurriedAttempts())
 	case r.Outcome == SelfClosed && f.did(fixtures.SentFIN):
@@ -235,6 +238,8 @@ func (f failure) hurriedAttempts() string {
 func (f failure) hint() string {
 	r := f.result
 	switch {
+	case r.conn > 0 && r.busy.doing != "": // it was ended before that
+		return ""
 	case r.Outcome == Blocked && f.want.outcome != Blocked && f.want.bounded && r.Elapsed < sum(f.want.max, f.slack):
 		return "the test's own deadline came before the end of the window; want a shorter window, or go test -timeout"
 	case r.Outcome != Other || r.Err == nil || exited(r.Err):

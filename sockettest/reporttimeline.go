@@ -201,6 +201,8 @@ func (f failure) startMark(before []fixtures.Event) string {
 func (f failure) endMark() string {
 	r := f.result
 	switch {
+	case r.conn > 0 && r.busy.doing != "":
+		return "the fixture has ended it --"
 	case r.conn > 0 && r.Outcome == Blocked:
 		return "it is still open: the test waits no longer --"
 	case r.conn > 0:

@@ -55,6 +55,19 @@ func noteUse(t testing.TB, ep Running) {
 	})
 }
 
+// runningAt returns the fixture with that address on the kernel's network, if one runs.
+func runningAt(addr string) (found Running) {
+	uses.Range(func(ep, _ any) bool {
+		for _, part := range partsOf(ep.(Running)) {
+			if e, ok := part.(*fixtures.Endpoint); ok && e.Stack() == Kernel && e.Addr() == addr {
+				found = ep.(Running)
+			}
+		}
+		return found == nil
+	})
+	return found
+}
+
 // isKey reports whether a map can have it as a key.
 func isKey(ep Running) bool {
 	return reflect.TypeOf(ep).Kind() == reflect.Pointer || reflect.ValueOf(ep).Comparable()

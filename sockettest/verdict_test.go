@@ -8,13 +8,17 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -112,4 +116,49 @@ func TestContextEndsWithExpect(t *testing.T) {
 		sockettest.Expect(tb, ep, sockettest.ErrorIs(errOwn).Unreached(), func() error { return errOwn })
 	})
 	assert.NotContains(t, tb.Text(), "want a fixture that listens, ")
+}
+
+// A timeout that came at once is that of a deadline which was past before.
+func TestReportOfADeadlineThatWasPast(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) { // where no machine is slow
+		ep := sockettest.Start(t, fixtures.Echo{}, sockettest.On(simnet.New(t)))
+		c, err := ep.DialContext(t.Context(), "tcp", ep.Addr())
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(-time.Second)))
+		err = sockettest.Try(func(t testing.TB) {
+			sockettest.Expect(t, ep, sockettest.Accepted, func() error { _, err := c.Write([]byte("x")); return err })
+		})
+		require.ErrorContains(t, err, "it did not wait: the deadline was past when the call began")
+	})
+}
+
+// An address that an error names is that of another fixture, if it is.
+func TestReportNamesTheOtherFixture(t *testing.T) {
+	t.Parallel()
+	ep, other := sockettest.Start(t, fixtures.Echo{}), sockettest.Start(t, fixtures.Refused{})
+	err := sockettest.Try(func(t testing.TB) {
+		sockettest.Expect(t, ep, sockettest.Rejected, func() error { _, err := net.Dial("tcp", other.Addr()); return err })
+	})
+	require.ErrorContains(t, err, "the error names "+other.Addr()+", which is that of Refused{} on "+other.Addr())
+}
+
+// A failing report does not say that nothing was seen of what the fixture has yet to read.
+func TestReportWaitsForADatagram(t *testing.T) {
+	t.Parallel()
+	ep := sockettest.Start(t, udp.Drop{})
+	c, err := net.Dial("udp", ep.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Write([]byte("before"))
+	require.NoError(t, err)
+	require.NoError(t, ep.Await(t.Context(), fixtures.Received, 1))
+	for range 20 {
+		err = sockettest.Try(func(t testing.TB) {
+			sockettest.Expect(t, ep, sockettest.Accepted, func() error { _, _ = c.Write([]byte("x")); return errors.New("protocol error") })
+		})
+		require.ErrorContains(t, err, "want accepted")
+		require.NotContains(t, err.Error(), "not visible")
+	}
 }
