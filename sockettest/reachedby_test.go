@@ -51,10 +51,10 @@ type openRow struct {
 }
 
 var openRows = []openRow{
-	{name: "a write", fixture: fixtures.Discard{}, op: writes, came: true},
+	{name: "a write", fixture: fixtures.Discard{}, op: writesWhatIsRead, came: true},
 	{name: "a write that nobody reads", fixture: fixtures.NeverRead{}, op: writes, came: true, tcp: true}, // has a small window
 	{name: "a write and a close", fixture: fixtures.Silent{Unread: true}, op: func(c net.Conn, ep *fixtures.Endpoint) { writes(c, ep); closes(c, ep) }, came: true},
-	{name: "a write after a half-close", fixture: fixtures.HalfClose{}, op: writes, came: true},
+	{name: "a write after a half-close", fixture: fixtures.HalfClose{}, op: writesWhatIsRead, came: true},
 	{name: "nothing, after a write", fixture: fixtures.Silent{Unread: true}, before: writes, op: nothing, shown: notVisible},
 	{name: "a close", fixture: fixtures.Silent{}, op: closes, shown: notVisible + theEnd},
 	{name: "a half-close that is answered", fixture: fixtures.Scripted{Steps: script.Script{script.Discard(), script.Send("bye")}},
@@ -86,8 +86,15 @@ const (
 	theEnd       = "a connection was open before, on which the operation may just have waited; all that was seen is that the client ended it"
 )
 
-func nothing(net.Conn, *fixtures.Endpoint)     {}
-func writes(c net.Conn, _ *fixtures.Endpoint)  { _, _ = c.Write([]byte("x")) }
+func nothing(net.Conn, *fixtures.Endpoint)    {}
+func writes(c net.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("x")) }
+
+// writesWhatIsRead returns when it was: a unix socket does not tell of what is being read just now.
+func writesWhatIsRead(c net.Conn, ep *fixtures.Endpoint) {
+	writes(c, ep)
+	_ = ep.Await(context.Background(), fixtures.Received, 1) // rules:allow the row has no test yet
+}
+
 func closes(c net.Conn, _ *fixtures.Endpoint)  { _ = c.Close() }
 func resets(c net.Conn, ep *fixtures.Endpoint) { _ = linger(c, 0); closes(c, ep) }
 func halfCloses(c net.Conn, _ *fixtures.Endpoint) {
