@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 )
@@ -103,4 +104,17 @@ func TestTimelineBeginsWithTheCall(t *testing.T) {
 		f := failure{from: tt.from, events: tt.events, result: Result{Outcome: Accepted, Elapsed: time.Second}, tested: "client"}.upToVerdict()
 		assert.Contains(t, f.timeline()[tt.before], "the call under test starts", tt.name)
 	}
+}
+
+// A failing report does not say that nothing was seen of what the fixture has yet to read.
+func TestReportLooksAgain(t *testing.T) {
+	t.Parallel()
+	waiting, looks := reach{looked: true, seen: fixtures.Contact{Waiting: true}}, 0
+	require.Contains(t, waiting.text(), "not visible")
+	waiting.lookAgain(func() fixtures.Contact {
+		looks++
+		return fixtures.Contact{Waiting: true, Came: looks == 3}
+	})
+	assert.Equal(t, 3, looks)
+	assert.Empty(t, waiting.text())
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
-	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
@@ -142,23 +141,4 @@ func TestReportNamesTheOtherFixture(t *testing.T) {
 		sockettest.Expect(t, ep, sockettest.Rejected, func() error { _, err := net.Dial("tcp", other.Addr()); return err })
 	})
 	require.ErrorContains(t, err, "the error names "+other.Addr()+", which is that of Refused{} on "+other.Addr())
-}
-
-// A failing report does not say that nothing was seen of what the fixture has yet to read.
-func TestReportWaitsForADatagram(t *testing.T) {
-	t.Parallel()
-	ep := sockettest.Start(t, udp.Drop{})
-	c, err := net.Dial("udp", ep.Addr())
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.Write([]byte("before"))
-	require.NoError(t, err)
-	require.NoError(t, ep.Await(t.Context(), fixtures.Received, 1))
-	for range 20 {
-		err = sockettest.Try(func(t testing.TB) {
-			sockettest.Expect(t, ep, sockettest.Accepted, func() error { _, _ = c.Write([]byte("x")); return errors.New("protocol error") })
-		})
-		require.ErrorContains(t, err, "want accepted")
-		require.NotContains(t, err.Error(), "not visible")
-	}
 }
