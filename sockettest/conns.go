@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"example.com/go-sockettest/fixtures"
@@ -28,6 +29,8 @@ type sight struct {
 	by    []*Watch
 	at    [8]uintptr // where it was started
 	key   any        // of a test that nobody watches
+
+	let atomic.Pointer[[]network.Socket] // sockets that were connected to it when Expect closed it
 }
 
 // see notes a fixture that t has started; f is nil if it has no connections.
@@ -258,7 +261,9 @@ func (s *sight) suspects() []suspect {
 	}
 	slices.Reverse(found)
 	toward := now.toward[s.addr]
-	if len(toward) > 0 && s.closed() {
+	if let := s.let.Load(); let != nil {
+		toward = now.these(*let)
+	} else if len(toward) > 0 && s.closed() {
 		toward = nil
 	}
 	for _, o := range toward {
@@ -267,6 +272,19 @@ func (s *sight) suspects() []suspect {
 		}
 	}
 	return found
+}
+
+// letGo notes what is connected to a fixture before Expect closes it: later its address may be
+// somebody else's.
+func letGo(ep Running) {
+	for _, part := range partsOf(ep) {
+		for _, s := range sightsOf(part) {
+			if s.addr != "" && !s.closed() {
+				toward := openNow(s.stack).toward[s.addr]
+				s.let.CompareAndSwap(nil, &toward)
+			}
+		}
+	}
 }
 
 func (s *sight) socketOf(o network.Socket) socketOf {
@@ -383,6 +401,16 @@ type openTable struct {
 	numbers   map[uint64]network.Socket
 	connected map[bothEnds][]network.Socket
 	toward    map[string][]network.Socket // by remote address, those of streams
+}
+
+// these returns those of the sockets that are open still, as they are now.
+func (o *openTable) these(sockets []network.Socket) (open []network.Socket) {
+	for _, before := range sockets {
+		if s := o.numbers[before.Number]; s.Number != 0 {
+			open = append(open, s)
+		}
+	}
+	return open
 }
 
 // A bothEnds has the two addresses of a connection, seen from one end.

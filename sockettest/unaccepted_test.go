@@ -62,6 +62,48 @@ func TestNoLeaksUnaccepted(t *testing.T) {
 	}
 }
 
+// Expect closes its fixture to let an operation go: what that leaves open is a leak, and what it
+// ends thereby is none.
+func TestNoLeaksUnacceptedAndLetGo(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	for name, f := range map[string]fixtures.Fixture{
+		"never accepts": fixtures.NeverAccept{}, "accepts late": fixtures.SlowAccept{Delay: time.Hour}, "full": fixtures.FullBacklog{},
+	} {
+		for _, on := range []string{"tcp4", "tcp6", "unix", "simnet"} {
+			t.Run(name+" "+on, func(t *testing.T) {
+				t.Parallel()
+				needs(t, on)
+				where := Family(on)
+				if on == "simnet" {
+					where = On(simnet.New(t))
+				}
+				var kept net.Conn
+				blocked := func(tb *faketb.TB) {
+					ep := Start(tb, f, where)
+					kept = connect(tb, ep)
+					Expect(tb, ep, Blocked.For(moment), func() error {
+						if name != "full" {
+							defer connect(tb, ep).Close()
+						}
+						_, err := kept.Read(make([]byte, 1))
+						return err
+					})
+				}
+				tb := leaving(t, blocked)
+				assert.Contains(t, tb.Text(), oneConnection)
+				assert.Regexp(t, `still on the client's side, not accepted by the fixture`, tb.Text())
+				assert.NoError(t, kept.Close())
+				tb = leaking(t, func(tb *faketb.TB) {
+					blocked(tb)
+					assert.NoError(t, kept.Close())
+				})
+				assert.Empty(t, tb.Text())
+			})
+		}
+	}
+}
+
 // What has become of the fixture and of the connection since does not matter.
 func TestNoLeaksUnacceptedAndReset(t *testing.T) {
 	t.Parallel()

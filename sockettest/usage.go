@@ -99,6 +99,7 @@ func (u *usage) use(t testing.TB, ep Running) (look func() fixtures.Contact) {
 func (u *usage) close(ep Running, by *run) (hit string) {
 	open, others := countOpen(ep), int(u.now.Load())-1
 	u.closed.CompareAndSwap(nil, &closing{by: by, at: time.Now()})
+	letGo(ep)
 	_ = ep.Close()
 	var parts []string
 	if open > 1 {

@@ -213,6 +213,20 @@ func (w *Watch) stillRunning() []*sight {
 	return slices.Collect(maps.Keys(w.running))
 }
 
+// sightsOf returns how the watches see a fixture that runs.
+func sightsOf(f connected) (of []*sight) {
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	for _, w := range watches.labels {
+		for _, s := range w.stillRunning() {
+			if s.f == f {
+				of = append(of, s)
+			}
+		}
+	}
+	return of
+}
+
 // open returns the suspects whose sockets are open now, and the connections of fixtures that run
 // still, each once.
 func (w *Watch) open(running []*sight) []suspect {
