@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -103,6 +104,20 @@ func NeedsPlainTCP(t testing.TB) {
 	if g := os.Getenv("GODEBUG"); strings.Contains(g, "multipathtcp=1") || strings.Contains(g, "multipathtcp=3") {
 		t.Skip("GODEBUG has multipathtcp: docs/fixtures.md says what it does otherwise")
 	}
+}
+
+var lastLoopback atomic.Uint32
+
+// OwnLoopback returns an IPv4 loopback address that hardly anybody else uses, so that a port that
+// was given back is not taken by a test or a program that runs beside, nor a datagram meant for
+// them comes. Outside Linux, and in IPv6, there is but one.
+func OwnLoopback() net.IP {
+	if runtime.GOOS != "linux" {
+		return net.IPv4(127, 0, 0, 1)
+	}
+	lastLoopback.CompareAndSwap(0, uint32(os.Getpid())<<8)
+	n := lastLoopback.Add(1)
+	return net.IPv4(127, 1+byte(n>>16)%250, byte(n>>8), 1+byte(n)%250)
 }
 
 const child = "MANYTESTS_CHILD"

@@ -216,7 +216,7 @@ func TestSlowHandshakeBesideTheSameNumber(t *testing.T) {
 			require.NoError(t, err)
 			defer s.Close()
 			requireBlack(t, p)
-			ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", (&net.TCPAddr{IP: ownLoopback(), Port: p.addr.Port}).String())
+			ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", (&net.TCPAddr{IP: manytests.OwnLoopback(), Port: p.addr.Port}).String())
 			require.NoError(t, err)
 			require.NoError(t, ln.Close())
 		}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,9 +32,9 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 		ip     net.IP
 		minTTL bool
 	}{
-		{"IPv4 min TTL", ownLoopback(), true},
+		{"IPv4 min TTL", manytests.OwnLoopback(), true},
 		{"IPv6 min TTL", net.IPv6loopback, true},
-		{"IPv4 full queue", ownLoopback(), false},
+		{"IPv4 full queue", manytests.OwnLoopback(), false},
 		{"IPv6 full queue", net.IPv6loopback, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,17 +49,6 @@ func eachPort(t *testing.T, f func(t *testing.T, p *port)) {
 			f(t, p)
 		})
 	}
-}
-
-var lastLoopback atomic.Uint32
-
-// ownLoopback returns an address of 127.0.0.0/8 that hardly anybody else uses, so that a port that
-// was given back is not taken by a test or a program that runs beside. IPv6 has but one loopback
-// address.
-func ownLoopback() net.IP {
-	lastLoopback.CompareAndSwap(0, uint32(os.Getpid())<<8)
-	n := lastLoopback.Add(1)
-	return net.IPv4(127, 1+byte(n>>16)%250, byte(n>>8), 1+byte(n)%250)
 }
 
 // requireNobody is for a port that was closed.
@@ -322,7 +309,7 @@ func openDescriptors(t *testing.T) int {
 // Where all the ports that we would choose are taken, the kernel is asked.
 func TestBindFindsAPortAmongMany(t *testing.T) {
 	t.Parallel()
-	ip := ownLoopback()
+	ip := manytests.OwnLoopback()
 	r := portRange()
 	if r.high == 0 {
 		t.Skip("the range of ports is not known here")
