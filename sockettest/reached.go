@@ -108,11 +108,11 @@ func pauseForSigns(kernel bool) time.Duration {
 // nothing can have been missed: there it is the error of an earlier operation, or of one that
 // dialled the same address on another network.
 func (r reach) answer() reached {
-	unseen := r.seen.Hidden || r.seen.Waiting
+	unseen := r.seen.Hidden || r.seen.Waiting || r.seen.Unsure
 	switch {
 	case r.seen.Came, r.seen.Served, r.own && unseen:
 		return didReach
-	case r.maybe != "" && unseen, r.dialled && !r.seen.Exact:
+	case r.maybe != "" && unseen, r.dialled && !r.seen.Exact, r.seen.Unsure:
 		return notVisible
 	case r.own, r.other != "", !unseen:
 		return didNot
@@ -125,6 +125,9 @@ func (r reach) unreached() error {
 	switch {
 	case r.seen.Came:
 		return errors.New("the fixture was reached, want an operation that does not reach it")
+	case r.seen.Unsure:
+		return errors.New("contact not visible, and Unreached wanted: a connect from before was given up, and may have sent the SYN" +
+			" that came; want one that still hangs, or has ended before the operation, or simnet")
 	case r.seen.Hidden:
 		return errors.New("contact not visible, and Unreached wanted: the network does not show all that comes to this fixture, which" +
 			" refuses connects, has changed, or has connections in its accept queue; want a fixture that listens and accepts, such as" +
@@ -138,6 +141,8 @@ func (r reach) note() string {
 	switch {
 	case r.dialled:
 		return "contact not visible: the error is that of a dial that timed out, and no SYN was seen"
+	case r.seen.Unsure:
+		return "contact not visible: a SYN came that a connect from before may have sent again, until it was given up"
 	case r.maybe != "":
 		return "contact not visible: the error names " + r.maybe + ", by which the fixture may have been dialled or not"
 	case r.seen.Hidden:
