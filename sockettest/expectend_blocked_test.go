@@ -104,6 +104,28 @@ func TestExpectEndOfABlockedWriteOnTheKernel(t *testing.T) {
 	assert.Greater(t, a.Conns()[0].JudgedFrom(), a.Conns()[0].Opened())
 }
 
+// A server's limit begins when it can know of the connection, and not with the client's first SYN.
+func TestExpectEndDoesNotCountTheConnect(t *testing.T) {
+	t.Parallel()
+	const far, limit = time.Second, 300 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		defer nw.Latency(far)()
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		go func() {
+			if c, err := ln.Accept(); err == nil {
+				time.Sleep(limit)
+				_ = c.Close()
+			}
+		}()
+		a := Start(t, hostile.ConnectOnly{Target: ln.Addr().String()}, On(nw))
+		assert.Equal(t, 2*far, a.Conns()[0].JudgedFrom())
+		ExpectEnd(t, a, Closed.Before(limit+2*far)) // its ACK and the server's FIN are on their way for that long
+	})
+}
+
 // A handler of HTTP/2 that works before it answers is not late either.
 func TestExpectEndCountsFromTheAnswerOfHTTP2(t *testing.T) {
 	t.Parallel()

@@ -141,7 +141,7 @@ func (failure) lines(b *strings.Builder, label string, texts ...string) {
 
 func (f failure) wanted() string {
 	s := f.want.String()
-	if f.result.blocked > 0 {
+	if f.result.blocked > 0 && f.did(fixtures.PeerBlocked) {
 		s += " of when its writes stopped, at " + digits(f.result.blocked)
 	}
 	if !f.want.bounded || f.want.exact || f.want.outcome == Blocked {
