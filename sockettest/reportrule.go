@@ -16,6 +16,7 @@ const (
 	ruleHalfClose  = "EOF ends only the reading: after the fixture's half-close the %s can, and should, still write (RFC 9293, 3.6)"
 	ruleEOF        = "EOF says that the other side is done, not that its answer was whole: that is up to the reader to find (io.ErrUnexpectedEOF)"
 	ruleRST        = "RST fails one read or write with ECONNRESET, whatever was under way: what was sent may have been done, or not"
+	ruleOwnFailure = "it was the fixture that ended the connection: what it got is not what it waits for, as the line \"failed\" says"
 	ruleFINorRST   = "a socket that is closed sends FIN, or RST if bytes are unread in it (RFC 9293, 3.6.1): which one says whether all was read"
 	ruleContext    = "cancelling a context does not interrupt a %s: something must set a past deadline, or close the connection, when it is done" +
 		" (context.AfterFunc)"
@@ -118,6 +119,9 @@ func (f failure) ruleOfLate() string {
 // ruleOfWrongOutcome is for another end than the one that is wanted. That of the fixture says why a
 // connect fails at it, and the like.
 func (f failure) ruleOfWrongOutcome() string {
+	if o := f.result.Outcome; (o == Closed || o == ResetByPeer) && f.did(fixtures.Failed) {
+		return ruleOwnFailure
+	}
 	switch f.result.Outcome {
 	case Closed:
 		if f.did(fixtures.SentFIN) {

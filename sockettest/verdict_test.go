@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/script"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
@@ -141,4 +142,25 @@ func TestReportNamesTheOtherFixture(t *testing.T) {
 		sockettest.Expect(t, ep, sockettest.Rejected, func() error { _, err := net.Dial("tcp", other.Addr()); return err })
 	})
 	require.ErrorContains(t, err, "the error names "+other.Addr()+", which is that of Refused{} on "+other.Addr())
+}
+
+// What the fixture ended, since its script failed, is not explained by what RST is.
+func TestReportOfAFailedScript(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			ep := sockettest.Start(tb, fixtures.Scripted{Steps: script.Script{script.Match("GET\n"), script.Send("OK\n")}}, sockettest.On(nw))
+			sockettest.Expect(tb, ep, sockettest.Accepted, func(ctx context.Context) error {
+				c, err := ep.DialContext(ctx, "tcp", ep.Addr())
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				_, _ = c.Write([]byte("PUT\n"))
+				_, err = c.Read(make([]byte, 8))
+				return err
+			})
+		})
+		assert.Contains(t, tb.Text(), "rule     it was the fixture that ended the connection")
+	})
 }
