@@ -102,7 +102,8 @@ func (s *sight) end() {
 // A suspect is a connection whose other end the code under test had not closed when it was looked
 // at.
 type suspect struct {
-	conn   *fixtures.Conn // nil if the fixture has not accepted it
+	conn   *fixtures.Conn   // nil if the fixture has not accepted it, or nobody knows which it is
+	oneOf  []*fixtures.Conn // that it may be
 	of     *sight
 	socket socketOf
 	text   string
@@ -135,7 +136,14 @@ func (s suspect) describe() string {
 		return s.text
 	}
 	if s.conn == nil {
-		text := fmt.Sprintf("%s, %s still on the client's side, not accepted by the fixture", s.socket.ends, cmp.Or(s.socket.state, "open"))
+		text := fmt.Sprintf("%s, %s still on the client's side, ", s.socket.ends, cmp.Or(s.socket.state, "open"))
+		switch n := len(s.oneOf); {
+		case n == 1:
+			text += fmt.Sprintf("#%d, or ", s.oneOf[0].ID())
+		case n > 1:
+			text += fmt.Sprintf("one of %d from #%d to #%d, or ", n, s.oneOf[0].ID(), s.oneOf[n-1].ID())
+		}
+		text += "not accepted by the fixture"
 		if e := s.of.endpoint(); e != nil && e.Omitted().Conns > 0 {
 			text += fmt.Sprintf(", or one of %s that it does not keep", plural(e.Omitted().Conns, "connection"))
 		}
@@ -247,9 +255,9 @@ func (s *sight) suspects() []suspect {
 	if now.err != nil {
 		return s.unlisted(conns)
 	}
-	number := s.byAddress(now)
+	number, unsure := s.byAddress(now), []*fixtures.Conn(nil)
 	if len(conns) > 0 && conns[0].LocalAddr().Network() == "unix" {
-		number = s.byPeer(now, conns)
+		number, unsure = s.byPeer(now, conns)
 	}
 	var found []suspect
 	taken := map[uint64]bool{}
@@ -257,6 +265,9 @@ func (s *sight) suspects() []suspect {
 		if n := number(conns[i]); n != 0 {
 			taken[n] = true
 			found = append(found, suspect{conn: conns[i], of: s, socket: s.socketOf(now.numbers[n])})
+			if slices.Contains(unsure, conns[i]) {
+				found[len(found)-1].conn, found[len(found)-1].oneOf = nil, unsure
+			}
 		}
 	}
 	slices.Reverse(found)
@@ -320,14 +331,15 @@ func (s *sight) byAddress(now *openTable) func(c *fixtures.Conn) uint64 {
 
 // byPeer finds the other end's socket of a unix connection. The clients of a unix socket have no
 // addresses: while our end is open the kernel tells who is at the other; later there is only the
-// path that a client is connected to.
-func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.Conn) uint64 {
+// path that a client is connected to, which says which connection it was only if it was each.
+func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) (number func(c *fixtures.Conn) uint64, unsure []*fixtures.Conn) {
 	known := map[*fixtures.Conn]uint64{}
 	taken := map[uint64]bool{}
 	for _, c := range conns {
 		info, err := c.Info()
-		if err != nil {
-			continue // our end is closed
+		if err != nil { // our end is closed
+			unsure = append(unsure, c)
+			continue
 		}
 		known[c] = 0
 		if info.Other != nil && now.numbers[info.Other.Inode].Number != 0 {
@@ -338,6 +350,9 @@ func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.
 	rest := slices.DeleteFunc(slices.Clone(now.connected[bothEnds{"", conns[0].LocalAddr().String()}]), func(o network.Socket) bool {
 		return taken[o.Number] || s.old[o.Number]
 	})
+	if len(unsure) == len(rest) {
+		unsure = nil
+	}
 	return func(c *fixtures.Conn) uint64 {
 		if n, ok := known[c]; ok || len(rest) == 0 {
 			return n
@@ -345,7 +360,7 @@ func (s *sight) byPeer(now *openTable, conns []*fixtures.Conn) func(c *fixtures.
 		n := rest[len(rest)-1].Number
 		rest = rest[:len(rest)-1]
 		return n
-	}
+	}, unsure
 }
 
 // addressOf returns the address that a fixture's clients connect to; empty if it has none.

@@ -1,6 +1,7 @@
 package sockettest
 
 import (
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -126,6 +127,34 @@ func TestNoLeaksWaitsForEveryCleanup(t *testing.T) {
 			})
 			assert.Empty(t, tb.Text())
 		})
+	}
+}
+
+// Of the clients of a unix socket nobody knows which has left its own open, once the fixture has
+// ended several.
+func TestNoLeaksNamesNoUnixConnectionByGuess(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	needInfo(t, Family("unix"))
+	var kept net.Conn
+	for conns, want := range map[int]string{1: "conn       #1 from ", 4: "still on the client's side, one of 4 from #1 to #4, or not accepted"} {
+		tb := leaving(t, func(tb *faketb.TB) {
+			ep := Start(tb, fixtures.Echo{}, Family("unix"))
+			for i := range conns {
+				c := connect(tb, ep)
+				assert.NoError(t, c.(*net.UnixConn).CloseWrite())
+				_, err := c.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, io.EOF, "the fixture has ended it")
+				if i == 0 {
+					kept = c
+				} else {
+					assert.NoError(t, c.Close())
+				}
+			}
+		})
+		assert.Contains(t, tb.Text(), oneConnection)
+		assert.Contains(t, tb.Text(), want)
+		assert.NoError(t, kept.Close())
 	}
 }
 
