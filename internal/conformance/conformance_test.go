@@ -59,6 +59,7 @@ func kernel(t *testing.T) conformance.World {
 func seen(t *testing.T) conformance.World {
 	t.Helper()
 	manytests.NeedsMinTTL(t) // programs partition
+	manytests.NeedsQueue(t)  // and dial several times before they accept
 	w := kernel(t)
 	if err := shown(); err != nil {
 		t.Skip(err)
