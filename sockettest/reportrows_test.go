@@ -99,6 +99,7 @@ func TestTimelineBeginsWithTheCall(t *testing.T) {
 		{"between", 2*ms + 1, []fixtures.Event{accepted, received}, 1},
 		{"all before", 4 * ms, []fixtures.Event{accepted, received}, 2},
 		{"known", 2 * ms, []fixtures.Event{accepted, at(2*ms, fixtures.Looked), received}, 1},
+		{"after what came since the look", 3 * ms, []fixtures.Event{at(1*ms, fixtures.Looked), accepted, received}, 1},
 		{"known as the first", 2 * ms, []fixtures.Event{at(2*ms, fixtures.Looked), accepted, received}, 0},
 	} {
 		f := failure{from: tt.from, events: tt.events, result: Result{Outcome: Accepted, Elapsed: time.Second}, tested: "client"}.upToVerdict()

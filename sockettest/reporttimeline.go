@@ -138,7 +138,7 @@ func (f failure) upToVerdict() failure {
 	looked := f.lookedAt()
 	gone := map[int]bool{} // connections that the client has ended: that the fixture follows says nothing
 	for i, e := range f.events {
-		if start < 0 && (i == looked || looked < 0 && e.At >= f.from) {
+		if start < 0 && i >= looked && e.At >= f.from { // at that very time, what stands before the look was before
 			start = len(events)
 		}
 		late := e.At > over
@@ -219,8 +219,9 @@ func (f failure) endMark() string {
 
 // eventText writes an event, with the same words for the two sides everywhere.
 func (f failure) eventText(e fixtures.Event) string {
-	of := fmt.Sprintf("#%d ", e.Conn)
-	text := e.Note
+	id, text := fmt.Sprintf("#%d", e.Conn), e.Note
+	family, rest, _ := strings.Cut(text, id) // a Dual's
+	of := family + id + " "
 	switch e.Kind {
 	case fixtures.ConnAccepted:
 		text = strings.Replace(text, " from ", " from the client at ", 1)
@@ -233,7 +234,7 @@ func (f failure) eventText(e fixtures.Event) string {
 	case fixtures.PeerBlocked:
 		text = of + "the " + f.tested + "'s writes wait: neither side's buffer takes more"
 	case fixtures.Ended:
-		text = of + "by the fixture, after" + strings.TrimPrefix(text, strings.TrimSpace(of))
+		text = of + "by the fixture, after" + rest
 	}
 	return printable(strings.ReplaceAll(text, "\n", " "), keepNote)
 }

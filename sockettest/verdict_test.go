@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -137,11 +138,41 @@ func TestReportOfADeadlineThatWasPast(t *testing.T) {
 // An address that an error names is that of another fixture, if it is.
 func TestReportNamesTheOtherFixture(t *testing.T) {
 	t.Parallel()
-	ep, other := sockettest.Start(t, fixtures.Echo{}), sockettest.Start(t, fixtures.Refused{})
-	err := sockettest.Try(func(t testing.TB) {
-		sockettest.Expect(t, ep, sockettest.Rejected, func() error { _, err := net.Dial("tcp", other.Addr()); return err })
+	ep, other, dual := sockettest.Start(t, fixtures.Echo{}), sockettest.Start(t, fixtures.Refused{}), sockettest.Start(t, fixtures.Dual{IPv4: fixtures.Refused{}})
+	for addr, whole := range map[string]sockettest.Running{other.Addr(): other, dual.IPv4.Addr(): dual} {
+		err := sockettest.Try(func(t testing.TB) {
+			sockettest.Expect(t, ep, sockettest.Rejected, func() error { _, err := net.Dial("tcp", addr); return err })
+		})
+		require.ErrorContains(t, err, "the error names "+addr+", which is that of "+whole.String())
+	}
+}
+
+// What happened in a Dual has its family, whatever it is.
+func TestReportOfADualTellsFamilies(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		for _, tt := range []struct {
+			closes fixtures.EventKind
+			want   string
+		}{
+			{fixtures.Ended, "closed    IPv6 #1 by the fixture, after 0 B in, 0 B out\n"},
+			{fixtures.PeerFIN, "FIN       IPv6 #1 from the client\n"},
+		} {
+			d := sockettest.Start(t, fixtures.Dual{IPv6: fixtures.Silent{}}, sockettest.On(nw))
+			err := sockettest.Try(func(t testing.TB) {
+				sockettest.Expect(t, d, sockettest.Rejected, func(ctx context.Context) error {
+					c, err := d.IPv6.DialContext(ctx, "tcp", "")
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					closer := map[fixtures.EventKind]io.Closer{fixtures.Ended: d.IPv6, fixtures.PeerFIN: c}[tt.closes]
+					return errors.Join(d.IPv6.Await(ctx, fixtures.ConnAccepted, 1), closer.Close(), d.IPv6.Await(ctx, tt.closes, 1))
+				})
+			})
+			require.ErrorContains(t, err, tt.want)
+		}
 	})
-	require.ErrorContains(t, err, "the error names "+other.Addr()+", which is that of Refused{} on "+other.Addr())
 }
 
 // What the fixture ended, since its script failed, is not explained by what RST is.
