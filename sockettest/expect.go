@@ -204,7 +204,7 @@ type ending struct {
 
 // start is begin for an operation that is judged later.
 func start(ctx context.Context, w Window, op func(context.Context) error) *run {
-	return begin(ctx, w, op, false, operator{usage: new(usage)})
+	return begin(ctx, w, op, false, operator{})
 }
 
 // begin takes the time before anything that could start the other side's clock.
@@ -218,7 +218,7 @@ func begin(ctx context.Context, w Window, op func(context.Context) error, cancel
 	if w.bounded {
 		r.ref.Begin(w.max)
 	}
-	of.usage.now.Add(1)
+	operations.Store(r, nil)
 	r.start = time.Now()
 	go r.call(ctx, op)
 	return r
@@ -236,7 +236,7 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 		}
 		end.late = r.late(end.elapsed)
 		end.closed = r.closedBefore(end.elapsed)
-		r.of.usage.now.Add(-1)
+		operations.Delete(r)
 		r.ending = end
 		r.done <- struct{}{}
 	}()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,12 +13,17 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 )
 
-// A usage is what the operations of Expect have done with one fixture.
-type usage struct {
+// A usage is what the operations of Expect have done with each part of a fixture that can be used,
+// and closed, by itself.
+type usage []*partUsage
+
+// A partUsage belongs to one part, whichever whole it is used by.
+type partUsage struct {
+	of     Running                 // the whole, as Start returned it
 	used   atomic.Bool             // an Expect has used it
-	now    atomic.Int32            // how many operations run
 	closed atomic.Pointer[closing] // it was closed to make an operation return
 }
 
@@ -31,21 +37,22 @@ type closing struct {
 // An operator is whose operation runs, and at what fixture.
 type operator struct {
 	test  string
-	usage *usage
+	usage usage
 }
 
-// uses holds the usage of each fixture that a test runs.
-var uses sync.Map // Running to *usage
+// uses holds the usage of each part of the fixtures that a test runs.
+var uses sync.Map // Running to *partUsage
+
+// operations holds the operations that run.
+var operations sync.Map // *run to nil
 
 // noteUse logs, at the end of a test that did not fail, that it has neither used nor reached the
 // fixture.
 func noteUse(t testing.TB, ep Running) {
-	u, look := new(usage), ep.WatchContact()
-	uses.Store(ep, u)
+	u, look := usageOf(t, ep), ep.WatchContact()
 	t.Cleanup(func() {
-		uses.Delete(ep)
 		rows.ended(t.Name())
-		if u.used.Load() || t.Failed() || t.Skipped() {
+		if u.used() || t.Failed() || t.Skipped() {
 			return
 		}
 		if s := look(); !s.Came && !s.Waiting && !s.Hidden {
@@ -57,11 +64,9 @@ func noteUse(t testing.TB, ep Running) {
 
 // runningAt returns the fixture with that address on the kernel's network, if one runs.
 func runningAt(addr string) (found Running) {
-	uses.Range(func(ep, _ any) bool {
-		for _, part := range partsOf(ep.(Running)) {
-			if e, ok := part.(*fixtures.Endpoint); ok && e.Stack() == Kernel && e.Addr() == addr {
-				found = ep.(Running)
-			}
+	uses.Range(func(part, u any) bool {
+		if e, ok := part.(*fixtures.Endpoint); ok && e.Stack() == Kernel && e.Addr() == addr {
+			found = u.(*partUsage).of
 		}
 		return found == nil
 	})
@@ -75,30 +80,71 @@ func isKey(ep Running) bool {
 
 // usageOf returns what is known of a fixture. What [Start] has not begun is known from now until t
 // ends.
-func usageOf(t testing.TB, ep Running) *usage {
-	if !isKey(ep) {
-		return new(usage)
+func usageOf(t testing.TB, ep Running) (u usage) {
+	for _, part := range usableOf(ep) {
+		if !isKey(part) {
+			return usage{new(partUsage)}
+		}
+		p, known := uses.Load(part)
+		if !known {
+			if p, known = uses.LoadOrStore(part, &partUsage{of: ep}); !known {
+				t.Cleanup(func() { uses.Delete(part) })
+			}
+		}
+		u = append(u, p.(*partUsage))
 	}
-	if u, ok := uses.Load(ep); ok {
-		return u.(*usage)
+	return u
+}
+
+// usableOf returns the parts of a fixture that an Expect can be given: most have none but
+// themselves.
+func usableOf(ep Running) []Running {
+	switch e := ep.(type) {
+	case *fixtures.DualEndpoint:
+		if e.IPv4 != nil {
+			return []Running{e.IPv4, e.IPv6}
+		}
+	case *dnsfault.Endpoint:
+		if e.TCP != nil {
+			return []Running{e.UDP, e.TCP}
+		}
 	}
-	u, known := uses.LoadOrStore(ep, new(usage))
-	if !known {
-		t.Cleanup(func() { uses.Delete(ep) })
-	}
-	return u.(*usage)
+	return []Running{ep}
+}
+
+// used reports whether an Expect has used a part.
+func (u usage) used() bool {
+	return slices.ContainsFunc(u, func(p *partUsage) bool { return p.used.Load() })
 }
 
 // use begins to look what an operation does to the fixture.
-func (u *usage) use(t testing.TB, ep Running) (look func() fixtures.Contact) {
-	u.used.Store(true)
+func (u usage) use(t testing.TB, ep Running) (look func() fixtures.Contact) {
+	for _, p := range u {
+		p.used.Store(true)
+	}
 	return fakeDials.watch(t, ep.WatchContact())
 }
 
+// othersThan counts the operations at any of the parts, without r.
+func (u usage) othersThan(r *run) (n int) {
+	operations.Range(func(key, _ any) bool {
+		other := key.(*run)
+		shares := func(p *partUsage) bool { return slices.Contains(other.of.usage, p) }
+		if other != r && slices.ContainsFunc(u, shares) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 // close ends the fixture to make one operation return, and says what else that has hit.
-func (u *usage) close(ep Running, by *run) (hit string) {
-	open, others := countOpen(ep), int(u.now.Load())-1
-	u.closed.CompareAndSwap(nil, &closing{by: by, at: time.Now()})
+func (u usage) close(ep Running, by *run) (hit string) {
+	open, others := countOpen(ep), u.othersThan(by)
+	end := &closing{by: by, at: time.Now()}
+	for _, p := range u {
+		p.closed.CompareAndSwap(nil, end)
+	}
 	letGo(ep)
 	_ = ep.Close()
 	var parts []string
@@ -129,12 +175,14 @@ func countOpen(ep Running) (n int) {
 	return n
 }
 
-// closedFor returns why the fixture was closed, unless that was for r.
-func (u *usage) closedFor(r *run) *closing {
-	if c := u.closed.Load(); c != nil && c.by != r {
-		return c
+// closedFor returns why a part was closed first, unless that was for r.
+func (u usage) closedFor(r *run) (first *closing) {
+	for _, p := range u {
+		if c := p.closed.Load(); c != nil && c.by != r && (first == nil || c.at.Before(first.at)) {
+			first = c
+		}
 	}
-	return nil
+	return first
 }
 
 func (c *closing) Error() string { return "not judged: " + c.why() }

@@ -2,12 +2,14 @@ package sockettest_test
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/network"
@@ -103,5 +105,68 @@ func TestReleaseHitsAttack(t *testing.T) {
 		})
 		assert.Empty(t, tb.Text())
 		assert.Contains(t, <-neighbour, "not judged: the fixture was closed")
+	})
+}
+
+// A whole that is closed closes its parts, and a part that is closed is missing in the whole: each
+// knows of it. The other part, which goes on, does not.
+func TestReleaseHitsPartAndWhole(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		for _, wholeFirst := range []bool{true, false} {
+			d := sockettest.Start(t, fixtures.Dual{IPv4: fixtures.Silent{}, IPv6: fixtures.Silent{}}, sockettest.On(nw))
+			ns := sockettest.Start(t, dnsfault.Silent{}, sockettest.On(nw))
+			for _, tt := range []struct {
+				whole, other sockettest.Running
+				part         *fixtures.Endpoint
+			}{{d, d.IPv6, d.IPv4}, {ns, ns.UDP, ns.TCP}} {
+				closes, neighbour := tt.whole, sockettest.Running(tt.part)
+				if !wholeFirst {
+					closes, neighbour = neighbour, closes
+				}
+				releaseHits(t, closes, neighbour, tt.part)
+				text := expectNothing(t, tt.other)
+				assert.Equal(t, wholeFirst, text != "", text)
+			}
+		}
+	})
+}
+
+// releaseHits has closes closed to let go an operation, and checks that those at the neighbour, now
+// and later, are told so.
+func releaseHits(t *testing.T, closes, neighbour sockettest.Running, at *fixtures.Endpoint) {
+	t.Helper()
+	connected, text := make(chan struct{}, 2), make(chan string)
+	expect := func(ep sockettest.Running, want sockettest.Want) string {
+		return faketb.Run(t, func(tb *faketb.TB) { sockettest.Expect(tb, ep, want, reading(tb, at, connected)) }).Text()
+	}
+	go func() { text <- expect(neighbour, sockettest.Closed.Before(ample)) }()
+	<-connected
+	assert.Contains(t, expect(closes, sockettest.Blocked.For(100*time.Millisecond).In("write")), "all its 2 connections and hit 1 other operation")
+	assert.Contains(t, <-text, "not judged: the fixture was closed to let go an operation of "+t.Name())
+	assert.Contains(t, expectNothing(t, neighbour), "bad argument: sockettest.Expect: the fixture was closed to let go an operation of "+t.Name())
+}
+
+// expectNothing returns what an Expect says of a fixture that nothing reaches.
+func expectNothing(t *testing.T, ep sockettest.Running) string {
+	t.Helper()
+	return faketb.Run(t, func(tb *faketb.TB) {
+		sockettest.Expect(tb, ep, sockettest.Accepted.Unreached(), func() error { return nil })
+	}).Text()
+}
+
+// A whole is used if its part is, and a part if the whole is.
+func TestUseOfPartIsUse(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		for _, used := range []bool{true, false} {
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				d := sockettest.Start(tb, fixtures.Dual{}, sockettest.On(nw))
+				if used {
+					sockettest.Expect(tb, d.IPv6, sockettest.Accepted.Unreached(), func() error { return nil })
+				}
+			})
+			assert.Equal(t, !used, strings.Contains(tb.Logs(), "was never used in an Expect"), tb.Logs())
+		}
 	})
 }
