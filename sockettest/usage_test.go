@@ -12,6 +12,7 @@ import (
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/sockettest"
 )
@@ -159,6 +160,9 @@ func expectNothing(t *testing.T, ep sockettest.Running) string {
 func TestUseOfPartIsUse(t *testing.T) {
 	t.Parallel()
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		if nw == sockettest.Kernel {
+			manytests.NeedsIPv6(t)
+		}
 		for _, used := range []bool{true, false} {
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				d := sockettest.Start(tb, fixtures.Dual{}, sockettest.On(nw))
