@@ -3,6 +3,7 @@ package sockettest_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"testing"
 
@@ -66,6 +67,10 @@ func TestReachedByCloseNotify(t *testing.T) {
 					}
 					n := len(ep.Conns())
 					require.NoError(t, ep.Await(t.Context(), fixtures.Secured, n))
+					if _, ends := tt.then.(fixtures.HalfClose); ends { // before, not during the operation
+						_, err := io.Copy(io.Discard, conn)
+						require.NoError(t, err)
+					}
 					said = faketb.Run(t, func(tb *faketb.TB) {
 						r = sockettest.Expect(tb, ep, want, func(ctx context.Context) error {
 							for _, op := range tt.op {
