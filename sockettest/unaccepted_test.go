@@ -37,10 +37,7 @@ func TestNoLeaksUnaccepted(t *testing.T) {
 			t.Run(name+" "+on, func(t *testing.T) {
 				t.Parallel()
 				needs(t, on)
-				where := Family(on)
-				if on == "simnet" {
-					where = On(simnet.New(t))
-				}
+				where := placed(t, on)
 				var c net.Conn
 				tb := leaving(t, func(tb *faketb.TB) { c = connect(tb, Start(tb, f, where)) })
 				assert.Contains(t, tb.Text(), oneConnection)
@@ -74,10 +71,7 @@ func TestNoLeaksUnacceptedAndLetGo(t *testing.T) {
 			t.Run(name+" "+on, func(t *testing.T) {
 				t.Parallel()
 				needs(t, on)
-				where := Family(on)
-				if on == "simnet" {
-					where = On(simnet.New(t))
-				}
+				where := placed(t, on)
 				var kept net.Conn
 				blocked := func(tb *faketb.TB) {
 					ep := Start(tb, f, where)
@@ -230,4 +224,12 @@ func TestNoLeaksUnacceptedInABubble(t *testing.T) {
 		assert.Empty(t, w.Find(settle).String())
 		assert.Zero(t, time.Since(begin))
 	})
+}
+
+// placed is the option for "simnet", or for one of the kernel's families.
+func placed(t *testing.T, on string) Option {
+	if on == "simnet" {
+		return On(simnet.New(t))
+	}
+	return Family(on)
 }

@@ -368,10 +368,7 @@ func TestNoLeaksAfterTheEnd(t *testing.T) {
 }
 
 func checkEnd(t *testing.T, f fixtures.Fixture, on string, client func(c net.Conn)) {
-	where := Family(on)
-	if on == "simnet" {
-		where = On(simnet.New(t))
-	}
+	where := placed(t, on)
 	for _, closes := range []bool{false, true} {
 		var c net.Conn
 		w := WatchLeaks()
