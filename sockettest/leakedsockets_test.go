@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -247,4 +249,16 @@ func TestRecentFixturesAreWanted(t *testing.T) {
 	}
 	r.want(-1)
 	assert.Empty(t, r.at(all[1].Addr()), "nobody wants to know any more")
+}
+
+// What is about to end has all of the grace, and no more.
+func TestPollWaitsForAllOfTheGrace(t *testing.T) {
+	t.Parallel()
+	for _, grace := range []time.Duration{0, time.Microsecond, time.Millisecond, 250 * time.Millisecond, settle} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			poll(grace, func() bool { return false })
+			assert.Equal(t, grace, time.Since(begun))
+		})
+	}
 }

@@ -286,10 +286,11 @@ func again(t testing.TB, ignore []string) bool {
 // could run has had a turn: on a machine that stalls nobody who is about to end is called a leak.
 func poll(grace time.Duration, done func() bool) {
 	pause := 100 * time.Microsecond
-	for left := grace; !done() && left > 0; left -= pause {
-		<-time.NewTimer(min(pause, left)).C
+	for left := grace; !done() && left > 0; pause = min(2*pause, 200*time.Millisecond) {
+		pause = min(pause, left)
+		<-time.NewTimer(pause).C
 		patience.QueueUp()
-		pause = min(2*pause, 200*time.Millisecond)
+		left -= pause
 	}
 }
 
