@@ -186,7 +186,7 @@ type Leaks struct {
 	Unseen     string   // why some leaks could not be seen; empty if all could
 
 	number int    // of goroutines
-	tested string // what left the connections open: "client" or "server"
+	tested string // what left the connections open: "client" or "server"; empty if both did
 	grace  time.Duration
 }
 
@@ -314,12 +314,15 @@ func socketsNow() (openSockets, error) {
 }
 
 // left waits for what is about to close, and returns the sockets that are open now and were not
-// before. What cannot be asked any more leaves nothing to say.
+// before.
 func (before openSockets) left(grace time.Duration) Leaks {
 	var l Leaks
 	poll(grace, func() bool {
 		l = Leaks{}
-		all, _ := rawsock.Sockets()
+		all, err := rawsock.Sockets()
+		if err != nil { // as when all descriptors are in use
+			l.Unseen = "the process's sockets are not listed: " + err.Error()
+		}
 		for _, s := range all {
 			if _, old := before[s.Inode]; !old {
 				l.Sockets = append(l.Sockets, socketText(s)+peerText(s, all))

@@ -68,7 +68,6 @@ func WatchSockets() (*Watch, error) {
 	var err error
 	if w.sockets, err = socketsNow(); err != nil {
 		w.Close()
-		recentFixtures.want(-1)
 		return nil, err
 	}
 	return w, nil
@@ -241,10 +240,12 @@ func (w *Watch) open(running []*sight) []suspect {
 				now[t] = openNow(t)
 			}
 			o := now[t].numbers[s.socket.number]
-			if o.Number == 0 {
+			switch {
+			case o.Number != 0:
+				s.socket.state = o.State
+			case now[t].err == nil:
 				continue
 			}
-			s.socket.state = o.State
 		}
 		left = append(left, s)
 	}
@@ -272,7 +273,11 @@ func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
 			text += c.story()
 		}
 		l.Conns = append(l.Conns, text)
-		l.tested = c.tested()
+		if i == 0 {
+			l.tested = c.tested()
+		} else if l.tested != c.tested() {
+			l.tested = ""
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -686,3 +686,36 @@ func TestNoLeaksAsksOnceALook(t *testing.T) {
 	assert.Len(t, w.open(nil), 400)
 	assert.Equal(t, 1, asked)
 }
+
+// A flakyStack lists its sockets the first time only.
+type flakyStack struct {
+	network.Stack
+	listed *bool
+}
+
+func (s flakyStack) Connected() ([]network.Socket, error) {
+	if *s.listed {
+		return nil, syscall.EMFILE
+	}
+	*s.listed = true
+	return []network.Socket{{Number: 1}}, nil
+}
+
+// A suspect of which nothing can be asked any more is none the less one.
+func TestNoLeaksUnlistedLater(t *testing.T) {
+	t.Parallel()
+	var w Watch
+	w.suspects = []suspect{{socket: socketOf{stack: flakyStack{listed: new(bool)}, number: 1}}}
+	assert.Len(t, w.open(nil), 1)
+	assert.Len(t, w.open(nil), 1, "not listed")
+}
+
+// Who has left something open is said only if it is the same for all.
+func TestLeaksNamesBothSides(t *testing.T) {
+	t.Parallel()
+	server, client := suspect{of: &sight{f: &hostile.Attack{}}, text: "a"}, suspect{text: "b"}
+	for by, conns := range map[string][]suspect{" by the server": {server, server}, " by the client": {client, client},
+		"": {server, client, client}} {
+		assert.Contains(t, (&Watch{}).leaks(nil, conns).String(), "connections left behind"+by+"\n")
+	}
+}
