@@ -54,9 +54,9 @@ type Conn interface {
 	// Where that cannot be told, the error wraps [errors.ErrUnsupported].
 	WatchPeer(ctx context.Context, wrote, blocked func()) error
 
-	// Arrived returns how many bytes have come from the other end, read or not, or would have
-	// without a partition. Where the platform does not tell, the error wraps
-	// [errors.ErrUnsupported].
+	// Arrived returns how many bytes have come from the other end, read or not. Where the
+	// platform shows it, what the other end has written and what waits on its side counts,
+	// too. Where it does not tell what came, the error wraps [errors.ErrUnsupported].
 	Arrived() (int64, error)
 
 	// AwaitAcked waits until the other end's kernel has acknowledged all that was written, or

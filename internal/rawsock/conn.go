@@ -24,6 +24,7 @@ type conn struct {
 	mu       sync.Mutex // held by what changes cut, and by what ends the connection
 	own, all bool       // its Partition and its port want it cut
 	cut      bool       // it is
+	late     bool       // it was once, so that what the other end sends again may still come
 
 	reads sync.RWMutex // a Read is a reader of it
 	read  atomic.Uint64
@@ -149,12 +150,16 @@ func PeerOf(nc net.Conn) network.PeerState {
 // AwaitPeerEnd waits until the other end has sent FIN or RST.
 func (c *conn) AwaitPeerEnd() (network.PeerState, error) { return c.ended(awaitPeerEnd(c.TCPConn)) }
 
-// Arrived counts what has come from the other end, and what a partition keeps away; see
-// [network.Conn]. The kernel sends that again and again, so that what is dropped cannot be counted.
+// Arrived counts what the other end has written; see [network.Conn]. Of what has not come yet the
+// other end's kernel knows, and is asked where there may be some.
 func (c *conn) Arrived() (int64, error) {
 	c.mu.Lock()
-	cut := c.cut
+	late := c.late
 	c.mu.Unlock()
+	var written int64
+	if late || mayComeLate(c.TCPConn) {
+		written = writtenTo(c.TCPConn)
+	}
 	n, over, err := heard(c.TCPConn)
 	switch {
 	case err != nil:
@@ -163,12 +168,8 @@ func (c *conn) Arrived() (int64, error) {
 		if state, _ := c.Peer(); state == network.PeerFIN {
 			n--
 		}
-	case cut:
-		if info, _ := c.Info(); info.Other != nil {
-			n += int64(info.Other.Unacked)
-		}
 	}
-	return n, nil
+	return max(n, written), nil
 }
 
 // AwaitAcked waits until all that was written has arrived; see [network.Conn].
@@ -299,6 +300,7 @@ func (c *conn) change(who *bool, wants bool) error {
 		return c.explain(wants, err)
 	}
 	c.cut = c.own || c.all
+	c.late = c.late || c.cut
 	return nil
 }
 

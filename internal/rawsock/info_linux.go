@@ -320,6 +320,37 @@ func heard(c syscall.Conn) (n int64, over bool, err error) {
 	return n, over, err
 }
 
+// mayComeLate reports whether the other end may have written what has not come: since nobody reads
+// what has, or since its kernel waits for an acknowledgement (RFC 9293, section 3.7.4), which ours
+// delays by 200 ms at most.
+func mayComeLate(c syscall.Conn) (late bool) {
+	_ = control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return err
+		}
+		unread, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+		late = unread > 0 || info.Bytes_received > 0 && info.Last_data_recv <= 200
+		return err
+	})
+	return late
+}
+
+// writtenTo counts the bytes that the other end of a connection has written, as far as its kernel
+// tells: 0 if it does not.
+func writtenTo(c *net.TCPConn) int64 {
+	other, err := diagOne(literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr)))
+	if err != nil || other.mptcp {
+		return 0
+	}
+	n := int64(other.info.Bytes_acked) + int64(other.unacked) - 1 // the SYN
+	switch other.state {
+	case tcpFinWait1, tcpFinWait2, tcpLastAck, tcpClosing:
+		n--
+	}
+	return n
+}
+
 // unacked returns how many bytes of ours the other end's kernel has still to acknowledge, and 0
 // if it never will.
 func unacked(c *net.TCPConn) (n int, err error) {

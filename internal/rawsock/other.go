@@ -61,6 +61,10 @@ func awaitPeerEnd(syscall.Conn) (network.PeerState, error) { return network.Peer
 
 func unacked(*net.TCPConn) (int, error) { return 0, errNoPeer }
 
+func mayComeLate(syscall.Conn) bool { return false }
+
+func writtenTo(*net.TCPConn) int64 { return 0 }
+
 func heard(syscall.Conn) (int64, bool, error) {
 	return 0, false, lacks("the bytes that came are read from Linux's TCP_INFO only")
 }
