@@ -9,9 +9,9 @@
 // by what has arrived at either end. The few things that the kernel itself does not decide alike
 // each time are listed in useless.go, and no program does them.
 //
-//	go test ./internal/conformance -run TestPrograms -programs 1000000            # a long run
-//	go test ./internal/conformance -run TestPrograms -programs 1 -first 586       # one that failed
-//	go test ./internal/conformance -fuzz FuzzPrograms
+//	go test ./internal/overall -run TestPrograms -programs 1000000            # a long run
+//	go test ./internal/overall -run TestPrograms -programs 1 -first 586       # one that failed
+//	go test ./internal/overall -fuzz FuzzPrograms
 //
 // It imports network and the standard library's testing, and knows no stack: a [World] brings one.
 package conformance

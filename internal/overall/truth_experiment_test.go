@@ -1,4 +1,4 @@
-package truth_test
+package overall_test
 
 import (
 	"errors"
@@ -102,7 +102,7 @@ const (
 type wrapping string
 
 const (
-	bare    wrapping = "bare"
+	plain   wrapping = "bare"
 	wrapped wrapping = "wrapped"
 	joined  wrapping = "joined"
 	typed   wrapping = "typed"
@@ -120,8 +120,8 @@ type typedError struct{ err error }
 func (e *typedError) Error() string { return "client: " + e.err.Error() }
 func (e *typedError) Unwrap() error { return e.err }
 
-// A trial is one random client, its fixture, and what a test would want of it.
-type trial struct {
+// An experiment is one random client, its fixture, and what a test would want of it.
+type experiment struct {
 	seed    uint64
 	real    bool // on the kernel
 	family  family
@@ -134,7 +134,7 @@ type trial struct {
 	old     old
 }
 
-func (tr trial) String() string {
+func (tr experiment) String() string {
 	network := "simnet"
 	if tr.real {
 		network = "kernel"
@@ -145,11 +145,11 @@ func (tr trial) String() string {
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
-// newTrial draws a trial. Half of all clients have no bug.
-func newTrial(seed uint64, real bool) trial {
+// newExperiment draws an experiment. Half of all clients have no bug.
+func newExperiment(seed uint64, real bool) experiment {
 	r := rand.New(rand.NewPCG(seed, 1))
-	tr := trial{seed: seed, real: real, family: pick(r, families), retries: r.IntN(3), bug: none,
-		wrap: pick(r, []wrapping{bare, wrapped, joined, typed, opaque})}
+	tr := experiment{seed: seed, real: real, family: pick(r, families), retries: r.IntN(3), bug: none,
+		wrap: pick(r, []wrapping{plain, wrapped, joined, typed, opaque})}
 	tr.tls = r.IntN(3) == 0 && tr.family.accepts
 	tr.pool = r.IntN(3) == 0 && tr.family.accepts && !tr.family.fresh
 	tr.limit = time.Duration(50+r.IntN(100)) * time.Millisecond
@@ -176,13 +176,13 @@ func newTrial(seed uint64, real bool) trial {
 
 // shown reports whether a client that never dials is found: one that has ended what was there in
 // the call may have waited on it before, so that there is a note.
-func (tr trial) shown() bool {
+func (tr experiment) shown() bool {
 	return tr.old != closedInCall && tr.old != resetInCall && tr.old != givenInCall
 }
 
 // possible reports whether the client can have its bug, and whether the doc of Expect claims that
 // it is found.
-func (tr trial) possible() bool {
+func (tr experiment) possible() bool {
 	away := tr.bug == neverDials || tr.bug == strays
 	switch {
 	case tr.bug == early:
@@ -200,31 +200,31 @@ func (tr trial) possible() bool {
 }
 
 // ends is how a correct client ends.
-func (tr trial) ends() ending {
+func (tr experiment) ends() ending {
 	if tr.retries > 0 && tr.family.retried != "" {
 		return tr.family.retried
 	}
 	return tr.family.ends
 }
 
-// within is the end of the window of a client that does not wait for its limit.
-const within = 500 * time.Millisecond
+// window is the end of the window of a client that does not wait for its limit.
+const window = 500 * time.Millisecond
 
 // want is what the test of such a client would say.
-func (tr trial) want() sockettest.Want {
+func (tr experiment) want() sockettest.Want {
 	switch {
 	case tr.ends() == timeout && tr.wrap == opaque:
 		return sockettest.ErrorIs(errFailed).After(tr.limit)
 	case tr.ends() == timeout:
 		return sockettest.TimedOut.After(tr.limit)
 	case tr.ends() != success && tr.wrap == opaque:
-		return sockettest.ErrorIs(errFailed).Before(within)
+		return sockettest.ErrorIs(errFailed).Before(window)
 	}
-	return outcomes[tr.ends()].Before(within)
+	return outcomes[tr.ends()].Before(window)
 }
 
 // lateness is how much later than it may a client with that bug returns.
-func (tr trial) lateness() time.Duration {
+func (tr experiment) lateness() time.Duration {
 	if tr.real {
 		return 2500 * time.Millisecond // beyond the slack and the 2 s that a busy machine excuses at most, see Window.Slack
 	}
@@ -232,7 +232,7 @@ func (tr trial) lateness() time.Duration {
 }
 
 // over is fixtures over TLS, if the client speaks it.
-func (tr trial) over() fixtures.Fixture {
+func (tr experiment) over() fixtures.Fixture {
 	f := tr.family.fixture(tr.limit)
 	if tr.tls {
 		return tlsfault.OverTLS{Then: f}

@@ -1,4 +1,4 @@
-package conformance_test
+package overall_test
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 // Each entry of its corpus is named for a rule of TCP, and tells a network that breaks it from the
 // kernel.
 //
-//	go test -fuzz FuzzPrograms ./internal/conformance
+//	go test ./internal/overall -fuzz FuzzPrograms
 func FuzzPrograms(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(conformance.Bytes(seed))

@@ -1,4 +1,4 @@
-package costs
+package overall_test
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/costs"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 )
@@ -31,7 +32,7 @@ func TestNothingLeftFindsWhatIsLeft(t *testing.T) {
 				t.Skip("not with -short: goleak waits 450 ms for it to end")
 			}
 			tb := faketb.Run(t, func(tb *faketb.TB) {
-				check := NothingLeft(tb)
+				check := costs.NothingLeft(tb)
 				tt.leave()
 				check()
 			})

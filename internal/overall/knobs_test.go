@@ -1,11 +1,7 @@
-// Package knobs_test proves each row of docs/knobs.md, and writes that file from its own table:
-//
-//	go test ./internal/knobs -update
-package knobs_test
+package overall_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,8 +18,6 @@ import (
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
-
-var update = flag.Bool("update", false, "write docs/knobs.md")
 
 const (
 	// kernelLimit is what a knob is set to in real time.
@@ -172,7 +166,7 @@ func (k knob) plain(w sockettest.Want) string {
 const knobsHead = `# Timeout knobs of the standard library
 
 What bounds which wait, which fixture shows it, and what happens without. Each row is a test, which runs with the knob and
-without: ` + "`go test ./internal/knobs`" + `. This file is written from the tests' own table by ` + "`go test ./internal/knobs -update`" + `.
+without: ` + "`go test ./internal/overall -run Knobs`" + `. This file is written from the tests' own table by ` + "`go test ./internal/overall -run Knobs -update`" + `.
 
 Knobs are set to 30 s and measured in virtual time, exactly; "after" was measured on the kernel's loopback. That a call
 waits forever means that a day later it still did, by a bubble's clock.
@@ -193,11 +187,6 @@ func TestKnobsTable(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
 	}
 	got, err := os.ReadFile(file)
-	require.NoError(t, err, "run go test ./internal/knobs -update once, and read what it writes")
-	assert.Equal(t, b.String(), string(got), "out of date: run go test ./internal/knobs -update")
-}
-
-func TestMain(m *testing.M) {
-	manytests.AtOnce()
-	sockettest.Main(m)
+	require.NoError(t, err, "run go test ./internal/overall -run Knobs -update once, and read what it writes")
+	assert.Equal(t, b.String(), string(got), "out of date: run go test ./internal/overall -run Knobs -update")
 }

@@ -1,4 +1,4 @@
-package conformance_test
+package overall_test
 
 import (
 	"context"
@@ -18,11 +18,7 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-var (
-	programs = flag.Int("programs", 1000, "how many random programs the differential tests run")
-	first    = flag.Uint64("first", 0, "the seed of the first of them")
-	update   = flag.Bool("update", false, "rewrite the golden files")
-)
+var programs = flag.Int("programs", 1000, "how many random programs the differential tests run")
 
 // loopback can listen as package net does. Plain TCP: MPTCP, which package net would listen with,
 // is another truth.
@@ -61,13 +57,13 @@ func seen(t *testing.T) conformance.World {
 	manytests.NeedsMinTTL(t) // programs partition
 	manytests.NeedsQueue(t)  // and dial several times before they accept
 	w := kernel(t)
-	if err := shown(); err != nil {
+	if err := showsBothEnds(); err != nil {
 		t.Skip(err)
 	}
 	return w
 }
 
-var shown = sync.OnceValue(func() error {
+var showsBothEnds = sync.OnceValue(func() error {
 	ctx := context.Background() // rules:allow it is asked once, for all tests
 	var nw rawsock.Loopback
 	p, err := nw.Bind(ctx, "tcp", "")

@@ -1,4 +1,4 @@
-package truth_test
+package overall_test
 
 import (
 	"context"
@@ -82,7 +82,7 @@ func (c *tracked) open() bool {
 
 // A client is the code under test: it asks for an echo, or for a page.
 type client struct {
-	tr   trial
+	tr   experiment
 	addr string
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	rec  *record
@@ -212,7 +212,7 @@ func (c *client) behave(ctx context.Context, begin time.Time) error {
 	case c.tr.bug == panics:
 		panic("client: a bug")
 	case c.tr.bug == late && c.tr.ends() != timeout:
-		wait(within + c.tr.lateness())
+		wait(window + c.tr.lateness())
 	case c.tr.bug == swallows && err != nil:
 		return nil
 	case c.tr.bug == swallows, c.tr.bug == wrongError:

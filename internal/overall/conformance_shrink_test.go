@@ -1,4 +1,4 @@
-package conformance_test
+package overall_test
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package conformance_test
+package overall_test
 
 import (
 	"testing"
@@ -54,7 +54,7 @@ func TestListenersInRealTime(t *testing.T) {
 // Whatever a program of socket calls observes on the kernel it observes in memory. A sample of them
 // must observe the same on the kernel again, or nothing could be compared with it, and in memory in
 // real time. The test ends at the first program that differs. Its seed is all that is needed to see
-// it again: go test -run TestPrograms ./internal/conformance -first SEED -programs 1
+// it again: go test -run TestPrograms ./internal/overall -first SEED -programs 1
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	truth := seen(t)

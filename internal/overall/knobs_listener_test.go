@@ -1,4 +1,4 @@
-package knobs_test
+package overall_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package extremes_test
+package overall_test
 
 import (
 	"context"

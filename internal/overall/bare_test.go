@@ -1,4 +1,4 @@
-package bare_test
+package overall_test
 
 import (
 	"context"
@@ -35,11 +35,11 @@ func world() conformance.World {
 	}
 }
 
-func TestTruth(t *testing.T)     { t.Parallel(); conformance.Truth(t, world()) }
-func TestListeners(t *testing.T) { t.Parallel(); conformance.Listeners(t, world()) }
+func TestTruthOnABareNetwork(t *testing.T)     { t.Parallel(); conformance.Truth(t, world()) }
+func TestListenersOnABareNetwork(t *testing.T) { t.Parallel(); conformance.Listeners(t, world()) }
 
-// TestEveryFixture: each fixture passes its judge there.
-func TestEveryFixture(t *testing.T) {
+// TestEveryFixtureOnABareNetwork: each fixture passes its judge there.
+func TestEveryFixtureOnABareNetwork(t *testing.T) {
 	t.Parallel()
 	for _, r := range probe.All() {
 		for _, family := range r.Networks() {

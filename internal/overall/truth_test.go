@@ -1,8 +1,4 @@
-// Package truth_test runs random small clients, each with one known bug or none, against fixtures
-// on the kernel and on simnet, and compares the verdicts of package sockettest with what really
-// happened. What really happened is told by the client's own record, the packets on loopback and
-// the descriptors of the process, never by package sockettest.
-package truth_test
+package overall_test
 
 import (
 	"context"
@@ -11,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,13 +22,14 @@ import (
 	"example.com/go-sockettest/sockettest"
 )
 
-var (
-	clients = flag.Int("clients", 200, "how many random clients are run, half of them on simnet")
-	first   = flag.Uint64("first", 0, "the seed of the first of them")
-)
+var clients = flag.Int("clients", 200, "how many random clients are run, half of them on simnet")
 
-// TestRandomClients holds the verdict of each client's test against the truth.
+// TestRandomClients runs random small clients, each with one known bug or none, against fixtures on
+// the kernel and on simnet, and compares the verdicts of package sockettest with what really
+// happened. What really happened is told by the client's own record, the packets on loopback and
+// the descriptors of the process, never by package sockettest.
 func TestRandomClients(t *testing.T) {
+	t.Parallel()
 	manytests.NeedsProc(t)
 	manytests.NeedsMinTTL(t) // else the packets of a fixture's own filler would be a client's
 	seen := capture(t)
@@ -42,7 +38,7 @@ func TestRandomClients(t *testing.T) {
 		seed := *first + i
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			tr := newTrial(seed, seed%2 == 0)
+			tr := newExperiment(seed, seed%2 == 0)
 			if tr.real {
 				if testing.Short() && (tr.bug == late || tr.bug == leaksConn || tr.bug == leaksRoutine) {
 					t.Skip("not with -short: its verdict takes 2 s on the kernel")
@@ -55,7 +51,7 @@ func TestRandomClients(t *testing.T) {
 	}
 }
 
-// A finding is the truth of a trial beside the verdict.
+// A finding is the truth of a experiment beside the verdict.
 type finding struct {
 	faults  []string // what is wrong with the client; none: it is correct
 	said    string   // what sockettest said
@@ -63,7 +59,7 @@ type finding struct {
 }
 
 // judge fails the test of a verdict that is not the truth.
-func judge(t *testing.T, tr trial, f finding) {
+func judge(t *testing.T, tr experiment, f finding) {
 	t.Helper()
 	switch {
 	case f.stalled:
@@ -96,7 +92,7 @@ const (
 var words = map[string]string{unreached: "never reached", leaked: "leak:", wrong: "want", tooEarly: "too early", panicked: "panicked"}
 
 // run is the test that a user would write for the client, with a look at the truth.
-func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
+func run(t *testing.T, tr experiment, nw *simnet.Network, seen *packets) finding {
 	rec := &record{hung: make(chan struct{})}
 	c := &client{tr: tr, rec: rec, dial: (&net.Dialer{}).DialContext}
 	sent, whole, stall, noted := -1, time.Duration(0), time.Duration(0), ""
@@ -140,7 +136,7 @@ func run(t *testing.T, tr trial, nw *simnet.Network, seen *packets) finding {
 
 // faults is what is wrong with the client. sent counts the packets that reached the fixture's
 // address during the call; negative: nobody looked.
-func (tr trial) faults(rec *record, sent int) []string {
+func (tr experiment) faults(rec *record, sent int) []string {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	var list []string
@@ -166,7 +162,7 @@ func (tr trial) faults(rec *record, sent int) []string {
 // stalled reports whether the machine was too slow for the client's limits: a correct client that
 // ended in another way, a bug that had no time to show, one that is early and yet took as long, or
 // late by little more than the machine.
-func (tr trial) stalled(rec *record, sent int, whole, stall time.Duration) bool {
+func (tr experiment) stalled(rec *record, sent int, whole, stall time.Duration) bool {
 	switch {
 	case tr.bug == late:
 		return stall > tr.lateness()/4
@@ -293,9 +289,4 @@ func (p *packets) end(t *testing.T, addr string) int {
 		case <-again.C:
 		}
 	}
-}
-
-func TestMain(m *testing.M) {
-	manytests.AllAtOnce()
-	os.Exit(m.Run())
 }
