@@ -64,6 +64,19 @@ func TestGraceLeavesTimeForTheReport(t *testing.T) {
 	assert.LessOrEqual(t, grace(time.Hour, time.Now().Add(-reportReserve)), time.Duration(0))
 }
 
+// On a slow machine the look for contact takes longer, and not the time for the report.
+func TestLookForContactEndsAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	looks := 0
+	Accepted.window().reachOf(nil, func() fixtures.Contact {
+		looks++
+		for begin := time.Now(); time.Since(begin) < 5*time.Millisecond; {
+		}
+		return fixtures.Contact{}
+	}, time.Now().Add(signPatience+50*time.Millisecond))
+	assert.Less(t, looks, int(signPatience/signTick))
+}
+
 // A wait that the test's own deadline cuts short is told from one that saw the end of the window.
 func TestReportTellsOfTheDeadline(t *testing.T) {
 	t.Parallel()

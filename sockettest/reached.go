@@ -55,9 +55,16 @@ func (w Window) reachOf(err error, look func() fixtures.Contact, end time.Time) 
 		limit = quietPatience
 	}
 	limit = grace(limit, end)
+	last := time.Now().Add(limit) // the limit may be stretched as far as end, not beyond
+	if last.Before(end) {
+		last = end
+	}
 	r := reach{looked: true, seen: look()}
 	for r.readAddresses(err); limit > 0 && r.mayCome(w.missed); r.seen = look() {
 		limit -= pauseForSigns(r.seen.Kernel)
+		if !end.IsZero() && time.Now().After(last) {
+			break
+		}
 	}
 	return r
 }
