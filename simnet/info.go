@@ -137,14 +137,14 @@ func (c *Conn) isQueued() bool {
 	return c.port != nil && slices.ContainsFunc(c.port.queue, func(a arrival) bool { return a.c == c })
 }
 
-// Arrived returns how many bytes have come from the other end; see [network.Conn].
+// Arrived returns how many bytes the other end has written; see [network.Conn].
 func (c *Conn) Arrived() (int64, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	if c.closed {
 		return 0, c.opError("info", net.ErrClosed)
 	}
-	return c.arrivedBytes, nil
+	return c.arrivedBytes + int64(c.peer.inAir()+c.peer.snd.len()), nil
 }
 
 // socketInfo returns the state of one end.

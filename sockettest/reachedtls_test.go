@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures/tlsfault"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
 )
 
@@ -23,6 +26,7 @@ func TestReachedByCloseNotify(t *testing.T) {
 	t.Parallel()
 	manytests.NeedsPlainTCP(t)
 	manytests.NeedsProc(t)
+	manytests.NeedsMinTTL(t)
 	nothingMore := func(context.Context, *tls.Conn, *fixtures.Endpoint) {}
 	writes := func(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("quit")) }
 	closes := func(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) { _ = c.Close() }
@@ -33,9 +37,12 @@ func TestReachedByCloseNotify(t *testing.T) {
 		op      []tlsStep
 		came    bool
 		twice   bool // the operation's connection is a second one
+		cut     bool // the fixture is partitioned
 	}{
 		"TLS 1.3":                  {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{closes}},
 		"TLS 1.2":                  {then: fixtures.Echo{}, version: tls.VersionTLS12, op: []tlsStep{closes}},
+		"in a partition":           {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{closes}, cut: true},
+		"a write in a partition":   {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{writes}, cut: true, came: true},
 		"half-close":               {then: fixtures.HalfClose{}, version: tls.VersionTLS13, op: []tlsStep{closes}},
 		"unread":                   {then: unread, version: tls.VersionTLS13, op: []tlsStep{closes}},
 		"nothing":                  {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{nothingMore}},
@@ -70,6 +77,9 @@ func TestReachedByCloseNotify(t *testing.T) {
 					if _, ends := tt.then.(fixtures.HalfClose); ends { // before, not during the operation
 						_, err := io.Copy(io.Discard, conn)
 						require.NoError(t, err)
+					}
+					if tt.cut {
+						defer ep.Partition()()
 					}
 					said = faketb.Run(t, func(tb *faketb.TB) {
 						r = sockettest.Expect(tb, ep, want, func(ctx context.Context) error {
@@ -111,4 +121,65 @@ func TestReachedByAsManyBytesAsCloseNotify(t *testing.T) {
 		closes(c, ep)
 	}}
 	onBothNetworks(t, func(t *testing.T, _ dialFunc, opts ...sockettest.Option) { row.check(t, opts...) })
+}
+
+// What the client said before the operation, and what is in the air when it begins, is no contact:
+// a close_notify, a request, FIN. Nor is what the fixture answers to a client that has closed. What
+// the operation itself sends beside it is, but no close_notify of its own.
+func TestReachedByWhatIsInTheAir(t *testing.T) {
+	t.Parallel()
+	nothingMore := func(*tls.Conn) {}
+	closes := func(c *tls.Conn) { _ = c.Close() }
+	writes := func(c *tls.Conn) { _, _ = c.Write([]byte("quit")) }
+	ends := func(c *tls.Conn) { _ = c.NetConn().Close() }
+	unreached := sockettest.ErrorIs(errOwn).Unreached()
+	elsewhere := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, Err: errOwn}
+	for name, before := range map[string][]func(*tls.Conn){
+		"close_notify": {closes}, "request and close_notify": {writes, closes}, "FIN": {ends}, "request and FIN": {writes, ends}, "request": {writes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, takes := range []time.Duration{0, 10 * time.Second} { // by then all has landed
+				assert.Empty(t, inTheAir(t, before, nothingMore, takes, unreached, errOwn))
+				assert.Empty(t, inTheAir(t, before, closes, takes, unreached, errOwn))
+				assert.Contains(t, inTheAir(t, before, writes, takes, unreached, errOwn), "the fixture was reached")
+				said := inTheAir(t, before, nothingMore, takes, sockettest.ErrorIs(errOwn), elsewhere)
+				if name != "request" || takes == 0 { // else its answer came to a client that was there
+					assert.Contains(t, said, neverReached)
+				}
+				assert.Empty(t, inTheAir(t, before, writes, takes, sockettest.ErrorIs(errOwn), elsewhere))
+			}
+		})
+	}
+}
+
+// inTheAir runs an operation on the second of two connections, which ends with err a time later,
+// while what was done before on the first is on its way, and returns what Expect says.
+func inTheAir(t *testing.T, before []func(*tls.Conn), op func(*tls.Conn), takes time.Duration, want sockettest.Want, err error) (said string) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		client, server := nw.Host("client"), nw.Host("server")
+		ep := sockettest.Start(t, tlsfault.OverTLS{Then: fixtures.Echo{}}, sockettest.On(server))
+		var conns [2]*tls.Conn
+		for i := range conns {
+			c, err := client.DialContext(t.Context(), "tcp", ep.Addr())
+			require.NoError(t, err)
+			conns[i] = tls.Client(c, tlsfault.ClientConfig())
+			require.NoError(t, conns[i].Handshake())
+			defer conns[i].Close()
+		}
+		synctest.Wait()
+		defer nw.Link(client, server).Latency(time.Second)()
+		for _, step := range before {
+			step(conns[0])
+		}
+		said = faketb.Run(t, func(tb *faketb.TB) {
+			sockettest.Expect(tb, ep, want, func() error {
+				op(conns[1])
+				time.Sleep(takes)
+				return err
+			})
+		}).Text()
+	})
+	return said
 }
