@@ -74,6 +74,31 @@ func TestClientsOfAPortAreInOrder(t *testing.T) {
 	})
 }
 
+// A connect whose answer is still on its way is one client, and hangs.
+func TestClientsListAConnectOnce(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		p, err := nw.Bind(t.Context(), "tcp", "")
+		require.NoError(t, err)
+		defer p.Close()
+		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		nw.Latency(time.Second)
+		dialled := make(chan net.Conn)
+		go func() {
+			c, err := nw.Dial("tcp", p.Addr().String())
+			assert.NoError(t, err)
+			dialled <- c
+		}()
+		time.Sleep(1500 * time.Millisecond) // rules:allow in a bubble
+		clients, err := p.Clients()
+		require.NoError(t, err)
+		require.Len(t, clients, 1)
+		assert.Equal(t, "SYN-SENT", clients[0].Socket.State)
+		assert.Equal(t, 1, p.Visits().Open)
+		require.NoError(t, (<-dialled).Close())
+	})
+}
+
 func TestSocketsNameMachinesIfThereAreSeveral(t *testing.T) {
 	t.Parallel()
 	nw := simnet.New(t)

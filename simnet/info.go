@@ -196,15 +196,17 @@ func (b *boundPort) Clients() ([]network.Client, error) {
 	defer n.mu.Unlock()
 	n.countSkippedSYNs()
 	var clients []network.Client
+	coming := map[*Conn]bool{} // whose handshake is not complete for them yet
 	for d := range n.dials {
 		if d.to != nil && d.to.at(d.ra) == b.p {
 			end := network.SocketInfo{State: "SYN-SENT", Retransmits: d.syns - 1, RTO: synWaits[d.syns-1]}
 			clients = append(clients, network.Client{Addr: net.TCPAddrFromAddrPort(d.la), Socket: end})
+			coming[d.client] = true
 		}
 	}
 	for _, p := range n.into[b.p.host] {
 		for c := range p.ends {
-			if c.dialled && c.ra.AddrPort() == b.p.addr && !c.dead {
+			if c.dialled && c.ra.AddrPort() == b.p.addr && !c.dead && !coming[c] {
 				clients = append(clients, network.Client{Addr: c.la, Socket: c.socketInfo()})
 			}
 		}

@@ -113,7 +113,7 @@ func (b *boundPort) Visits() network.Visits {
 	defer b.p.n.mu.Unlock()
 	v := network.Visits{Count: b.p.connects, Writes: b.p.writes, Open: b.p.open, Complete: true, Exact: true}
 	for d := range b.p.n.dials {
-		if d.to != nil && d.to.at(d.ra) == b.p {
+		if d.to != nil && d.client == nil && d.to.at(d.ra) == b.p {
 			v.Open++
 		}
 	}
