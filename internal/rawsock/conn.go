@@ -86,10 +86,7 @@ func control(c syscall.Conn, f func(fd int) error) error {
 	if err != nil {
 		return err
 	}
-	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
-		return cerr
-	}
-	return err
+	return onFD(raw, func(fd uintptr) error { return f(int(fd)) })
 }
 
 // Close heals the connection first. Our FIN leaves a partition, but its acknowledgement would

@@ -72,3 +72,29 @@ func TestBecomeWithoutDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// A cut that fails leaves no connection cut, though the port did not listen before. Not parallel:
+// the descriptors are the process's own.
+func TestCutWithoutDescriptorsCutsNothing(t *testing.T) {
+	manytests.NeedsMinTTL(t)
+	require.True(t, canDrop(false)) // with its probe
+	p, err := bindPort(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false)
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, p.Become(serve))
+	c, err := net.Dial("tcp", p.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	s, err := p.Accept()
+	require.NoError(t, err)
+	defer s.Close()
+	refuse := network.State{Answer: network.Refuse}
+	require.NoError(t, p.Become(refuse))
+	t.Run("fails", func(t *testing.T) {
+		leaveDescriptors(t, 0)
+		refuse.Cut = true
+		require.ErrorIs(t, p.Become(refuse), syscall.EMFILE)
+	})
+	requireRefused(t, p)
+	requirePasses(t, c, s)
+}

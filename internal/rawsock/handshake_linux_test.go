@@ -417,3 +417,18 @@ func TestProbeWithoutDescriptorsIsTriedAgain(t *testing.T) {
 	assert.True(t, p.ask(func() (bool, error) { return true, nil }))
 	assert.True(t, p.ask(func() (bool, error) { return false, nil }), "it is known")
 }
+
+// A change that fails leaves a slow handshake as it was.
+func TestHandshakeOutlivesAFailedBecome(t *testing.T) {
+	t.Parallel()
+	eachSlow(t, func(t *testing.T, p *port) {
+		const delay = 100 * time.Millisecond
+		require.NoError(t, p.Become(slow(delay)))
+		require.ErrorContains(t, p.Become(network.State{Answer: network.Listen, Backlog: 1 << 30}), "want at most")
+		begin := time.Now()
+		c, err := dial(t, p, 20*time.Second)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, time.Since(begin), delay)
+		require.NoError(t, c.Close())
+	})
+}

@@ -178,20 +178,12 @@ func (sys platform) connect(ctx context.Context, a *net.TCPAddr, reuse bool) (*h
 	h := &holder{near: c.(*net.TCPConn)}
 	h.far, err = acceptFrom(ln, c.LocalAddr())
 	if err == nil && reuse {
-		err = h.endReuse(sys)
+		err = control(h.near, func(fd int) error { return sys.reuse(uintptr(fd), false) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
-}
-
-func (h *holder) endReuse(sys platform) error {
-	raw, err := h.near.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return onFD(raw, func(fd uintptr) error { return sys.reuse(fd, false) })
 }
 
 // Close frees the port at once: RST leaves no TIME_WAIT on it.

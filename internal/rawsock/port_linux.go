@@ -54,6 +54,9 @@ func (p *port) Become(s network.State) error {
 	old := p.shake
 	p.shake = nil
 	err := p.enter(s)
+	if err != nil && p.shake == nil {
+		p.shake, old = old, nil // it goes on
+	}
 	p.mu.Unlock()
 	old.stop() // outside the lock, which it may be waiting for
 	return err
@@ -71,10 +74,10 @@ func (p *port) enter(s network.State) error {
 	switch {
 	case err == nil:
 		p.state = s
-	case !listened:
-		err = errors.Join(err, p.control(p.refuse)) // nothing is left listening that did not listen before
 	case s.Cut:
 		err = errors.Join(err, p.answer(p.state))
+	case !listened:
+		err = errors.Join(err, p.control(p.refuse)) // nothing is left listening that did not listen before
 	}
 	return err
 }
@@ -204,9 +207,9 @@ func (p *port) awaitListening() (gen int, rescued network.Conn, err error) {
 		p.rescued = p.rescued[1:]
 		p.met.Add(1)
 		if p.state.Backlog > 0 && !p.state.Cut {
-			err = p.answer(p.state) // there is room for one more
+			_ = p.answer(p.state) // there is room for one more; c is not lost for an error
 		}
-		return p.gen, c, err
+		return p.gen, c, nil
 	}
 	return p.gen, nil, p.ln.SetDeadline(time.Time{})
 }
@@ -308,10 +311,10 @@ func (p *port) metByKernel() (open, dropped int, err error) {
 		}
 		return err
 	})
-	if open += len(p.rescued); p.filler != nil {
+	if p.filler != nil && open > 0 {
 		open--
 	}
-	return open, dropped, err
+	return open + len(p.rescued), dropped, err
 }
 
 // leaveQueues counts what waits in both queues before it is reset. The caller holds mu.
