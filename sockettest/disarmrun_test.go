@@ -278,6 +278,65 @@ func TestDisarmedFaultsOfWhatRuns(t *testing.T) {
 	})
 }
 
+// A fault that never fired is found at what an Expect was given: also at a part of what Start has
+// begun, and at what it has not.
+func TestFaultThatNeverFiredElsewhere(t *testing.T) {
+	t.Parallel()
+	fault := fixtures.Reset{AfterRead: 5}
+	connects := func(tb *faketb.TB, ep *fixtures.Endpoint, fires bool) {
+		sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
+			c, err := ep.DialContext(ctx, "tcp", "")
+			if err == nil && fires {
+				_, _ = io.WriteString(c, "hello")
+				_, _ = io.Copy(io.Discard, c)
+			}
+			return errors.Join(err, c.Close())
+		})
+	}
+	for name, expect := range map[string]func(tb *faketb.TB, nw network.Stack, fires bool){
+		"part": func(tb *faketb.TB, nw network.Stack, fires bool) {
+			connects(tb, sockettest.Start(tb, fixtures.Dual{IPv4: fault}, sockettest.On(nw)).IPv4, fires)
+		},
+		"not begun": func(tb *faketb.TB, nw network.Stack, fires bool) {
+			ep, err := fixtures.Start(tb.Context(), fault, fixtures.Place{Stack: nw})
+			require.NoError(tb, err)
+			tb.Cleanup(func() { _ = ep.Close() })
+			connects(tb, ep, fires)
+		},
+		"listener": accepts,
+	} {
+		sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+			if name == "part" && nw == sockettest.Kernel {
+				manytests.NeedsIPv6(t)
+			}
+			for _, fires := range []bool{false, true} {
+				text := faketb.Run(t, func(tb *faketb.TB) { expect(tb, nw, fires) }).Text()
+				assert.Equal(t, !fires, strings.Contains(text, never), "%s: %s", name, text)
+			}
+		})
+	}
+}
+
+// accepts is an accept loop that gets as far as its fault if that fires.
+func accepts(tb *faketb.TB, nw network.Stack, fires bool) {
+	ln, err := nw.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	l := fixtures.AcceptError{EachNth: 2}.Listen(ln)
+	tb.Cleanup(func() { _ = l.Close() })
+	sockettest.Expect(tb, l, fine, func(ctx context.Context) error {
+		c, err := nw.DialContext(ctx, "tcp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		got, err := l.Accept()
+		if err == nil && fires {
+			_, _ = l.Accept()
+		}
+		return errors.Join(err, got.Close())
+	})
+}
+
 func TestDisarmedDialerAndListeners(t *testing.T) {
 	if !disarmed(t) {
 		return

@@ -192,7 +192,7 @@ func fault(t testing.TB, err error) {
 
 // stop closes a fixture, after NoLeaks has looked at the connections of its parts.
 func stop(t testing.TB, e Running, parts []connected, seen []*sight) {
-	checkFired(t, e)
+	checkFired(t, append(usableOf(e), e)...)
 	for _, s := range seen {
 		if e := s.endpoint(); e != nil {
 			e.CloseIdleConnections() // where sockets are not listed, nobody can look again after Close

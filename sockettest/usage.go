@@ -88,7 +88,7 @@ func usageOf(t testing.TB, ep Running) (u usage) {
 		p, known := uses.Load(part)
 		if !known {
 			if p, known = uses.LoadOrStore(part, &partUsage{of: ep}); !known {
-				t.Cleanup(func() { uses.Delete(part) })
+				t.Cleanup(func() { checkFired(t, part, ep); uses.Delete(part) })
 			}
 		}
 		u = append(u, p.(*partUsage))
