@@ -130,7 +130,9 @@ func closed[E Running]() E {
 func partsOf(e Running) []connected {
 	switch e := e.(type) {
 	case *fixtures.DualEndpoint:
-		return []connected{e.IPv4, e.IPv6}
+		if e.IPv4 != nil {
+			return []connected{e.IPv4, e.IPv6}
+		}
 	case connected:
 		return []connected{e}
 	}

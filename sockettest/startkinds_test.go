@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -59,6 +60,12 @@ func TestStartWithoutATest(t *testing.T) {
 		assert.Empty(t, e.WatchContact()().Addrs)
 		assert.NoError(t, e.Close())
 	}
+	sockettest.Bubble(t, func(t *testing.T) { // it is closed to make the operation return
+		sockettest.Expect(t, &fixtures.DualEndpoint{}, sockettest.Blocked.For(time.Second).Unreached(), func() error {
+			<-time.After(2 * time.Second)
+			return nil
+		})
+	})
 }
 
 // An Outcome alone is a want, and a call that returns a value is an operation.
