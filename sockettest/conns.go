@@ -47,9 +47,6 @@ func see(t testing.TB, f connected) *sight {
 		return &sight{}
 	}
 	s := &sight{f: f, stack: f.Stack(), addr: addressOf(f), old: map[uint64]bool{}}
-	if s.stack == Kernel {
-		w.holdFinalizers()
-	}
 	if s.addr != "" {
 		for _, o := range openNow(s.stack).toward[s.addr] { // somebody else's was there, and its clients have not closed
 			s.old[o.Number] = true
@@ -57,6 +54,9 @@ func see(t testing.TB, f connected) *sight {
 	}
 	runtime.Callers(2, s.at[:])
 	for ; w != nil; w = w.outer {
+		if s.stack == Kernel {
+			w.holdFinalizers()
+		}
 		s.by = append(s.by, w)
 		w.mu.Lock()
 		w.running[s] = true

@@ -322,6 +322,30 @@ func TestNoLeaksDespiteCollections(t *testing.T) {
 	<-ran // they go on once nobody watches
 }
 
+// A skipped test leaves it to the one around it to find what it has leaked: by then nothing must
+// have closed that.
+func TestNoLeaksOfASkippedSubtestDespiteCollections(t *testing.T) {
+	if !manytests.Alone(t) {
+		return
+	}
+	needSockets(t)
+	tb := leaving(t, func(tb *faketb.TB) {
+		faketb.Run(tb, func(in *faketb.TB) {
+			NoLeaks(in)
+			ep := Start(in, fixtures.Silent{})
+			leakOne(in, ep.Addr())
+			assert.NoError(t, ep.Await(in.Context(), fixtures.Received, 1))
+			in.Skipf("not today")
+		})
+		time.Sleep(2 * gateLinger) // rules:allow finalizers would run from then on
+		for range 3 {
+			runtime.GC()
+			time.Sleep(moment / 10) // rules:allow one of them would take this long
+		}
+	})
+	assert.Contains(t, tb.Text(), oneConnection)
+}
+
 //go:noinline
 func leakOne(t testing.TB, addr string) {
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
