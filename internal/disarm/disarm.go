@@ -112,6 +112,31 @@ func (f *Fate) Over() bool { return !f.Faulty.Load() || f.Fired.Load() }
 // Disarmed reports whether no fault can come.
 func (f *Fate) Disarmed() bool { return f.Run && f.Spared.Load() }
 
+// A Tally says whether the kernel may have refused somebody since a moment. It shows no connect or
+// datagram that it refuses, but counts all of them. The zero value says that it may have.
+type Tally struct {
+	count func() (uint64, error)
+	begin uint64
+}
+
+// NewTally begins to count.
+func NewTally(count func() (uint64, error)) Tally {
+	n, err := count()
+	if err != nil {
+		return Tally{}
+	}
+	return Tally{count, n}
+}
+
+// Grown reports whether somebody may have been refused: somebody was, here or elsewhere.
+func (t Tally) Grown() bool {
+	if t.count == nil {
+		return true
+	}
+	n, err := t.count()
+	return err != nil || n != t.begin
+}
+
 // InPlace says what stands in for a fixture, if anything does.
 func (f *Fate) InPlace(describe func(any) string, own, standIn any) string {
 	if !f.Run {

@@ -99,6 +99,9 @@ func servePackets(c *net.UDPConn) error { return isOpen(c) }
 // Visits returns no visits.
 func (p *packetPort) Visits() network.Visits { return network.Visits{} }
 
+// Refusals returns an error: what the kernel refuses is not counted here.
+func Refusals(bool) (uint64, error) { return 0, lacks("refused connects are not counted here") }
+
 func bindUnix(string) (network.Port, error) { return nil, errNoUnix }
 
 func unixPeer(*net.UnixConn) (network.PeerState, error) { return network.PeerUnknown, errNoPeer }

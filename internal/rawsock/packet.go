@@ -17,6 +17,9 @@ type packetPort struct {
 	*net.UDPConn
 	mu       sync.Mutex // held by changes of what a datagram meets
 	refusing bool
+
+	reads sync.Mutex // held while a datagram is taken
+	busy  bool       // with the latest one that was read: the next Read has yet to begin
 }
 
 var _ network.PacketPort = (*packetPort)(nil)

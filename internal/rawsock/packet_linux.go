@@ -34,11 +34,50 @@ func servePackets(c *net.UDPConn) error {
 	})
 }
 
-// Visits counts no datagrams, but shows whether one waits to be read.
+// ReadFrom also notes that the reader is busy until it calls again: the kernel does not show that a
+// datagram was taken, and has yet to be counted.
+func (p *packetPort) ReadFrom(b []byte) (n int, from net.Addr, err error) {
+	fail := func(err error) (int, net.Addr, error) {
+		return 0, nil, &net.OpError{Op: "read", Net: p.LocalAddr().Network(), Source: p.LocalAddr(), Err: err}
+	}
+	p.setBusy(false)
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return fail(err)
+	}
+	var sa unix.Sockaddr
+	rerr := raw.Read(func(fd uintptr) bool {
+		p.reads.Lock()
+		defer p.reads.Unlock()
+		for n, sa, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT); err == unix.EINTR; {
+			n, sa, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+		}
+		p.busy = err == nil
+		return err != unix.EAGAIN
+	})
+	switch {
+	case rerr != nil:
+		return 0, nil, rerr
+	case err != nil:
+		return fail(os.NewSyscallError("recvfrom", err))
+	}
+	return n, net.UDPAddrFromAddrPort(addrPort(sa)), nil
+}
+
+func (p *packetPort) setBusy(busy bool) {
+	p.reads.Lock()
+	defer p.reads.Unlock()
+	p.busy = busy
+}
+
+// Visits counts no datagrams, but shows whether one waits to be read, or its reader is busy with
+// it.
 func (p *packetPort) Visits() network.Visits {
+	p.reads.Lock()
+	defer p.reads.Unlock()
 	n := 0
 	err := control(p.UDPConn, func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.SIOCINQ); return err })
-	if err != nil || n == 0 {
+	if err != nil || n == 0 && !p.busy {
 		return network.Visits{}
 	}
 	return network.Visits{Open: 1}
