@@ -1,12 +1,13 @@
-// Package overall_test holds the tests that are of no one package. They mostly wait, and so share a
-// process:
+// Package overall_test holds the tests that are of no one package, and those of small packages. They
+// mostly wait, and each binary costs its link, so they share a process:
 //
 //   - bare_test.go: verdicts on a network that has nothing beyond package network's interfaces.
 //   - conformance_*.go: simnet against the kernel. See package conformance.
-//   - costs_*.go: package costs.
 //   - extremes_*.go: all that is exported, with values at the edges of their types.
 //   - knobs_*.go: each row of docs/knobs.md, which is written from their table.
 //   - truth_*.go: random clients whose verdicts are compared with what really happened.
+//
+// The other files are named for the package below internal that they test.
 package overall_test
 
 import (

@@ -1,4 +1,4 @@
-package eyeballs_test
+package overall_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package warm_test
+package overall_test
 
 import (
 	"context"

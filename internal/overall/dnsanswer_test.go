@@ -1,4 +1,4 @@
-package dnsanswer_test
+package overall_test
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package timeline_test
+package overall_test
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 	"example.com/go-sockettest/internal/timeline"
 )
 
-type kind string
+type mark string
 
 type event struct {
 	At    time.Duration
-	Kind  kind
+	Kind  mark
 	Conn  int
 	Count int
 	Note  string
@@ -27,12 +27,12 @@ type event struct {
 
 func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 	t.Parallel()
-	l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
+	l := timeline.New[mark](timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 1, "first")
 	var wg sync.WaitGroup
 	wg.Go(func() { assert.NoError(t, l.Await(t.Context(), "a", 3)) })
 	l.Add("b", 0, "")
-	l.Append(timeline.Entry[kind]{Kind: "a", Count: 7, At: -1})
+	l.Append(timeline.Entry[mark]{Kind: "a", Count: 7, At: -1})
 	l.Add("a", 2, "third")
 	wg.Wait()
 	all := timeline.As[event](l)
@@ -45,7 +45,7 @@ func TestAwaitCountsEarlierEventsAndWaitsForTheRest(t *testing.T) {
 
 func TestAwaitSaysWhatItSaw(t *testing.T) {
 	t.Parallel()
-	l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
+	l := timeline.New[mark](timeline.ErrEnded, "a", "b", "end")
 	l.Add("a", 0, "")
 	over := errors.New("over")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -67,7 +67,7 @@ func TestAwaitSaysWhatItSaw(t *testing.T) {
 // What cannot come is not waited for.
 func TestAwaitRefusesUnknownKinds(t *testing.T) {
 	t.Parallel()
-	l := timeline.New[kind](timeline.ErrEnded, "a", "b")
+	l := timeline.New[mark](timeline.ErrEnded, "a", "b")
 	require.EqualError(t, l.Await(t.Context(), "c", 1), `awaiting 1 x "c": there is no such event here; want one of ["a" "b"]`)
 	require.NoError(t, l.Await(t.Context(), "c", 0))
 }
@@ -87,7 +87,7 @@ func (w waiter) Done() <-chan struct{} {
 func TestAwaitSleepsUntilItIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := timeline.New[kind](timeline.ErrEnded, "a", "b", "end")
+		l := timeline.New[mark](timeline.ErrEnded, "a", "b", "end")
 		var asked atomic.Int32
 		var order []int
 		ctx, cancel := context.WithCancel(t.Context())
@@ -121,7 +121,7 @@ func TestAwaitSleepsUntilItIsOver(t *testing.T) {
 func TestForgetKeepsTheCounts(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
-	l := timeline.New[kind](timeline.ErrEnded)
+	l := timeline.New[mark](timeline.ErrEnded)
 	l.Add("bound", 0, "")
 	for i := 1; i <= n; i++ {
 		l.Add("a", i, "")

@@ -1,4 +1,4 @@
-package patience_test
+package overall_test
 
 import (
 	"context"
