@@ -1,4 +1,4 @@
-// Package overall_test holds the tests that are of no one package, and those of small packages. They
+// Package overall_test holds the tests of what spans packages, and those of small packages. They
 // mostly wait, and each binary costs its link, so they share a process:
 //
 //   - bare_test.go: verdicts on a network that has nothing beyond package network's interfaces.
