@@ -65,6 +65,10 @@ func proved(t testing.TB, ep Running, w Window, err error) bool {
 		provesNothing := !w.missed && !w.needsFault() && !f.Fired()
 		switch {
 		case err != nil || !isKey(ep):
+		case w.stale:
+			t.Helper()
+			t.Errorf("%s: Unfired says nothing of it, since before the operation the fault had fired, or the fixture has none\n  fixture  %v\n"+
+				"  remedy   a fixture of its own for the operation, which has a fault", w, ep)
 		case w.unfired:
 			unfired.Store(ep, w)
 		case provesNothing:
@@ -81,6 +85,12 @@ func proved(t testing.TB, ep Running, w Window, err error) bool {
 		return true
 	}
 	return false
+}
+
+// isStale reports whether a want of Unfired comes too late.
+func (w Window) isStale(ep Running) bool {
+	f, ok := ep.(misbehaving)
+	return ok && w.unfired && !disarm.On() && f.Fired()
 }
 
 // endDisarmed ends the test as skipped. Off the test's own goroutine it only logs why. On that of a

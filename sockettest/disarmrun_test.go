@@ -229,6 +229,27 @@ func TestRefusalThatNobodyMet(t *testing.T) {
 	}
 }
 
+// TestUnfiredTooLate: of a fault that has come for an earlier client nobody can say that it does not
+// come, nor of a fixture that has none. That is not the operation's fault.
+func TestUnfiredTooLate(t *testing.T) {
+	t.Parallel()
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		for _, f := range []fixtures.Fixture{fixtures.BlackHole{}, fixtures.Silent{}, fixtures.Echo{}} {
+			text := faketb.Run(t, func(tb *faketb.TB) {
+				ep := sockettest.Start(tb, f, sockettest.On(nw))
+				shortly(t, nw, ep.Addr())
+				if f == (fixtures.Silent{}) {
+					require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
+				}
+				require.NoError(t, ep.Become(fixtures.Echo{}))
+				sockettest.Expect(tb, ep, fine.Unfired(), visit(ep.DialContext, "tcp", ep.Addr()))
+			}).Text()
+			assert.Contains(t, text, "before the operation the fault had fired, or the fixture has none")
+			assert.NotContains(t, text, "the fault fired")
+		}
+	})
+}
+
 func TestDatagramFaultThatNeverFired(t *testing.T) {
 	t.Parallel()
 	for _, f := range []udp.Fixture{udp.Drop{Nth: 2}, udp.Duplicate{Nth: 2}} {

@@ -70,6 +70,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 		t.Errorf("bad argument: sockettest.Expect: %v", err)
 		return refuse(err)
 	}
+	w.stale = w.isStale(ep)
 	u := usageOf(t, ep)
 	look := u.use(t, ep)
 	r := begin(watchedContext(t), w, do, cancelable, operator{t.Name(), u})

@@ -136,6 +136,7 @@ type Window struct {
 	conn    bool          // it is about a connection: ExpectEnd
 	exact   bool          // At was called
 	unfired bool          // Unfired was called
+	stale   bool          // and too late: the fault had fired
 	missed  bool          // Unreached was called
 	bad     error         // the first argument that cannot be
 }
@@ -236,7 +237,9 @@ func (w Window) excused(worst, all time.Duration) time.Duration {
 }
 
 // Unfired requires that the fault has not come by the end of the test. It is for a client that
-// avoids the fault: one that never uses a connection twice never meets an httpfault.CloseOnReuse.
+// avoids the fault: one that never uses a connection twice never meets an httpfault.CloseOnReuse. A
+// fault that has come before the operation, if only for another client, or that the fixture does
+// not have, says nothing of it: that fails, too.
 // Without Unfired, a success against a fault that never came fails the test.
 func (w Window) Unfired() Window {
 	w.unfired = true
