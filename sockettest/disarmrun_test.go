@@ -229,8 +229,8 @@ func TestRefusalThatNobodyMet(t *testing.T) {
 	}
 }
 
-// TestUnfiredTooLate: of a fault that has come for an earlier client nobody can say that it does not
-// come, nor of a fixture that has none. That is not the operation's fault.
+// TestUnfiredTooLate: of a fault that has come for an earlier client nobody can say that it does
+// not come, nor of a fixture that has none. That is not the operation's fault.
 func TestUnfiredTooLate(t *testing.T) {
 	t.Parallel()
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {

@@ -50,17 +50,34 @@ func settleDown(ep Running, r Result) {
 
 // midScript reports whether a script has still to hear that the other side has ended.
 func midScript(events []fixtures.Event) bool {
-	gone := map[int]bool{}
+	gone := map[connOf]bool{}
 	for _, e := range events {
 		switch e.Kind {
 		case fixtures.PeerFIN, fixtures.PeerRST:
-			gone[e.Conn] = true
+			gone[connOfEvent(e)] = true
 		}
 	}
 	return slices.ContainsFunc(events, func(e fixtures.Event) bool {
-		return e.Kind == fixtures.Script && gone[e.Conn] && strings.Contains(e.Note, " waits in ") && !strings.HasSuffix(e.Note, "Stall()")
+		return e.Kind == fixtures.Script && gone[connOfEvent(e)] && strings.Contains(e.Note, " waits in ") && !strings.HasSuffix(e.Note, "Stall()")
 	})
 }
+
+// A connOf is the connection that an event is of. The halves of a Dual number theirs by themselves.
+type connOf struct {
+	family string // with a space, of a Dual's; else empty
+	id     int
+}
+
+func connOfEvent(e fixtures.Event) connOf {
+	for _, family := range []string{"IPv6 ", "IPv4 "} {
+		if strings.HasPrefix(e.Note, family) {
+			return connOf{family, e.Conn}
+		}
+	}
+	return connOf{id: e.Conn}
+}
+
+func (c connOf) String() string { return fmt.Sprintf("%s#%d", c.family, c.id) }
 
 // A mark is a line of a timeline that is no event, and is never left out.
 type mark struct {
@@ -136,7 +153,7 @@ func (f failure) upToVerdict() failure {
 	over := sum(f.from, f.result.Elapsed)
 	start := -1
 	looked := f.lookedAt()
-	gone := map[int]bool{} // connections that the client has ended: that the fixture follows says nothing
+	gone := map[connOf]bool{} // connections that the client has ended: that the fixture follows says nothing
 	for i, e := range f.events {
 		if start < 0 && i >= looked && e.At >= f.from { // at that very time, what stands before the look was before
 			start = len(events)
@@ -144,13 +161,13 @@ func (f failure) upToVerdict() failure {
 		late := e.At > over
 		switch {
 		case f.result.conn > 0 && e.Conn > 0 && e.Conn != f.result.conn: // another connection of the attack
-		case e.Kind == fixtures.Looked, e.Kind == fixtures.Stopped, e.Kind == fixtures.Ended && gone[e.Conn]:
+		case e.Kind == fixtures.Looked, e.Kind == fixtures.Stopped, e.Kind == fixtures.Ended && gone[connOfEvent(e)]:
 		case late && f.result.conn == 0 && e.Kind == fixtures.Ended:
 		case late && e.At > over+time.Second:
 		default:
 			events = append(events, e)
 			if e.Kind == fixtures.PeerFIN || e.Kind == fixtures.PeerRST {
-				gone[e.Conn] = true
+				gone[connOfEvent(e)] = true
 			}
 		}
 	}
@@ -177,20 +194,20 @@ func (f failure) startMark(before []fixtures.Event) string {
 	if f.result.conn > 0 {
 		return fmt.Sprintf("connection #%d is opened --", f.result.conn)
 	}
-	open, last := 0, 0
-	gone := map[int]bool{}
+	open, last := 0, connOf{}
+	gone := map[connOf]bool{}
 	for _, e := range slices.Backward(before) {
 		switch {
-		case e.Kind == fixtures.ConnAccepted && !gone[e.Conn]:
-			open, last = open+1, max(last, e.Conn)
+		case e.Kind == fixtures.ConnAccepted && !gone[connOfEvent(e)]:
+			open, last = open+1, connOfEvent(e)
 		case e.Kind == fixtures.Ended, e.Kind == fixtures.SentRST, e.Kind == fixtures.PeerRST, e.Kind == fixtures.PeerFIN:
-			gone[e.Conn] = true
+			gone[connOfEvent(e)] = true
 		}
 	}
 	text := "the call under test starts --"
 	switch {
 	case open == 1:
-		text += fmt.Sprintf("  (#%d is open from before)", last)
+		text += fmt.Sprintf("  (%v is open from before)", last)
 	case open > 1:
 		text += fmt.Sprintf("  (%s are open from before)", plural(open, "connection"))
 	}
@@ -219,9 +236,8 @@ func (f failure) endMark() string {
 
 // eventText writes an event, with the same words for the two sides everywhere.
 func (f failure) eventText(e fixtures.Event) string {
-	id, text := fmt.Sprintf("#%d", e.Conn), e.Note
-	family, rest, _ := strings.Cut(text, id) // a Dual's
-	of := family + id + " "
+	text, conn := e.Note, connOfEvent(e).String()
+	rest, of := strings.TrimPrefix(text, conn), conn+" "
 	switch e.Kind {
 	case fixtures.ConnAccepted:
 		text = strings.Replace(text, " from ", " from the client at ", 1)
