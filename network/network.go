@@ -89,19 +89,16 @@ type Port interface {
 	// Visits returns what clients have done at the port so far.
 	Visits() Visits
 
+	// Refusals returns when connects were refused, the first 64 of them: failure reports list
+	// them. Where the platform does not show them, the error wraps [errors.ErrUnsupported].
+	Refusals() ([]time.Time, error)
+
 	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for
 	// reports about a platform. It is empty where there is nothing to tell.
 	Mechanism() string
 
 	// Close gives the address back. It may be called more than once.
 	Close() error
-}
-
-// A RefusalTeller is a [Port] that shows the connects which it has refused, as simnet's do. Failure
-// reports list them.
-type RefusalTeller interface {
-	// Refusals returns when connects were refused, the first 64.
-	Refusals() []time.Time
 }
 
 // Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the

@@ -120,11 +120,11 @@ func (b *boundPort) Visits() network.Visits {
 	return v
 }
 
-// Refusals returns when connects were refused here; see [network.RefusalTeller].
-func (b *boundPort) Refusals() []time.Time {
+// Refusals returns when connects were refused here; see [network.Port].
+func (b *boundPort) Refusals() ([]time.Time, error) {
 	b.p.n.mu.Lock()
 	defer b.p.n.mu.Unlock()
-	return slices.Clone(b.p.refusals)
+	return slices.Clone(b.p.refusals), nil
 }
 
 // Mechanism returns an empty string: there is nothing to tell.

@@ -2,6 +2,7 @@ package overall_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -94,6 +95,15 @@ var cases = []struct {
 		sockettest.Expect(t, ep, sockettest.Rejected.At(0), func() error {
 			_, err := nw.DialContext(t.Context(), "tcp", ep.Addr())
 			return err
+		})
+	}},
+	{"a client that tries a refused connect again", "2, at 0s, 1s", func(t testing.TB, nw network.Stack) {
+		ep := sockettest.Start(t, fixtures.Refused{}, sockettest.On(nw))
+		sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Minute), func() error {
+			_, err := nw.DialContext(t.Context(), "tcp", ep.Addr())
+			time.Sleep(time.Second) // in a bubble
+			_, again := nw.DialContext(t.Context(), "tcp", ep.Addr())
+			return errors.Join(err, again)
 		})
 	}},
 	{"UDP that was never reached", "never reached: saw no datagram", func(t testing.TB, nw network.Stack) {

@@ -16,6 +16,7 @@ import (
 // What it answers is changed on that socket, so the address is never free for anybody else, not
 // even for an instant.
 type port struct {
+	noRefusals
 	addr   *net.TCPAddr
 	v6     bool
 	minTTL bool // drop by IP_MINTTL; else by a full accept queue

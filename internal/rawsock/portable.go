@@ -24,6 +24,7 @@ import (
 // kernel's queue never fills. And what was dropped is not counted, so that a handshake cannot be
 // delayed.
 type portable struct {
+	noRefusals
 	sys  platform
 	addr *net.TCPAddr
 
@@ -305,6 +306,14 @@ func (p *portable) AwaitDropped(context.Context, int) (int, error) {
 // Clients is not available: no kernel but Linux's is asked for the sockets of other programs.
 func (p *portable) Clients() ([]network.Client, error) {
 	return nil, fmt.Errorf("%s: the clients of a port are not shown here: %w", p.sys.goos, errors.ErrUnsupported)
+}
+
+// noRefusals is for ports of the kernel, which tells nobody what it has refused.
+type noRefusals struct{}
+
+// Refusals is not available.
+func (noRefusals) Refusals() ([]time.Time, error) {
+	return nil, fmt.Errorf("%s: connects that the kernel refuses are not shown: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
 // Close gives the port back, and resets what nobody has accepted.

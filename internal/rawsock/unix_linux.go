@@ -23,6 +23,7 @@ const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 // instant there is either the old answer or the new one. What others have put at the path
 // meanwhile, such as a server of theirs, is neither replaced nor removed.
 type unixPort struct {
+	noRefusals
 	addr *net.UnixAddr
 	dir  string      // to be removed with Close, if it is ours
 	here os.FileInfo // our file at the path; nil if there is none
