@@ -289,7 +289,7 @@ func (s *sight) suspects() []suspect {
 // somebody else's.
 func letGo(ep Running) {
 	for _, part := range partsOf(ep) {
-		for _, s := range sightsOf(part) {
+		for _, s := range sightsOf(endpointOf(part)) {
 			if s.addr != "" && !s.closed() {
 				toward := openNow(s.stack).toward[s.addr]
 				s.let.CompareAndSwap(nil, &toward)
@@ -385,7 +385,7 @@ func endpointOf(f connected) *fixtures.Endpoint {
 
 // closed reports whether the address may be somebody else's by now.
 func (s *sight) closed() bool {
-	return slices.ContainsFunc(s.f.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.Stopped })
+	return slices.ContainsFunc(s.endpoint().Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.Stopped })
 }
 
 // openConns returns the connections that neither side has ended: once our end is closed nobody

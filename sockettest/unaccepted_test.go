@@ -130,17 +130,37 @@ func TestNoLeaksUnacceptedFromBefore(t *testing.T) {
 func TestNoLeaksUnacceptedAfterTheFixture(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
+	for _, start := range []func(tb *faketb.TB) *fixtures.Endpoint{
+		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, fixtures.NeverAccept{}) },
+		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, dnsfault.NXDomain{}).TCP },
+	} {
+		var c net.Conn
+		tb := leaking(t, func(tb *faketb.TB) {
+			ep := start(tb)
+			assert.NoError(t, ep.Close())
+			ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", ep.Addr())
+			assert.NoError(t, err)
+			defer ln.Close()
+			c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp4", ep.Addr())
+			assert.NoError(t, err)
+		})
+		assert.Empty(t, tb.Text())
+		assert.NoError(t, c.Close())
+	}
+}
+
+// A half of a name server may be closed alone, to let go an operation.
+func TestNoLeaksUnacceptedByAHalfLetGo(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
 	var c net.Conn
-	tb := leaking(t, func(tb *faketb.TB) {
-		ep := Start(tb, fixtures.NeverAccept{})
-		assert.NoError(t, ep.Close())
-		ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", ep.Addr())
-		assert.NoError(t, err)
-		defer ln.Close()
-		c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp4", ep.Addr())
-		assert.NoError(t, err)
+	tb := leaving(t, func(tb *faketb.TB) {
+		ep := Start(tb, dnsfault.NXDomain{}).TCP
+		assert.NoError(t, ep.Become(fixtures.NeverAccept{}))
+		c = connect(tb, ep)
+		Expect(tb, ep, Blocked.For(moment), func() error { _, err := c.Read(make([]byte, 1)); return err })
 	})
-	assert.Empty(t, tb.Text())
+	assert.Contains(t, tb.Text(), oneConnection)
 	assert.NoError(t, c.Close())
 }
 

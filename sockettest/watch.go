@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/network"
 )
@@ -212,13 +213,13 @@ func (w *Watch) stillRunning() []*sight {
 	return slices.Collect(maps.Keys(w.running))
 }
 
-// sightsOf returns how the watches see a fixture that runs.
-func sightsOf(f connected) (of []*sight) {
+// sightsOf returns how the watches see an endpoint that runs, be it a half of a name server.
+func sightsOf(e *fixtures.Endpoint) (of []*sight) {
 	watches.mu.Lock()
 	defer watches.mu.Unlock()
 	for _, w := range watches.labels {
 		for _, s := range w.stillRunning() {
-			if s.f == f {
+			if s.endpoint() == e {
 				of = append(of, s)
 			}
 		}
