@@ -268,6 +268,10 @@ func framesOf(g string) []string {
 	var frames []string
 	for i := 1; i+1 < len(lines); i += 2 {
 		f := lines[i]
+		if strings.HasPrefix(f, "...") { // "...101 frames elided...", in one line
+			i--
+			continue
+		}
 		if strings.HasPrefix(f, "created by") || strings.Contains(f, "sockettest.(*run).call(") {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -428,5 +429,25 @@ func TestGoroutinesOfFixtures(t *testing.T) {
 		{[]string{"sync.(*WaitGroup).Go.func1  waitgroup.go:239"}, false},
 	} {
 		assert.Equal(t, tt.want, stuck{frames: tt.frames}.ofFixture(), "%q", tt.frames)
+	}
+}
+
+// Of a stack of more than a hundred frames the dump leaves out the middle, in one line.
+func TestFramesOfADeepStack(t *testing.T) {
+	t.Parallel()
+	var deep func(n int) string
+	deep = func(n int) string {
+		if n == 0 {
+			b := make([]byte, 1<<16)
+			return string(b[:runtime.Stack(b, false)])
+		}
+		return deep(n - 1)
+	}
+	dump := deep(200)
+	require.Contains(t, dump, "frames elided...")
+	frames := framesOf(dump)
+	assert.Greater(t, len(frames), 50)
+	for _, f := range frames {
+		assert.Regexp(t, `^\S+  \w+\.go:\d+$`, f)
 	}
 }
