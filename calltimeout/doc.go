@@ -5,6 +5,4 @@
 // afterwards. Other languages call this settimeout and setdefaulttimeout. In package net a deadline
 // is a moment, not a duration: it must be set again before each call, and code that forgets it once
 // waits forever.
-//
-// It imports nothing else of this module.
 package calltimeout
