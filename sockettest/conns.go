@@ -79,17 +79,16 @@ func (s *sight) end() {
 		return
 	}
 	found := s.suspects()
+	var then []fixtures.Event
 	for i := range found {
 		found[i].text = found[i].describe()
 		if i == 0 {
 			for n := 0; n < 5 && s.stack == Kernel; n++ {
 				pauseForSigns(true) // it may have yet to note what the client has just received
 			}
-			found[0].then = timelineOf(s.f)
+			then = timelineOf(s.f)
 		}
-		if i < storiesShown {
-			found[i].then = found[0].then
-		}
+		found[i].then = then
 	}
 	for _, w := range s.by {
 		w.mu.Lock()
@@ -209,12 +208,10 @@ func (s suspect) story() string {
 			own = append(own, e)
 		}
 	}
-	const most = 2 * keepEvents
 	for i, e := range own {
-		switch {
-		case i >= keepEvents && i < len(own)-keepEvents:
+		if i >= keepEvents && i < len(own)-keepEvents {
 			if i == keepEvents {
-				fmt.Fprintf(&b, "\n  ... %d more ...", len(own)-most)
+				fmt.Fprintf(&b, "\n  ... %d more ...", len(own)-2*keepEvents)
 			}
 			continue
 		}

@@ -41,13 +41,13 @@ const (
 //
 // The fixture is reached by a connect, a datagram, a query, by bytes on a connection that was open
 // before, or if op's error names its address. A connection's end, or what becomes of an earlier
-// connect, is no contact. If the fixture sees nothing and the
-// error names another address, the test fails. If the fixture was reached, the error may name any
-// address: a redirect, a name server's answer or a pool may have led op on. An operation may leave
-// no trace, because the kernel refuses its connect or because it waits on an open connection: if
-// its error names no address either, Expect passes and [Result].Note begins with "contact not
-// visible". [Window.Unreached] wants that nothing reaches the fixture. A fixture that a test
-// neither reaches nor uses in an Expect is logged when the test ends.
+// connect, is no contact. If the fixture sees nothing and the error names another address, the test
+// fails. If the fixture was reached, the error may name any address: a redirect, a name server's
+// answer or a pool may have led op on. An operation may leave no trace, because the kernel refuses
+// its connect or because it waits on an open connection: if its error names no address either,
+// Expect passes and [Result].Note begins with "contact not visible". [Window.Unreached] wants that
+// nothing reaches the fixture. A fixture that a test neither reaches nor uses in an Expect is
+// logged when the test ends.
 //
 // A failure reads as follows; docs/reports.md explains it:
 //
@@ -201,11 +201,6 @@ type ending struct {
 	late    time.Duration // how much of a delay the machine excuses
 	err     error
 	closed  *closing // the fixture's, for another operation, before this one ended
-}
-
-// start is begin for an operation that is judged later.
-func start(ctx context.Context, w Window, op func(context.Context) error) *run {
-	return begin(ctx, w, op, false, operator{})
 }
 
 // begin takes the time before anything that could start the other side's clock.

@@ -232,7 +232,7 @@ var leftBehind sync.Map
 
 // stack returns where the operation's goroutine is: one "function file:line" per frame, innermost
 // first, without the runtime's frames and our own; its state; and its identifier. It must be
-// called by the goroutine that called start: that is how it is found, since to note the identifier
+// called by the goroutine that called begin: that is how it is found, since to note the identifier
 // beforehand would cost each operation more than all the rest.
 func (r *run) stack() (frames []string, state, id string) {
 	g, id := startedBy(goroutineID(), everyStack.now())

@@ -84,7 +84,7 @@ func Measure[F Operation](op F) Result {
 	if err != nil {
 		return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: Classify(err)}
 	}
-	r := start(context.Background(), Window{}, run)
+	r := begin(context.Background(), Window{}, run, false, operator{})
 	defer r.end()
 	<-r.done
 	return r.result()

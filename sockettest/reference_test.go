@@ -56,7 +56,7 @@ func TestReferenceDoesNotExcuseSlowCode(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			want := Accepted.After(limit).Slack(defaultSlack) // in a bubble there is none otherwise
-			r := start(t.Context(), want, func(context.Context) error { time.Sleep(tt.takes); return nil })
+			r := begin(t.Context(), want, func(context.Context) error { time.Sleep(tt.takes); return nil }, false, operator{})
 			defer r.end()
 			<-r.done
 			err := want.Check(r.result())
