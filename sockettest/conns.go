@@ -46,7 +46,7 @@ func see(t testing.TB, f connected) *sight {
 	if f == nil {
 		return &sight{}
 	}
-	s := &sight{f: f, stack: f.Stack(), addr: addressOf(f), old: map[uint64]bool{}}
+	s := &sight{f: f, stack: stackOf(f), addr: addressOf(f), old: map[uint64]bool{}}
 	if s.addr != "" {
 		for _, o := range openNow(s.stack).toward[s.addr] { // somebody else's was there, and its clients have not closed
 			s.old[o.Number] = true
@@ -367,6 +367,14 @@ func addressOf(f connected) string {
 		return ""
 	}
 	return e.Addr()
+}
+
+// stackOf returns a fixture's network in a form that a map can have as a key.
+func stackOf(f connected) network.Stack {
+	if s := f.Stack(); !reflect.ValueOf(s).Comparable() {
+		return &struct{ network.Stack }{s}
+	}
+	return f.Stack()
 }
 
 // endpointOf returns what has clients in a fixture; nil of an Attack.

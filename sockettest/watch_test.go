@@ -743,3 +743,22 @@ func TestLeaksNamesBothSides(t *testing.T) {
 		assert.Contains(t, (&Watch{}).leaks(nil, conns).String(), "connections left behind"+by+"\n")
 	}
 }
+
+// A hookedStack cannot be compared, and so is no key of a map.
+type hookedStack struct {
+	network.Stack
+	_ []func()
+}
+
+func TestNoLeaksOnAnyStack(t *testing.T) {
+	t.Parallel()
+	var c net.Conn
+	tb := leaving(t, func(tb *faketb.TB) {
+		ep := Start(tb, fixtures.Echo{}, On(hookedStack{Stack: simnet.New(t)}))
+		var err error
+		c, err = ep.DialContext(t.Context(), "", "")
+		assert.NoError(t, err)
+	})
+	assert.Contains(t, tb.Text(), oneConnection)
+	assert.NoError(t, c.Close())
+}
