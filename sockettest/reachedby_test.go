@@ -289,27 +289,37 @@ func TestReachedByAConnectThatHangs(t *testing.T) {
 					t.Skip("waits for a timer of the kernel")
 				}
 				unsure := tt.unsure && nw == sockettest.Kernel
-				var r sockettest.Result
-				judge := func(want sockettest.Window, err error) string {
+				judge := func(want sockettest.Window, err error) (r sockettest.Result, said string) {
 					ep := sockettest.Start(t, tt.fixture, sockettest.On(nw))
 					if tt.fixture == full {
 						fill(t, ep)
 					}
 					a := attemptAt(t, ep)
-					return faketb.Run(t, func(tb *faketb.TB) {
+					said = faketb.Run(t, func(tb *faketb.TB) {
 						r = sockettest.Expect(tb, ep, want, func() error { tt.op(a, func() *attempt { return attemptAt(t, ep) }); return err })
 					}).Text()
+					return r, said
 				}
-				assert.Empty(t, judge(sockettest.ErrorIs(errOwn), errOwn))
-				assert.Equal(t, !tt.came, r.Note != "", r.Note)
-				said := judge(sockettest.ErrorIs(errOwn).Unreached(), errOwn)
-				assert.Equal(t, tt.came, strings.Contains(said, "the fixture was reached"), said)
-				assert.Equal(t, unsure, strings.Contains(said, cannotTell), said)
+				var verdicts sync.WaitGroup // at once, since each waits for the timer
+				verdicts.Go(func() {
+					r, said := judge(sockettest.ErrorIs(errOwn), errOwn)
+					assert.Empty(t, said)
+					assert.Equal(t, !tt.came, r.Note != "", r.Note)
+				})
+				verdicts.Go(func() {
+					_, said := judge(sockettest.ErrorIs(errOwn).Unreached(), errOwn)
+					assert.Equal(t, tt.came, strings.Contains(said, "the fixture was reached"), said)
+					assert.Equal(t, unsure, strings.Contains(said, cannotTell), said)
+				})
 				if unsure || tt.came {
 					other := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, Err: errOwn}
-					assert.Empty(t, judge(sockettest.ErrorIs(errOwn), other))
-					assert.Equal(t, unsure, strings.Contains(r.Note, "contact not visible: a SYN came"), r.Note)
+					verdicts.Go(func() {
+						r, said := judge(sockettest.ErrorIs(errOwn), other)
+						assert.Empty(t, said)
+						assert.Equal(t, unsure, strings.Contains(r.Note, "contact not visible: a SYN came"), r.Note)
+					})
 				}
+				verdicts.Wait()
 			})
 		})
 	}
