@@ -14,6 +14,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/patience"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
@@ -132,7 +133,7 @@ func (q queue) left(ctx context.Context, a *hostile.Attack) queue {
 
 // refuses reports whether nobody listens at an address.
 func refuses(ctx context.Context, on network.Stack, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, signPatience)
+	ctx, cancel := patience.Context(ctx, signPatience)
 	defer cancel()
 	c, err := on.Connect(ctx, "tcp", addr, network.ConnectOptions{})
 	if err == nil {

@@ -705,18 +705,18 @@ func TestExpectEndOfWhatTheKernelReset(t *testing.T) {
 					require.NoError(t, err)
 					conns = append(conns, c)
 				}
-				endSoon := sync.OnceFunc(func() {
+				endSoon := func() {
 					time.AfterFunc(soon, func() {
 						for _, c := range conns {
 							_ = c.Close()
 						}
 						_ = ln.Close()
 					})
-				})
+				}
 				if a.Stack() != sockettest.Kernel { // in a bubble, where nobody asks for a deadline
 					endSoon()
 				}
-				sockettest.ExpectEnd(onDeadline{tb, endSoon}, a, sockettest.Disconnected.After(soon).Before(time.Minute))
+				sockettest.ExpectEnd(&onDeadline{tb, endSoon, 0}, a, sockettest.Disconnected.After(soon).Before(time.Minute))
 			}).Text()
 			assert.Contains(t, text, []string{
 				"the server has accepted none of the attack's connections: they waited in its accept queue until",
@@ -726,14 +726,22 @@ func TestExpectEndOfWhatTheKernelReset(t *testing.T) {
 	}
 }
 
-// An onDeadline TB calls do when ExpectEnd asks for the test's deadline: by then that has looked
-// at the connections that are open.
+// An onDeadline TB calls do when ExpectEnd asks for the test's deadline for the second time, which
+// is for its wait: the first is for its arguments. By then it has looked at the connections that
+// are open.
 type onDeadline struct {
 	*faketb.TB
-	do func()
+	do    func()
+	asked int
 }
 
-func (o onDeadline) Deadline() (time.Time, bool) { o.do(); return time.Time{}, false }
+// Deadline is a test's own.
+func (o *onDeadline) Deadline() (time.Time, bool) {
+	if o.asked++; o.asked == 2 {
+		o.do()
+	}
+	return time.Time{}, false
+}
 
 // A server may accept and reset at once, before anybody could see it accept.
 func TestExpectEndOfAcceptedLate(t *testing.T) {
