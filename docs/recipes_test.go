@@ -112,6 +112,21 @@ func (c *client) connect(ctx context.Context, addr string) (net.Conn, error) {
 	return c.dial(ctx, "tcp", addr)
 }
 
+// fetch reads the answer to a GET.
+func fetch(ctx context.Context, c *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
 func ask(conn net.Conn) error {
 	if _, err := io.WriteString(conn, "PING\n"); err != nil {
 		return err
@@ -313,6 +328,18 @@ func TestHTTPTimeout(t *testing.T) {
 	sockettest.Expect(t, ep, sockettest.TimedOut.After(limit), func() error {
 		_, err := c.Get("http://" + ep.Addr())
 		return err
+	})
+}
+
+// My HTTP client closes every response's body
+func TestBodyIsClosed(t *testing.T) {
+	sockettest.NoLeaks(t)
+	ep := sockettest.Start(t, httpfault.OK{})
+	c := http.Client{Transport: &http.Transport{}}
+	defer c.CloseIdleConnections()
+
+	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), func(ctx context.Context) error {
+		return fetch(context.WithoutCancel(ctx), &c, "http://"+ep.Addr()) // Expect ends ctx, which would close what was forgotten
 	})
 }
 

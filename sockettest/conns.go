@@ -286,13 +286,33 @@ func (s *sight) suspects() []suspect {
 // somebody else's.
 func letGo(ep Running) {
 	for _, part := range partsOf(ep) {
-		for _, s := range sightsOf(endpointOf(part)) {
-			if s.addr != "" && !s.closed() {
-				toward := openNow(s.stack).toward[s.addr]
-				s.let.CompareAndSwap(nil, &toward)
-			}
+		e := endpointOf(part)
+		if e == nil || e.NetAddr() == nil {
+			continue
+		}
+		s := unseen(e)
+		if s.closed() {
+			continue
+		}
+		toward := openNow(s.stack).toward[s.addr]
+		for _, s := range sightsOf(e) {
+			s.let.CompareAndSwap(nil, &toward)
+		}
+		if p := partUsed(e); p != nil {
+			p.let.CompareAndSwap(nil, &toward)
 		}
 	}
+}
+
+// unseen is the sight of a fixture whose start nobody has seen.
+func unseen(f connected) *sight {
+	s := &sight{f: f, stack: stackOf(f), addr: addressOf(f)}
+	if e := endpointOf(f); e != nil {
+		if p := partUsed(e); p != nil {
+			s.let.Store(p.let.Load())
+		}
+	}
+	return s
 }
 
 func (s *sight) socketOf(o network.Socket) socketOf {

@@ -138,8 +138,12 @@ func firesSoon(ep Running, w Window) bool {
 	if w.unfired {
 		limit = quietPatience
 	}
-	for kernel := ep.WatchContact()().Kernel; limit > 0 && !f.Fired(); {
-		limit -= pauseForSigns(kernel)
+	s := ep.WatchContact()()
+	if s.Hidden {
+		limit = 0 // a neighbour's refusal would be taken for ours, which had come at once
+	}
+	for limit > 0 && !f.Fired() {
+		limit -= pauseForSigns(s.Kernel)
 	}
 	return f.Fired()
 }

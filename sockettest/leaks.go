@@ -61,6 +61,9 @@ import (
 //     the label, NoLeaks fails the test.
 //   - A goroutine, and its connection, that ends when its fixture is closed, before NoLeaks looks:
 //     [Watch.Find] finds it while the fixture runs.
+//   - A connection that ends with a context: [Expect] cancels the operation's when that has
+//     returned, and package net/http then closes the connection of a response whose body was not
+//     closed. Give the request context.WithoutCancel(ctx).
 //   - A connection that the fixture has not accepted, if the test calls the fixture's Close itself:
 //     by the time of the look, its address may be somebody else's.
 //   - A client in another process.

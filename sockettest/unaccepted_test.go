@@ -98,6 +98,32 @@ func TestNoLeaksUnacceptedAndLetGo(t *testing.T) {
 	}
 }
 
+// So it is with a fixture that Start has not begun, and that a test around the operation looks at:
+// what was left there is found, and a later operation there is not judged.
+func TestFindOfWhatExpectClosed(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	for _, on := range []string{"tcp4", "unix", "simnet"} {
+		for _, f := range []fixtures.Fixture{fixtures.NeverAccept{}, fixtures.Silent{}} {
+			w := WatchLeaks()
+			ep, err := fixtures.Start(t.Context(), f, where(t, []Option{placed(t, on)}))
+			require.NoError(t, err)
+			var kept net.Conn
+			blocked := func(tb *faketb.TB) {
+				kept = connect(tb, ep)
+				Expect(tb, ep, Blocked.For(moment), func() error { _, err := kept.Read(make([]byte, 1)); return err })
+			}
+			assert.Empty(t, faketb.Here(t, blocked).Text())
+			assert.Len(t, w.Find(0, ep).Conns, 1, "%T %s", f, on)
+			assert.NoError(t, kept.Close())
+			assert.Empty(t, w.Find(settle, ep).String(), "%T %s", f, on)
+			later := faketb.Here(t, func(tb *faketb.TB) { Expect(tb, ep, Rejected, func() error { return nil }) })
+			assert.Contains(t, later.Text(), "the fixture was closed to let go an operation")
+			w.Close()
+		}
+	}
+}
+
 // What has become of the fixture and of the connection since does not matter.
 func TestNoLeaksUnacceptedAndReset(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
+	"example.com/go-sockettest/network"
 )
 
 // A usage is what the operations of Expect have done with each part of a fixture that can be used,
@@ -22,9 +23,10 @@ type usage []*partUsage
 
 // A partUsage belongs to one part, whichever whole it is used by.
 type partUsage struct {
-	of     Running                 // the whole, as Start returned it
-	used   atomic.Bool             // an Expect has used it
-	closed atomic.Pointer[closing] // it was closed to make an operation return
+	of     Running                          // the whole, as Start returned it
+	used   atomic.Bool                      // an Expect has used it
+	closed atomic.Pointer[closing]          // it was closed to make an operation return
+	let    atomic.Pointer[[]network.Socket] // what was connected to it then
 }
 
 // A closing is the end of a fixture for the sake of one operation. It hits all others there, and is
@@ -65,7 +67,7 @@ func noteUse(t testing.TB, ep Running) {
 // runningAt returns the fixture with that address on the kernel's network, if one runs.
 func runningAt(addr string) (found Running) {
 	uses.Range(func(part, u any) bool {
-		if e, ok := part.(*fixtures.Endpoint); ok && e.Stack() == Kernel && e.Addr() == addr {
+		if e, ok := part.(*fixtures.Endpoint); ok && u.(*partUsage).closed.Load() == nil && e.Stack() == Kernel && e.Addr() == addr {
 			found = u.(*partUsage).of
 		}
 		return found == nil
@@ -79,7 +81,7 @@ func isKey(ep Running) bool {
 }
 
 // usageOf returns what is known of a fixture. What [Start] has not begun is known from now until t
-// ends.
+// ends, and what was closed forever: others around t may use it yet.
 func usageOf(t testing.TB, ep Running) (u usage) {
 	for _, part := range usableOf(ep) {
 		if !isKey(part) {
@@ -88,12 +90,29 @@ func usageOf(t testing.TB, ep Running) (u usage) {
 		p, known := uses.Load(part)
 		if !known {
 			if p, known = uses.LoadOrStore(part, &partUsage{of: ep}); !known {
-				t.Cleanup(func() { checkFired(t, part, ep); uses.Delete(part) })
+				t.Cleanup(func() { checkFired(t, part, ep); forget(part) })
 			}
 		}
 		u = append(u, p.(*partUsage))
 	}
 	return u
+}
+
+// partUsed returns what is known of a part; nil if nothing is.
+func partUsed(part Running) *partUsage {
+	if !isKey(part) {
+		return nil
+	}
+	p, _ := uses.Load(part)
+	used, _ := p.(*partUsage)
+	return used
+}
+
+// forget forgets a part, unless it was closed to make an operation return.
+func forget(part Running) {
+	if p := partUsed(part); p != nil && p.closed.Load() == nil {
+		uses.Delete(part)
+	}
 }
 
 // usableOf returns the parts of a fixture that an Expect can be given: most have none but

@@ -93,7 +93,7 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		for _, f := range partsOf(e) {
 			known := func(s *sight) bool { return s.f == f }
 			if !argument.IsNil(f) && !slices.ContainsFunc(sights, known) {
-				sights = append(sights, &sight{f: f, stack: stackOf(f), addr: addressOf(f)}) // nobody knows where it was started
+				sights = append(sights, unseen(f))
 			}
 		}
 	}
