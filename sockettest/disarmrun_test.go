@@ -242,7 +242,13 @@ func TestUnfiredTooLate(t *testing.T) {
 					require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
 				}
 				require.NoError(t, ep.Become(fixtures.Echo{}))
-				sockettest.Expect(tb, ep, fine.Unfired(), visit(ep.DialContext, "tcp", ep.Addr()))
+				sockettest.Expect(tb, ep, fine.Unfired(), func(ctx context.Context) error {
+					c, err := ep.DialContext(ctx, "", "")
+					if err == nil {
+						err = c.Close()
+					}
+					return err
+				})
 			}).Text()
 			assert.Contains(t, text, "before the operation the fault had fired, or the fixture has none")
 			assert.NotContains(t, text, "the fault fired")
