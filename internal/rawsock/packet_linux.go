@@ -57,6 +57,9 @@ func (p *packetPort) ReadFrom(b []byte) (n int, from net.Addr, err error) {
 	})
 	switch {
 	case rerr != nil:
+		if e, ok := rerr.(*net.OpError); ok {
+			e.Op = "read" // as package net calls it
+		}
 		return 0, nil, rerr
 	case err != nil:
 		return fail(os.NewSyscallError("recvfrom", err))
