@@ -224,16 +224,18 @@ type packets struct {
 	mu     sync.Mutex
 	sent   map[netip.AddrPort]int           // by the fixture's address
 	passed map[netip.AddrPort]chan struct{} // by a marker's source: closed when the marker was seen
+	lost   func() bool                      // reports whether some were not counted since the last call
 }
 
 func capture(t *testing.T) *packets {
 	p := &packets{sent: map[netip.AddrPort]int{}, passed: map[netip.AddrPort]chan struct{}{}}
-	stop, err := rawsock.Capture(p.count)
+	stop, lost, err := rawsock.Capture(p.count)
 	if err != nil {
 		t.Logf("without packets, by the client's own record: %v", err)
 		return nil
 	}
 	t.Cleanup(stop)
+	p.lost = lost
 	return p
 }
 
@@ -260,7 +262,7 @@ func (p *packets) begin(addr string) {
 	p.sent[netip.MustParseAddrPort(addr)] = 0
 }
 
-// end returns how much has reached the address since begin; negative if nobody counted.
+// end returns how much has reached the address since begin; negative if nobody counted all of it.
 func (p *packets) end(t *testing.T, addr string) int {
 	if p == nil {
 		return -1
@@ -283,8 +285,14 @@ func (p *packets) end(t *testing.T, addr string) int {
 		case <-seen:
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			n := p.sent[netip.MustParseAddrPort(addr)]
+			if p.lost() {
+				clear(p.sent) // nobody knows of whom
+			}
+			n, counted := p.sent[netip.MustParseAddrPort(addr)]
 			delete(p.sent, netip.MustParseAddrPort(addr))
+			if !counted {
+				return -1
+			}
 			return n
 		case <-again.C:
 		}

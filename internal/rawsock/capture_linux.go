@@ -11,17 +11,17 @@ import (
 )
 
 // Capture calls f, in one goroutine, for each TCP segment and UDP datagram that passes over IPv4
-// loopback, until stop is called. It needs CAP_NET_RAW; without it the error is the kernel's
-// (packet(7)).
-func Capture(f func(Packet)) (stop func(), err error) {
+// loopback, until stop is called. lost reports whether some did not fit in the kernel's queue since
+// the last call. It needs CAP_NET_RAW; without it the error is the kernel's (packet(7)).
+func Capture(f func(Packet)) (stop func(), lost func() bool, err error) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	const ipv4 = unix.ETH_P_IP>>8 | unix.ETH_P_IP<<8&0xff00 // in network byte order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, ipv4)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20),
@@ -29,7 +29,7 @@ func Capture(f func(Packet)) (stop func(), err error) {
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: ipv4, Ifindex: lo.Index}))
 	if err != nil {
 		_ = unix.Close(fd)
-		return nil, err
+		return nil, nil, err
 	}
 	over := make(chan struct{}) // closed by stop
 	var wg sync.WaitGroup
@@ -37,7 +37,11 @@ func Capture(f func(Packet)) (stop func(), err error) {
 		defer func() { _ = unix.Close(fd) }()
 		capture(fd, over, f)
 	})
-	return sync.OnceFunc(func() { close(over); wg.Wait() }), nil
+	lost = func() bool {
+		s, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		return err != nil || s.Drops > 0
+	}
+	return sync.OnceFunc(func() { close(over); wg.Wait() }), lost, nil
 }
 
 func capture(fd int, over <-chan struct{}, f func(Packet)) {

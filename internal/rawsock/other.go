@@ -126,6 +126,6 @@ func Clients(bool, int) (map[uint16]bool, error) { return nil, errNoList }
 func Queued(syscall.Conn) int { return 0 }
 
 // Capture returns an error: it is not implemented here.
-func Capture(func(Packet)) (stop func(), err error) {
-	return nil, lacks("capture is not implemented here")
+func Capture(func(Packet)) (stop func(), lost func() bool, err error) {
+	return nil, nil, lacks("capture is not implemented here")
 }
