@@ -5,12 +5,17 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/internal/timeline"
+	"example.com/go-sockettest/network"
 )
 
 // A failure is all that a report tells, so that writing it is a pure function. docs/reports.md says
@@ -290,4 +295,197 @@ func amount(n int64) string {
 		return fmt.Sprintf("%d kB", (n+500)/1000)
 	}
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
+
+const (
+	// keepErrors is how many errors a report shows.
+	keepErrors = 32
+	// keepText is how much it shows of the text of the first, and keepInner of each that it wraps.
+	keepText, keepInner = 4096, 512
+	// keepShort is how much of an error's text a headline shows.
+	keepShort = 120
+)
+
+// chain writes an error and what it wraps, one line each, with types, and ends after keepErrors.
+func chain(err error) []string {
+	var lines []string
+	cut := false
+	says := errorText
+	if !wrapsItself(err) { // so what it wraps does not either
+		says = textOfEnding
+	}
+	var add func(err error, depth int, above string)
+	add = func(err error, depth int, above string) {
+		if cut = cut || len(lines) == keepErrors; err == nil || cut || depth > maxDepth {
+			return
+		}
+		own, inner := says(err), unwrap(err)
+		text := textOfError(err, own, inner, depth, says)
+		if own == above { // some clients wrap several times without a word of their own
+			text = "(the same)"
+		}
+		lines = append(lines, fmt.Sprintf("%s%T  %s", strings.Repeat("  ", depth), err, text))
+		for _, e := range inner {
+			if cut {
+				break
+			}
+			add(e, depth+1, own)
+		}
+	}
+	add(err, 0, "")
+	if cut {
+		lines = append(lines, "... and more")
+	}
+	return lines
+}
+
+// textOfError is what a line says of one error. Of one that joins others it is only what they do
+// not say themselves.
+func textOfError(err error, own string, inner []error, depth int, says func(error) string) string {
+	room := keepText
+	if depth > 0 {
+		room = keepInner
+	}
+	if e, ok := err.(syscall.Errno); ok {
+		return fmt.Sprintf("%s (%s)", printable(own, room), rawsock.ErrnoName(e))
+	}
+	if len(inner) > 1 && len(inner) <= keepErrors { // all of them are shown
+		rest := own
+		for _, e := range inner {
+			if e != nil {
+				rest = strings.Replace(rest, says(e), "", 1)
+			}
+		}
+		if strings.TrimSpace(rest) == "" {
+			return fmt.Sprintf("(%d errors)", len(inner))
+		}
+	}
+	return strings.ReplaceAll(printable(own, room), "\n", "\n"+strings.Repeat(" ", 11+2*depth))
+}
+
+// inShort quotes the beginning of an error's text, on one line.
+func inShort(err error) string {
+	text := errorText(err)
+	if len(text) > keepShort {
+		text = strings.ToValidUTF8(text[:keepShort], "") + "..."
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+// printable keeps the beginning of a text, and writes what is not to be printed as an escape: a
+// report may go to a terminal.
+func printable(s string, room int) string {
+	cut := ""
+	if len(s) > room {
+		s, cut = s[:room], fmt.Sprintf("... (%d bytes in all)", len(s))
+		for range utf8.UTFMax - 1 { // not in the middle of a letter
+			if r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1 {
+				s = s[:len(s)-1]
+			}
+		}
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			q := fmt.Sprintf("%q", r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String() + cut
+}
+
+// keepSockets is how many connections a report shows the sockets of.
+const keepSockets = 5
+
+// socketsOf asks an endpoint for both ends of its connections, if it can tell.
+func socketsOf(ep any) []fixtures.Sockets {
+	if e, ok := ep.(interface{ Sockets() []fixtures.Sockets }); ok {
+		return e.Sockets()
+	}
+	return nil
+}
+
+// sockets says what the kernel knows of the connections, as far as that says something: where bytes
+// wait, what is sent again, and which end is closed.
+func (f failure) sockets() []string {
+	if f.result.busy.kind != waiting { // what is in flight changes all the time
+		return nil
+	}
+	var lines []string
+	idle := 0
+	for _, s := range f.result.sockets {
+		facts := f.facts(s)
+		switch {
+		case len(facts) == 0:
+			idle++
+		case len(lines) < keepSockets:
+			name := "-"
+			if s.Own != nil {
+				name = fmt.Sprintf("#%d", s.Conn)
+			}
+			lines = append(lines, fmt.Sprintf("%-3s %s", name, strings.Join(facts, ", ")))
+		}
+	}
+	if more := len(f.result.sockets) - idle - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("... %d more", more))
+	}
+	if idle > 0 && f.result.Outcome == Blocked { // else that is nothing to wonder about
+		all := "all " + plural(idle, "connection")
+		switch {
+		case idle == 1 && len(f.result.sockets) == 1:
+			all = fmt.Sprintf("#%d", f.result.sockets[0].Conn)
+		case idle < len(f.result.sockets):
+			all = plural(idle, "other")
+		}
+		lines = append(lines, all+" open at both ends, nothing in flight")
+	}
+	return lines
+}
+
+// facts are what is worth telling of one connection; none of one that is open and idle.
+func (f failure) facts(s fixtures.Sockets) []string {
+	if s.Own == nil && s.Other != nil && s.Other.State == "SYN-SENT" {
+		facts := []string{"SYN sent, unanswered"}
+		if n := s.Other.Retransmits; n > 0 {
+			facts = append(facts, "sent again "+plural(n, "time"))
+		}
+		return facts
+	}
+	var facts []string
+	switch {
+	case s.Own == nil:
+		facts = append(facts, "connected, and not accepted by the fixture")
+	case s.Other == nil && f.result.Outcome == Blocked:
+		facts = append(facts, "the "+f.tested+"'s socket is gone, or not shown")
+	case s.Other != nil && s.Other.Queued:
+		facts = append(facts, "in the accept queue of the "+f.tested+", which has not accepted it")
+	}
+	blocked := f.result.Outcome == Blocked // else one of them may be about to end
+	facts = append(facts, half(s.Own, "fixture", f.tested, blocked)...)
+	return append(facts, half(s.Other, f.tested, "fixture", blocked)...)
+}
+
+// half is what there is to tell of one end.
+func half(e *network.SocketInfo, whose, others string, blocked bool) (facts []string) {
+	if e == nil {
+		return nil
+	}
+	if e.State != "ESTABLISHED" && blocked {
+		facts = append(facts, "the "+whose+"'s socket is "+e.State)
+	}
+	if e.Unread > 0 {
+		facts = append(facts, fmt.Sprintf("%s unread by the %s", amount(int64(e.Unread)), whose))
+	}
+	if e.Unacked > 0 {
+		facts = append(facts, fmt.Sprintf("%s written by the %s and not acknowledged by the %s", amount(int64(e.Unacked)), whose, others))
+	}
+	if e.Retransmits > 0 && e.Unacked > 0 {
+		facts = append(facts, fmt.Sprintf("the %s has sent again %s", whose, plural(e.Retransmits, "time")))
+	}
+	return facts
 }
