@@ -3,6 +3,7 @@ package sockettest_test
 import (
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,18 +34,21 @@ func judgeUDP(t *testing.T, ep *udp.Endpoint, op func()) (reached bool) {
 // and answers meanwhile.
 func TestReachedByADatagramFromBefore(t *testing.T) {
 	t.Parallel()
-	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		for range 20 {
-			ep := sockettest.Start(t, udp.Echo{}, opts...)
-			c, err := dial(t.Context(), "udp", ep.Addr())
-			require.NoError(t, err)
-			for range 20 {
-				_, _ = io.WriteString(c, "x")
-			}
-			require.NoError(t, c.Close())
-			assert.False(t, judgeUDP(t, ep, func() {}))
-		}
-	})
+	for i := range 20 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
+				ep := sockettest.Start(t, udp.Echo{}, opts...)
+				c, err := dial(t.Context(), "udp", ep.Addr())
+				require.NoError(t, err)
+				for range 20 {
+					_, _ = io.WriteString(c, "x")
+				}
+				require.NoError(t, c.Close())
+				assert.False(t, judgeUDP(t, ep, func() {}))
+			})
+		})
+	}
 }
 
 // What is in the air, or is answered only now, is none either.
