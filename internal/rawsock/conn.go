@@ -162,7 +162,11 @@ func (c *conn) Arrived() (int64, error) {
 	case err != nil:
 		return 0, err
 	case over: // whether FIN came is not in its state any more
-		if state, _ := c.Peer(); state == network.PeerFIN {
+		state, err := c.Peer()
+		if err != nil {
+			return 0, err // it was closed meanwhile
+		}
+		if state == network.PeerFIN {
 			n--
 		}
 	}

@@ -200,6 +200,23 @@ func (d *sockDiag) one(local, remote netip.AddrPort) (diagSocket, error) {
 	return found[0], nil
 }
 
+// settled is one whose state, queue and acknowledged bytes belong together. The kernel reads them
+// one after the other: they do once nothing has changed from one answer to the next. That of a
+// socket which is written to all the time may be from within a write.
+func (d *sockDiag) settled(local, remote netip.AddrPort) (s diagSocket, err error) {
+	for range 10 {
+		was := s
+		s, err = d.one(local, remote)
+		if err != nil || s.state == was.state && s.written() == was.written() && s.unacked == was.unacked {
+			break
+		}
+	}
+	return s, err
+}
+
+// written is what was written to the socket: SYN and FIN count as a byte each.
+func (s diagSocket) written() int64 { return int64(s.info.Bytes_acked) + int64(s.unacked) }
+
 // to finds the sockets in one of these states whose other end is addr. IPv6 sockets are among
 // them: they can be connected to an IPv4 address, as Java's are by default. The kernel goes through
 // all of its table for each dump; the older kind of request is for both families.

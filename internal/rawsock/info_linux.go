@@ -193,19 +193,19 @@ func watchPeer(ctx context.Context, c *net.TCPConn, wrote, blocked func()) error
 	}
 	defer d.close()
 	local, remote := literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr))
-	full, told, total := false, false, uint64(1) // the SYN is acknowledged, too
-	var since time.Time                          // when it was last seen to have written
+	full, told, total := false, false, int64(1) // the SYN is acknowledged, too
+	var since time.Time                         // when it was last seen to have written
 	h := hunger{c: c, fed: time.Now()}
 	for start := time.Now(); ; {
 		unacked, err := unackedOf(c)
 		if err != nil {
 			return err
 		}
-		other, err := d.one(local, remote)
+		other, err := d.settled(local, remote)
 		if err != nil || other.mptcp {
 			return endOfLook(err)
 		}
-		n := other.info.Bytes_acked + uint64(other.unacked)
+		n := other.written()
 		waits := n <= total && unacked > 0 && other.unread == 0 // for what we have sent
 		if err := h.look(waits); err != nil {
 			return err
@@ -306,7 +306,7 @@ func Queued(ln syscall.Conn) int {
 // heard counts the bytes that have come. A FIN is not one of them, unless the connection is over.
 func heard(c syscall.Conn) (n int64, over bool, err error) {
 	err = control(c, func(fd int) error {
-		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		info, err := settledInfo(fd)
 		if err != nil {
 			return os.NewSyscallError("getsockopt", err)
 		}
@@ -318,6 +318,20 @@ func heard(c syscall.Conn) (n int64, over bool, err error) {
 		return nil
 	})
 	return n, over, err
+}
+
+// settledInfo asks until the state is that of the counters: the kernel reads it first, and FIN may
+// come between. States never go back.
+func settledInfo(fd int) (*unix.TCPInfo, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	for err == nil {
+		next, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil || next.State == info.State {
+			return info, err
+		}
+		info = next
+	}
+	return info, err
 }
 
 // mayComeLate reports whether the other end may have written what has not come: since nobody reads
@@ -338,16 +352,19 @@ func mayComeLate(c syscall.Conn) (late bool) {
 
 // writtenTo counts the bytes that the other end of a connection has written, as far as its kernel
 // tells: 0 if it does not.
-func writtenTo(c *net.TCPConn) int64 {
-	other, err := diagOne(literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr)))
-	if err != nil || other.mptcp {
-		return 0
-	}
-	n := int64(other.info.Bytes_acked) + int64(other.unacked) - 1 // the SYN
-	switch other.state {
-	case tcpFinWait1, tcpFinWait2, tcpLastAck, tcpClosing:
-		n--
-	}
+func writtenTo(c *net.TCPConn) (n int64) {
+	_ = askOnce(func(d *sockDiag) error {
+		other, err := d.settled(literal(c.RemoteAddr().(*net.TCPAddr)), literal(c.LocalAddr().(*net.TCPAddr)))
+		if err != nil || other.mptcp {
+			return err
+		}
+		n = other.written() - 1 // the SYN
+		switch other.state {
+		case tcpFinWait1, tcpFinWait2, tcpLastAck, tcpClosing:
+			n--
+		}
+		return nil
+	})
 	return n
 }
 

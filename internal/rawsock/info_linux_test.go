@@ -157,3 +157,29 @@ func TestAwaitPeerEndEndsWithItsDeadline(t *testing.T) {
 		require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "%v", err)
 	})
 }
+
+// A byte was written, whenever it is asked: while FIN comes, and while both ends close.
+func TestArrivedCountsNoFIN(t *testing.T) {
+	t.Parallel()
+	eachPort(t, func(t *testing.T, p *port) {
+		require.NoError(t, p.Become(serve))
+		for i := range 40 {
+			client, server := requireServed(t, p)
+			if i%2 == 0 {
+				_ = server.CloseWrite()
+			}
+			go func() {
+				_ = client.Close()
+				_, _ = io.Copy(io.Discard, server)
+				_ = server.Close()
+			}()
+			for {
+				n, err := server.Arrived()
+				if err != nil {
+					break // it is closed
+				}
+				require.EqualValues(t, 1, n)
+			}
+		}
+	})
+}
