@@ -117,7 +117,7 @@ func (w watchdog) guard(run func(inside func())) {
 	defer wg.Wait()
 	defer close(over)
 	run(func() {
-		own := bubbleOf(ownHeader())
+		own := ownBubble()
 		bubble.Store(&own)
 	})
 }
@@ -191,6 +191,9 @@ func withoutMinutes(g string) string {
 	parts = slices.DeleteFunc(parts, func(s string) bool { return strings.HasSuffix(s, " minutes") })
 	return strings.Join(parts, ", ") + "\n" + rest
 }
+
+// ownBubble names the bubble that the calling goroutine is in; empty outside of any.
+func ownBubble() string { return bubbleOf(ownHeader()) }
 
 func ownHeader() string {
 	b := make([]byte, 128)

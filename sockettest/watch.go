@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/argument"
@@ -26,6 +25,7 @@ type Watch struct {
 	label     string
 	outer     *Watch          // the one that the goroutine belonged to before
 	goroutine string          // that began it
+	bubble    string          // in which that was (testing/synctest); empty outside of any
 	before    context.Context // with the labels that this goroutine had
 	sockets   openSockets     // those of the process when a WatchSockets began; nil for a WatchLeaks
 
@@ -63,7 +63,7 @@ func WatchLeaks(ignore ...string) *Watch {
 // Where a process's sockets are not listed (systems other than Linux, or no /proc), the error wraps
 // [errors.ErrUnsupported].
 func WatchSockets() (*Watch, error) {
-	w := &Watch{}
+	w := &Watch{bubble: ownBubble()}
 	recentFixtures.want(1)
 	w.holdFinalizers()
 	var err error
@@ -79,8 +79,13 @@ func WatchSockets() (*Watch, error) {
 // before the watch.
 //
 // Call Find on the goroutine that began the watch, or after that one has ended. Otherwise that
-// goroutine counts as left behind.
+// goroutine counts as left behind. In a bubble (testing/synctest) Find looks only for a watch that
+// began there: what is outside has no part of a grace in virtual time.
 func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
+	if own := ownBubble(); own != "" && own != w.bubble {
+		return Leaks{Unseen: "Find was called in a bubble (testing/synctest) in which the watch did not begin: what is outside has" +
+			" no time to end there; want Find called after the bubble, or the watch begun in it"}
+	}
 	if w.sockets != nil {
 		return w.sockets.left(grace)
 	}
@@ -306,7 +311,7 @@ var serial atomic.Int64
 // newWatch labels the calling goroutine, beside the labels that it has.
 func newWatch(name string, ignore []string) *Watch {
 	w := &Watch{label: fmt.Sprintf("%s#%d", name, serial.Add(1)), ignored: ignore, running: map[*sight]bool{}, handed: map[string][]string{},
-		goroutine: goroutineID(), before: withOwnLabels(context.Background())}
+		goroutine: goroutineID(), bubble: ownBubble(), before: withOwnLabels(context.Background())}
 	outer := ownLabel()
 	watches.mu.Lock()
 	defer watches.mu.Unlock()
@@ -451,47 +456,4 @@ func liveContext(t testing.TB) context.Context {
 		return ctx
 	}
 	return context.WithoutCancel(t.Context())
-}
-
-// profLabels returns the labels of the calling goroutine, as [pprof.SetGoroutineLabels] left them
-// there; nil for none. Package pprof has no function for it; the runtime promises to keep this one
-// (runtime/proflabel.go).
-//
-//go:linkname profLabels runtime/pprof.runtime_getProfLabel
-func profLabels() unsafe.Pointer
-
-// A labelSpy is a context that notes by what key package pprof looks for labels in it.
-type labelSpy struct {
-	context.Context
-	key any
-}
-
-func (s *labelSpy) Value(key any) any {
-	s.key = key
-	return nil
-}
-
-// pprofKey is the key by which a context has labels, and someLabels a value of the type that it has
-// them in.
-var pprofKey, someLabels = func() (key, some any) {
-	spy := &labelSpy{Context: context.Background()}
-	pprof.Label(spy, "")
-	return spy.key, pprof.WithLabels(context.Background(), pprof.Labels("some", "labels")).Value(spy.key)
-}()
-
-// withOwnLabels returns a context that has the labels of the calling goroutine: pprof.Do and its
-// like keep them for whoever goes by it.
-func withOwnLabels(ctx context.Context) context.Context {
-	labels := someLabels // a pointer of package pprof's own type, in an interface
-	(*[2]unsafe.Pointer)(unsafe.Pointer(&labels))[1] = profLabels()
-	return context.WithValue(ctx, pprofKey, labels)
-}
-
-// ownLabel returns the label of the watch that the calling goroutine belongs to; empty for none.
-func ownLabel() string {
-	if profLabels() == nil {
-		return ""
-	}
-	value, _ := pprof.Label(withOwnLabels(context.Background()), labelKey)
-	return value
 }
