@@ -30,7 +30,23 @@ type sight struct {
 	at    [8]uintptr // where it was started
 	key   any        // of a test that nobody watches
 
-	let atomic.Pointer[[]network.Socket] // sockets that were connected to it when Expect closed it
+	let atomic.Pointer[connectedThen] // when Expect closed it
+}
+
+// connectedThen are the sockets that were connected to a fixture at one moment, or why that is not
+// known.
+type connectedThen struct {
+	sockets []network.Socket
+	err     error
+}
+
+// unlisted returns why nobody knows of connections that the fixture has not accepted. Where sockets
+// are never listed, NoLeaks says that it misses those.
+func (s *sight) unlisted() error {
+	if let := s.let.Load(); let != nil && !errors.Is(let.err, errors.ErrUnsupported) {
+		return let.err
+	}
+	return nil
 }
 
 // see notes a fixture that t has started; f is nil if it has no connections.
@@ -48,8 +64,12 @@ func see(t testing.TB, f connected) *sight {
 	}
 	s := &sight{f: f, stack: stackOf(f), addr: addressOf(f), old: map[uint64]bool{}}
 	if s.addr != "" {
-		for _, o := range openNow(s.stack).toward[s.addr] { // somebody else's was there, and its clients have not closed
+		now := openNow(s.stack)
+		for _, o := range now.toward[s.addr] { // somebody else's was there, and its clients have not closed
 			s.old[o.Number] = true
+		}
+		if now.err != nil {
+			s.let.Store(&connectedThen{err: now.err}) // whose they are cannot be told later
 		}
 	}
 	runtime.Callers(2, s.at[:])
@@ -93,6 +113,7 @@ func (s *sight) end() {
 	for _, w := range s.by {
 		w.mu.Lock()
 		delete(w.running, s)
+		w.unlisted = cmp.Or(w.unlisted, s.unlisted())
 		w.suspects = append(w.suspects, found...)
 		w.mu.Unlock()
 	}
@@ -250,7 +271,7 @@ func (s *sight) suspects() []suspect {
 	}
 	now := openNow(s.stack)
 	if now.err != nil {
-		return s.unlisted(conns)
+		return s.unended(conns)
 	}
 	number, unsure := s.byAddress(now), []*fixtures.Conn(nil)
 	if len(conns) > 0 && conns[0].LocalAddr().Network() == "unix" {
@@ -270,7 +291,7 @@ func (s *sight) suspects() []suspect {
 	slices.Reverse(found)
 	toward := now.toward[s.addr]
 	if let := s.let.Load(); let != nil {
-		toward = now.these(*let)
+		toward = now.these(let.sockets)
 	} else if len(toward) > 0 && s.closed() {
 		toward = nil
 	}
@@ -294,12 +315,13 @@ func letGo(ep Running) {
 		if s.closed() {
 			continue
 		}
-		toward := openNow(s.stack).toward[s.addr]
+		now := openNow(s.stack)
+		let := &connectedThen{now.toward[s.addr], now.err}
 		for _, s := range sightsOf(e) {
-			s.let.CompareAndSwap(nil, &toward)
+			s.let.CompareAndSwap(nil, let)
 		}
 		if p := partUsed(e); p != nil {
-			p.let.CompareAndSwap(nil, &toward)
+			p.let.CompareAndSwap(nil, let)
 		}
 	}
 }
@@ -319,9 +341,9 @@ func (s *sight) socketOf(o network.Socket) socketOf {
 	return socketOf{s.stack, o.Number, o.State, strings.TrimSpace(o.Local + " -> " + o.Remote)}
 }
 
-// unlisted returns those that were not seen to end, where sockets are not listed: nobody can be
+// unended returns those that were not seen to end, where sockets are not listed: nobody can be
 // asked later. A server need not end what its client is about to.
-func (s *sight) unlisted(conns []*fixtures.Conn) []suspect {
+func (s *sight) unended(conns []*fixtures.Conn) []suspect {
 	if _, attack := s.f.(*hostile.Attack); attack {
 		return nil
 	}

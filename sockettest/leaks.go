@@ -198,6 +198,14 @@ func (l Leaks) Empty() bool {
 	return len(l.Goroutines)+len(l.Conns)+len(l.Sockets) == 0 && l.Unseen == ""
 }
 
+// unlisted notes why connections that a fixture had not accepted could not be seen.
+func (l *Leaks) unlisted(err error) {
+	if err != nil {
+		l.Unseen = "which connections a fixture had not accepted: the sockets could not be listed when it started, or when Expect" +
+			" closed it; want descriptors left for that (ulimit -n): " + err.Error()
+	}
+}
+
 // String returns the report that NoLeaks prints, or "" if nothing was left behind.
 func (l Leaks) String() string {
 	if l.Empty() {

@@ -1,7 +1,9 @@
 package sockettest
 
 import (
+	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -95,6 +98,43 @@ func TestNoLeaksUnacceptedAndLetGo(t *testing.T) {
 				assert.Empty(t, tb.Text())
 			})
 		}
+	}
+}
+
+// A fitfulStack cannot list its sockets now and then, as a process that has no descriptors left.
+type fitfulStack struct {
+	network.Stack
+	now *atomic.Bool
+}
+
+func (s fitfulStack) Connected() ([]network.Socket, error) {
+	if s.now.Load() {
+		return nil, errors.New("no descriptors")
+	}
+	return s.Stack.Connected()
+}
+
+// What nobody could list when it mattered is neither blamed nor passed.
+func TestNoLeaksUnacceptedAndUnlisted(t *testing.T) {
+	t.Parallel()
+	nw := simnet.New(t)
+	for name, atStart := range map[string]bool{"at the start": true, "when Expect closes": false} {
+		var kept net.Conn
+		var unlisted atomic.Bool
+		unlisted.Store(atStart)
+		tb := leaving(t, func(tb *faketb.TB) {
+			ep := Start(tb, fixtures.NeverAccept{}, On(fitfulStack{nw, &unlisted}))
+			kept = connect(tb, ep)
+			unlisted.Store(!atStart)
+			if !atStart {
+				Expect(tb, ep, Blocked.For(moment), func() error { _, err := kept.Read(make([]byte, 1)); return err })
+			}
+			unlisted.Store(false)
+		})
+		assert.Equal(t, "leak: not all could be seen\n  unseen     which connections a fixture had not accepted: the sockets could not"+
+			" be listed when it started, or when Expect closed it; want descriptors left for that (ulimit -n): no descriptors",
+			tb.Text(), name)
+		assert.NoError(t, kept.Close())
 	}
 }
 

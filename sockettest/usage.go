@@ -14,7 +14,6 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
-	"example.com/go-sockettest/network"
 )
 
 // A usage is what the operations of Expect have done with each part of a fixture that can be used,
@@ -23,10 +22,10 @@ type usage []*partUsage
 
 // A partUsage belongs to one part, whichever whole it is used by.
 type partUsage struct {
-	of     Running                          // the whole, as Start returned it
-	used   atomic.Bool                      // an Expect has used it
-	closed atomic.Pointer[closing]          // it was closed to make an operation return
-	let    atomic.Pointer[[]network.Socket] // what was connected to it then
+	of     Running                       // the whole, as Start returned it
+	used   atomic.Bool                   // an Expect has used it
+	closed atomic.Pointer[closing]       // it was closed to make an operation return
+	let    atomic.Pointer[connectedThen] // what was connected to it then
 }
 
 // A closing is the end of a fixture for the sake of one operation. It hits all others there, and is

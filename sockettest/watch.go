@@ -37,6 +37,7 @@ type Watch struct {
 	judged   bool                // Find has looked
 	held     bool                // the finalizers, on its behalf
 	lost     bool                // the label was taken off
+	unlisted error               // of a fixture that has ended; see [sight.unlisted]
 	over     bool
 }
 
@@ -108,6 +109,9 @@ func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 		tellCreators(found, w.goroutine)
 	}
 	l := w.leaks(found, conns)
+	for _, s := range sights {
+		l.unlisted(s.unlisted())
+	}
 	if !l.Empty() {
 		l.grace = grace
 	}
@@ -287,6 +291,7 @@ func (w *Watch) leaks(found []stuck, conns []suspect) Leaks {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	l.unlisted(w.unlisted)
 	if w.lost {
 		l.Unseen = "the goroutine's profiler labels were replaced meanwhile (runtime/pprof: Do, SetGoroutineLabels), so that" +
 			" goroutines started since are not known; want that done in a goroutine of its own, or with the context of an Expect"
