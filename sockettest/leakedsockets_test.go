@@ -212,7 +212,7 @@ func TestPeerOfALeakedSocket(t *testing.T) {
 		"a fixture that has closed": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:3", Remote: ep.Addr()}, []rawsock.Socket{fixture},
 			"; its peer Echo{} on " + ep.Addr() + " is closed, or in another process"},
 		"ours": {rawsock.Socket{Family: "tcp4", Local: "127.0.0.1:4", Remote: "127.0.0.1:5"},
-			[]rawsock.Socket{fixture, {Local: "127.0.0.1:5", Remote: "127.0.0.1:4", State: "ESTABLISHED"}},
+			[]rawsock.Socket{fixture, {Family: "tcp6", Local: "127.0.0.1:5", Remote: "127.0.0.1:4", State: "ESTABLISHED"}},
 			"; its peer is open in this process, too (ESTABLISHED)"},
 		"unix": {rawsock.Socket{Family: "unix", Local: "@", Remote: "/s"}, []rawsock.Socket{{Family: "unix", Local: "/s", Remote: "@"}},
 			"; its peer is open in this process, too"},
@@ -221,8 +221,11 @@ func TestPeerOfALeakedSocket(t *testing.T) {
 		"UDP": {rawsock.Socket{Family: "udp4", Local: "127.0.0.1:6", Remote: "127.0.0.1:7"},
 			[]rawsock.Socket{{Family: "udp4", Local: "127.0.0.1:7"}},
 			"; its peer is open in this process, too"},
+		"a TCP listener is no peer of UDP": {rawsock.Socket{Family: "udp4", Local: "127.0.0.1:6", Remote: "127.0.0.1:8"},
+			[]rawsock.Socket{{Family: "tcp4", Local: "127.0.0.1:8", State: "LISTEN"}},
+			"; its peer is closed, or in another process"},
 	} {
-		assert.Equal(t, tt.want, peerText(tt.socket, tt.beside), name)
+		assert.Equal(t, tt.want, peerText(tt.socket, socketsByEnds(tt.beside)), name)
 	}
 }
 

@@ -328,21 +328,43 @@ func socketsNow() (openSockets, error) {
 // before.
 func (before openSockets) left(grace time.Duration) Leaks {
 	var l Leaks
+	var all, left []rawsock.Socket
 	poll(grace, func() bool {
-		l = Leaks{}
-		all, err := rawsock.Sockets()
+		var err error
+		all, err = rawsock.Sockets()
+		left, l.Unseen = nil, ""
 		if err != nil { // as when all descriptors are in use
 			l.Unseen = "the process's sockets are not listed: " + err.Error()
 		}
 		for _, s := range all {
 			if _, old := before[s.Inode]; !old {
-				l.Sockets = append(l.Sockets, socketText(s)+peerText(s, all))
+				left = append(left, s)
 			}
 		}
-		return l.Empty()
+		return len(left) == 0 && err == nil
 	})
+	peers := socketsByEnds(all)
+	for _, s := range left {
+		l.Sockets = append(l.Sockets, socketText(s)+peerText(s, peers))
+	}
 	slices.Sort(l.Sockets)
 	return l
+}
+
+// A socketEnds is what a socket's peer is found by.
+type socketEnds struct{ protocol, local, remote string }
+
+func endsOf(s rawsock.Socket, local, remote string) socketEnds {
+	return socketEnds{strings.TrimRight(s.Family, "46"), local, remote}
+}
+
+// socketsByEnds makes one search for the peers of all: a process may have leaked thousands.
+func socketsByEnds(all []rawsock.Socket) map[socketEnds]rawsock.Socket {
+	at := make(map[socketEnds]rawsock.Socket, len(all))
+	for _, s := range all {
+		at[endsOf(s, s.Local, s.Remote)] = s
+	}
+	return at
 }
 
 func socketText(s rawsock.Socket) string {
@@ -361,7 +383,7 @@ func socketText(s rawsock.Socket) string {
 
 // peerText says what is at the other end of a socket: a fixture, if one was started since a watch
 // began, and whether this process has it open.
-func peerText(s rawsock.Socket, all []rawsock.Socket) string {
+func peerText(s rawsock.Socket, at map[socketEnds]rawsock.Socket) string {
 	if s.Remote == "" {
 		return ""
 	}
@@ -369,11 +391,12 @@ func peerText(s rawsock.Socket, all []rawsock.Socket) string {
 	if f := recentFixtures.at(s.Remote); f != "" {
 		what += " " + f
 	}
-	udp := strings.HasPrefix(s.Family, "udp") // whose other end need not be connected
-	for _, o := range all {
-		if o.Local == s.Remote && (o.Remote == s.Local || udp && o.Remote == "") {
-			return strings.TrimSuffix("; "+what+" is open in this process, too ("+o.State+")", " ()")
-		}
+	peer, open := at[endsOf(s, s.Remote, s.Local)]
+	if !open && strings.HasPrefix(s.Family, "udp") { // whose other end need not be connected
+		peer, open = at[endsOf(s, s.Remote, "")]
+	}
+	if open {
+		return strings.TrimSuffix("; "+what+" is open in this process, too ("+peer.State+")", " ()")
 	}
 	return "; " + what + " is closed, or in another process"
 }
