@@ -21,11 +21,11 @@ type agenda struct {
 	mu      *sync.Mutex // the network's
 	events  queue
 	seq     uint64
-	timer   *time.Timer // nil if there is nothing to wait for
-	number  int         // of that timer
-	at      time.Time   // when it fires, or has
-	virtual bool        // it belongs to a bubble
-	ticking bool        // it is set when all that was due has happened
+	at      time.Time   // when the next tick comes; zero if none is on its way
+	timer   *time.Timer // that brings it; nil if there is nothing to wait for
+	virtual bool        // both belong to a bubble
+	number  int         // how often the clock has changed
+	ticking bool        // the next tick is set when all that was due has happened
 }
 
 // schedule moves e to t, or adds it.
@@ -48,45 +48,53 @@ func (a *agenda) cancel(e *event) {
 	}
 }
 
-// setTimer sets the timer for the first event. A timer that is set for an earlier time is left
-// alone: it costs less to let it fire for nothing than to move it with every deadline. A timer of a
-// bubble must not be touched outside it, nor one from outside within. It is then left to fire, or
-// to vanish with its bubble.
+// setTimer sees to it that a tick comes for the first event. One that comes earlier is left alone:
+// it costs less to let it come for nothing than to move it with every deadline. A timer of a bubble
+// must not be touched outside it, nor one from outside within. It is then left to fire, or to
+// vanish with its bubble.
+//
+// What is due has a goroutine and no timer: with -race, timers of one bubble that are due when they
+// are set end the process, since they run at once and share a part of the race detector's state
+// that nothing guards (go.dev/issue/78156).
 func (a *agenda) setTimer() {
 	if a.ticking {
 		return
 	}
 	now := time.Now()
-	mine := a.timer != nil && a.virtual == isVirtual(now)
+	if a.virtual != isVirtual(now) {
+		a.virtual, a.timer, a.at = !a.virtual, nil, time.Time{}
+		a.number++
+	}
 	if len(a.events) == 0 {
-		if mine {
+		if a.timer != nil {
 			a.timer.Stop()
 		}
-		a.timer = nil
+		a.timer, a.at = nil, time.Time{}
 		return
 	}
-	first := a.events[0].at
-	if mine && !a.at.After(first) && a.at.After(now) {
+	first, number := a.events[0].at, a.number
+	if !a.at.IsZero() && !a.at.After(first) {
 		return
 	}
-	a.at, a.virtual = first, isVirtual(now)
-	if mine {
+	a.at = first
+	switch {
+	case !first.After(now):
+		go a.tick(number)
+	case a.timer != nil:
 		a.timer.Reset(first.Sub(now))
-		return
+	default:
+		a.timer = time.AfterFunc(first.Sub(now), func() { a.tick(number) })
 	}
-	a.number++
-	number := a.number
-	a.timer = time.AfterFunc(first.Sub(now), func() { a.tick(number) })
 }
 
-// tick runs the events that are due.
+// tick runs the events that are due. That none is does no harm.
 func (a *agenda) tick(number int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.number != number {
-		return // another has taken its place, perhaps by another clock
+		return // it was set by another clock
 	}
-	a.ticking = true
+	a.at, a.ticking = time.Time{}, true
 	for now := time.Now(); len(a.events) > 0 && !a.events[0].at.After(now); {
 		e := heap.Pop(&a.events).(*event)
 		e.do()

@@ -377,6 +377,43 @@ func TestHoldOfOneLink(t *testing.T) {
 	})
 }
 
+// Networks of one bubble that have something due at one instant do not disturb each other. With
+// -race, timers would end the process (go.dev/issue/78156).
+func TestDueAtOnceOnManyNetworks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const datagrams = 200
+		begin := time.Now()
+		var heals []func()
+		var servers []net.PacketConn
+		for range 4 {
+			nw := simnet.New(t)
+			s, err := nw.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer s.Close()
+			c, err := nw.Dial("udp", s.LocalAddr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			servers, heals = append(servers, s), append(heals, nw.Hold())
+			for range datagrams {
+				write(t, c, "x")
+			}
+		}
+		var healed sync.WaitGroup
+		for _, heal := range heals {
+			healed.Go(heal)
+		}
+		healed.Wait()
+		for _, s := range servers {
+			for range datagrams {
+				_, _, err := s.ReadFrom(make([]byte, 1))
+				require.NoError(t, err)
+			}
+		}
+		assert.Zero(t, time.Since(begin))
+	})
+}
+
 func TestFailureTellsTheSeed(t *testing.T) {
 	t.Parallel()
 	text := func(f func(nw *simnet.Network)) string {
