@@ -29,6 +29,7 @@ func TestReachedByCloseNotify(t *testing.T) {
 	manytests.NeedsMinTTL(t)
 	nothingMore := func(context.Context, *tls.Conn, *fixtures.Endpoint) {}
 	writes := func(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("quit")) }
+	writesByte := func(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("q")) }
 	closes := func(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) { _ = c.Close() }
 	unread := fixtures.Silent{Unread: true}
 	for name, tt := range map[string]struct {
@@ -51,6 +52,8 @@ func TestReachedByCloseNotify(t *testing.T) {
 		"a write and a close":      {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{writes, closes}, came: true},
 		"the same, unread":         {then: unread, version: tls.VersionTLS13, op: []tlsStep{writes, closes}, came: true},
 		"a write and FIN":          {then: fixtures.Discard{}, version: tls.VersionTLS13, op: []tlsStep{writes, closesBelow}, came: true},
+		"a write and FIN, unread":  {then: unread, version: tls.VersionTLS13, op: []tlsStep{writes, halfClosesBelow}, came: true},
+		"a byte and FIN, TLS 1.2":  {then: unread, version: tls.VersionTLS12, op: []tlsStep{writesByte, halfClosesBelow}, came: true},
 		"a close beside a request": {then: fixtures.Echo{}, version: tls.VersionTLS13, op: []tlsStep{closes}, twice: true, came: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,6 +113,10 @@ type tlsStep func(context.Context, *tls.Conn, *fixtures.Endpoint)
 // closesBelow half-closes without close_notify, once the fixture has read.
 func closesBelow(ctx context.Context, c *tls.Conn, ep *fixtures.Endpoint) {
 	_ = ep.Await(ctx, fixtures.Plaintext, 1)
+	halfClosesBelow(ctx, c, ep)
+}
+
+func halfClosesBelow(_ context.Context, c *tls.Conn, _ *fixtures.Endpoint) {
 	_ = c.NetConn().(interface{ CloseWrite() error }).CloseWrite()
 }
 
