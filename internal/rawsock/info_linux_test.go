@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -158,28 +159,44 @@ func TestAwaitPeerEndEndsWithItsDeadline(t *testing.T) {
 	})
 }
 
-// A byte was written, whenever it is asked: while FIN comes, and while both ends close.
+// A byte was written, whenever it is asked: while FIN comes, and while both ends close. What
+// Arrived asks is asked alone as well: that hits the moment more often.
 func TestArrivedCountsNoFIN(t *testing.T) {
 	t.Parallel()
-	eachPort(t, func(t *testing.T, p *port) {
-		require.NoError(t, p.Become(serve))
-		for i := range 40 {
-			client, server := requireServed(t, p)
-			if i%2 == 0 {
-				_ = server.CloseWrite()
-			}
-			go func() {
-				_ = client.Close()
-				_, _ = io.Copy(io.Discard, server)
-				_ = server.Close()
-			}()
-			for {
-				n, err := server.Arrived()
-				if err != nil {
-					break // it is closed
+	for name, tt := range map[string]struct {
+		rounds int
+		yields bool // to who closes, who waits for its turn otherwise
+		ask    func(c *conn) (n int64, over bool, err error)
+	}{
+		"Arrived": {6, false, func(c *conn) (n int64, over bool, err error) { n, err = c.Arrived(); return n, false, err }},
+		"heard":   {150, true, func(c *conn) (n int64, over bool, err error) { return heard(c.TCPConn) }},
+		"written": {150, true, func(c *conn) (n int64, over bool, err error) { n = writtenTo(c.TCPConn); return n, n <= 0, nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachPort(t, func(t *testing.T, p *port) {
+				require.NoError(t, p.Become(serve))
+				for i := range tt.rounds {
+					client, server := requireServed(t, p)
+					if i%2 == 0 {
+						_ = server.CloseWrite()
+					}
+					go func() {
+						_ = client.Close()
+						_, _ = io.Copy(io.Discard, server)
+						_ = server.Close()
+					}()
+					for {
+						n, over, err := tt.ask(server.(*conn))
+						if over || err != nil {
+							break
+						}
+						require.EqualValues(t, 1, n)
+						if tt.yields {
+							runtime.Gosched()
+						}
+					}
 				}
-				require.EqualValues(t, 1, n)
-			}
-		}
-	})
+			})
+		})
+	}
 }
