@@ -195,10 +195,10 @@ func open(c *fixtures.Conn) bool {
 // never beyond end.
 func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, q queue, end time.Time) {
 	for pause := signTick; ; pause = min(2*pause, lookPause) {
-		until, now := time.Time{}, time.Since(a.Started())
+		until := time.Time{}
 		for _, c := range a.Conns() {
 			from := a.Started().Add(c.JudgedFrom())
-			last := from.Add(sum(w.patience(from, end), w.excused(a.Late(c.JudgedFrom(), now))))
+			last := from.Add(sum(w.patience(from, end), w.excused(a.Late(c.JudgedFrom(), time.Since(a.Started())))))
 			if last.After(until) {
 				until = last
 			}

@@ -110,23 +110,6 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 	return worst, min(sum, max(0, to-from))
 }
 
-// A tally is how long all threads of the process together had waited for a processor.
-type tally struct{ at, waited time.Duration }
-
-// lastTally is the one to use again: to ask each thread takes a while.
-var lastTally atomic.Pointer[tally]
-
-// waitedSince returns a tally no older than that.
-func waitedSince(oldest time.Duration) time.Duration {
-	if last := lastTally.Load(); last != nil && last.at >= oldest {
-		return last.waited
-	}
-	now := &tally{at: time.Since(base)}
-	now.waited = delayed()
-	lastTally.Store(now)
-	return now.waited
-}
-
 // A Watch knows how late timers are from Begin on. For the zero Watch, which has not begun, nothing
 // is late. Late and End may be called from any goroutine once Begin has returned.
 //
@@ -135,14 +118,10 @@ func waitedSince(oldest time.Duration) time.Duration {
 // (each processor has its own, and one of them may stall). Each queues up behind the goroutines
 // that are ready to run when it has fired, as code does that waits for a timer or a socket. Its
 // lateness includes that wait, and the later of the two timers counts.
-//
-// A thread may stall with the goroutine that it runs, while others serve the timers. Where the
-// kernel tells how long threads have waited for a processor (Linux), the sum has that too.
 type Watch struct {
-	from   *lateness // the last one of all before it began
-	own    clock
-	head   lateness      // before the first one of own
-	waited time.Duration // by all threads, before it began
+	from *lateness // the last one of all before it began
+	own  clock
+	head lateness // before the first one of own
 }
 
 // Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a
@@ -152,7 +131,6 @@ func (w *Watch) Begin(first time.Duration) {
 	if now := time.Now(); now == now.Round(0) {
 		return
 	}
-	w.waited = waitedSince(time.Since(base) - tick)
 	all.watches.Add(1)
 	w.from = all.last.Load()
 	all.ensure(tick)
@@ -162,9 +140,8 @@ func (w *Watch) Begin(first time.Duration) {
 }
 
 // Late returns how much the machine may have delayed code between two moments after Begin. Late
-// ticks took sum in all, or threads waited for a processor for that long; and a timer was overdue
-// for worst at the three worst times. Unlike sum, worst does not grow with the time between the
-// two.
+// ticks took sum in all, and a timer was overdue for worst at the three worst times. Unlike sum,
+// worst does not grow with the time between the two.
 func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	if w.from == nil {
 		return 0, 0
@@ -172,8 +149,7 @@ func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	begin, end := from.Sub(base), to.Sub(base)
 	worst, sum = all.late(w.from, begin, end)
 	ownWorst, ownSum := w.own.late(&w.head, begin, end)
-	waited := min(waitedSince(end)-w.waited, end-begin)
-	return max(worst, ownWorst), max(sum, ownSum, waited)
+	return max(worst, ownWorst), max(sum, ownSum)
 }
 
 // End stops the watch. Late still answers for the time before.

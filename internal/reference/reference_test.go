@@ -1,10 +1,7 @@
 package reference
 
 import (
-	"math"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +13,9 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func at(n int) time.Time { return base.Add(ms(n)) }
 
-// keep returns a watch that has noted those latenesses, as pairs of milliseconds since base, and no
-// thread that waited.
+// keep returns a watch that has noted those latenesses, as pairs of milliseconds since base.
 func keep(pairs ...[2]int) *Watch {
-	w := &Watch{from: &lateness{}, waited: math.MaxInt64}
+	w := &Watch{from: &lateness{}}
 	last := w.from
 	for _, p := range pairs {
 		l := &lateness{due: ms(p[0]), fired: ms(p[1])}
@@ -136,51 +132,4 @@ func TestWatchDoesNotHoldUpABubble(t *testing.T) {
 		worst, sum := w.Late(start, time.Now())
 		assert.Zero(t, worst+sum)
 	})
-}
-
-// What threads wait for a processor is in the sum, as much as there was time for.
-func TestThreadsThatWaitCount(t *testing.T) {
-	var w Watch
-	w.Begin(time.Hour)
-	defer w.End()
-	begin := time.Now()
-	for _, waited := range []int{20, 1e6} {
-		for time.Since(begin) < ms(30) {
-		}
-		now := time.Now()
-		lastTally.Store(&tally{at: now.Sub(base), waited: w.waited + ms(waited)})
-		_, sum := w.Late(begin, now)
-		assert.GreaterOrEqual(t, sum, min(ms(waited), now.Sub(begin)))
-		assert.LessOrEqual(t, sum, now.Sub(begin))
-	}
-}
-
-// The kernel is asked again only for what came after the last answer.
-func TestTallyIsAskedOnce(t *testing.T) {
-	now := time.Since(base)
-	lastTally.Store(&tally{at: now, waited: -1})
-	assert.Equal(t, time.Duration(-1), waitedSince(now))
-	assert.GreaterOrEqual(t, waitedSince(now+1), time.Duration(0))
-}
-
-// More threads than processors wait for each other, while the timers may be in time.
-func TestThreadsThatWaitAreSeen(t *testing.T) {
-	if delayed() == 0 {
-		t.Skip("this system does not tell how long threads have waited")
-	}
-	spinners := runtime.NumCPU() + 1
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(spinners + 1))
-	begin := delayed()
-	var spinning sync.WaitGroup
-	var stop atomic.Bool
-	for range spinners {
-		spinning.Go(func() {
-			for !stop.Load() {
-			}
-		})
-	}
-	for delayed()-begin < ms(20) {
-	}
-	stop.Store(true)
-	spinning.Wait()
 }
