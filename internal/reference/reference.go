@@ -6,8 +6,6 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
-
-	"example.com/go-sockettest/internal/patience"
 )
 
 const (
@@ -63,9 +61,16 @@ func (c *clock) arm(d time.Duration) {
 	c.timer.Reset(d)
 }
 
-// fire records how late the timer is, and arms it again while somebody watches.
+// fire lets record wait for one turn: a timer's function jumps the queue, code that was waiting may
+// not. A new goroutine runs next and sends the one that was to do so to the end of the processor's
+// queue (runtime/proc.go), where code that is woken up ends as well when more is woken up.
 func (c *clock) fire() {
-	patience.QueueUp() // a timer's function jumps the queue; code that was waiting does not
+	go c.record()
+	go func() {}()
+}
+
+// record notes how late the timer is, and arms it again while somebody watches.
+func (c *clock) record() {
 	due, now := time.Duration(c.due.Load()), time.Since(base)
 	if now-due >= time.Millisecond { // a timer is never quite exact
 		l := &lateness{due: due, fired: now}
@@ -115,9 +120,9 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 //
 // Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the
 // watch's own: the scheduler of Go keeps it where it keeps the timers of the goroutine that began
-// (each processor has its own, and one of them may stall). Each queues up behind the goroutines
-// that are ready to run when it has fired, as code does that waits for a timer or a socket. Its
-// lateness includes that wait, and the later of the two timers counts.
+// (each processor has its own, and one of them may stall). Each waits behind the goroutines that
+// are ready to run when it has fired, for one turn, as code may that waits for a timer or a socket.
+// Its lateness includes that wait, and the later of the two timers counts.
 type Watch struct {
 	from *lateness // the last one of all before it began
 	own  clock

@@ -1,7 +1,9 @@
 package reference
 
 import (
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,8 +86,62 @@ func TestLateSeesAStall(t *testing.T) {
 			assert.GreaterOrEqual(t, worst, ms(20))
 			assert.GreaterOrEqual(t, sum, worst)
 		}
-		all.fire()
+		all.record()
 	}
+}
+
+// A timer that has fired waits for those that are ready, as code may that has waited for it.
+func TestTimerWaitsForATurn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	waited := false
+	for range 40 { // the race detector shuffles the order: in one of four the timer is first
+		var c clock
+		c.begin(&lateness{})
+		c.armed.Store(true)
+		var before atomic.Int64
+		var ready sync.WaitGroup
+		for range 10 {
+			ready.Go(func() {
+				if c.armed.Load() { // it has not noted anything yet
+					before.Add(1)
+				}
+			})
+		}
+		c.fire()
+		for c.armed.Load() {
+			runtime.Gosched()
+		}
+		ready.Wait()
+		waited = waited || before.Load() == 10
+	}
+	assert.True(t, waited)
+}
+
+// However many goroutines are busy all the time, it does not wait while each of them runs again and
+// again: code that has waited would not.
+func TestTimerWaitsForOneTurnOnly(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // else a thread that stalls counts, too
+	const busy = 100
+	var turns atomic.Int64
+	var working sync.WaitGroup
+	var c clock
+	c.begin(&lateness{})
+	c.armed.Store(true)
+	for range busy {
+		working.Go(func() {
+			for c.armed.Load() {
+				turns.Add(1)
+				runtime.Gosched()
+			}
+		})
+	}
+	for turns.Load() < busy { // each has had a turn
+		runtime.Gosched()
+	}
+	turns.Store(0)
+	c.fire()
+	working.Wait()
+	assert.LessOrEqual(t, turns.Load(), int64(2*busy))
 }
 
 // The timer stops when nobody watches, and starts again, whoever begins and ends at the same time.
