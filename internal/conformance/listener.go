@@ -1,9 +1,14 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -33,6 +38,64 @@ func (l lab) listener(t *testing.T) net.Listener {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return ln
+}
+
+// quietPorts counts the ports of quietListener, from below the range that kernels draw from.
+var quietPorts atomic.Uint32
+
+// quietListener is one at a port that nobody else is given while it does not listen.
+func (l lab) quietListener(t *testing.T) net.Listener {
+	t.Helper()
+	for {
+		at := net.JoinHostPort(l.host(), strconv.Itoa(20000+int(quietPorts.Add(1)%10000)))
+		if ln, err := l.stack.Listen(t.Context(), "tcp", at); !errors.Is(err, syscall.EADDRINUSE) {
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = ln.Close() })
+			return ln
+		}
+	}
+}
+
+// givesBack closes ln, which gives its address back at once, and reports whether somebody may have
+// it still: a child that another test has forked has its socket, too, until its own program begins.
+func givesBack(t *testing.T, ln net.Listener) (forked bool) {
+	t.Helper()
+	socket := socketOf(ln)
+	closes(t, ln)
+	require.False(t, openHere(socket))
+	return socket != ""
+}
+
+// listenAgain closes ln, and listens there.
+func (l lab) listenAgain(t *testing.T, ln net.Listener) net.Listener {
+	t.Helper()
+	forked := givesBack(t, ln)
+	again, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
+	for forked && errors.Is(err, syscall.EADDRINUSE) {
+		again, err = l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = again.Close() })
+	return again
+}
+
+// socketOf is what /proc/self/fd says of a listener's descriptor; empty if it has none.
+func socketOf(ln net.Listener) (socket string) {
+	if sc, ok := ln.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { socket, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+		}
+	}
+	return socket
+}
+
+// openHere reports whether this process has a descriptor of the socket.
+func openHere(socket string) bool {
+	all, _ := os.ReadDir("/proc/self/fd")
+	return socket != "" && slices.ContainsFunc(all, func(e os.DirEntry) bool {
+		link, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		return link == socket
+	})
 }
 
 // to connects to ln; see [lab.client].
@@ -122,26 +185,21 @@ var listenerLines = append([]line{
 		}
 	}},
 	{"Close gives the address back at once, though an Accept was waiting", func(t *testing.T, l lab) { // go.dev/issue/21856
-		ln := l.listener(t)
+		ln := l.quietListener(t)
 		for range 10 {
 			got := begin(func() (int, error) { _, err := ln.Accept(); return 0, err })
 			l.rest()
-			closes(t, ln)
-			again, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
-			require.NoError(t, err)
+			again := l.listenAgain(t, ln)
 			got.is(t, 0, refusedTo(ln, "accept", net.ErrClosed))
 			ln = again
 		}
 		closes(t, ln)
 	}},
 	{"what was queued when it closed is reset, and no later listener gets it", func(t *testing.T, l lab) { // go.dev/issue/50216
-		ln := l.listener(t)
+		ln := l.quietListener(t)
 		c := l.to(t, ln)
-		closes(t, ln)
+		again := l.listenAgain(t, ln)
 		acceptError(t, ln, refusedTo(ln, "accept", net.ErrClosed))
-		again, err := l.stack.Listen(t.Context(), "tcp", ln.Addr().String())
-		require.NoError(t, err)
-		defer again.Close()
 		reads(t, c, "", failed(c, "read", "read", syscall.ECONNRESET))
 		d := l.to(t, again)
 		require.Equal(t, d.LocalAddr(), taken(t, again).RemoteAddr())
@@ -157,9 +215,13 @@ var listenerLines = append([]line{
 		reads(t, c, "hello", nil)
 	}},
 	{"after Close a dial is refused", func(t *testing.T, l lab) {
-		ln := l.listener(t)
-		closes(t, ln)
-		_, err := l.stack.DialContext(t.Context(), "tcp", ln.Addr().String())
+		ln := l.quietListener(t)
+		forked := givesBack(t, ln)
+		c, err := l.stack.DialContext(t.Context(), "tcp", ln.Addr().String())
+		for forked && err == nil {
+			require.NoError(t, c.Close())
+			c, err = l.stack.DialContext(t.Context(), "tcp", ln.Addr().String())
+		}
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	}},
 	{"a second listener on the address is EADDRINUSE", func(t *testing.T, l lab) {
