@@ -223,6 +223,16 @@ func (tr experiment) want() sockettest.Want {
 	return outcomes[tr.ends()].Before(window)
 }
 
+// latest is when the client returns at the latest on a machine that takes no more than
+// sockettest excuses, see Window.Slack.
+func (tr experiment) latest() time.Duration {
+	end := window
+	if tr.ends() == timeout {
+		end = tr.limit
+	}
+	return end + 250*time.Millisecond + 2*time.Second
+}
+
 // lateness is how much later than it may a client with that bug returns.
 func (tr experiment) lateness() time.Duration {
 	if tr.real {

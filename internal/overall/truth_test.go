@@ -161,11 +161,16 @@ func (tr experiment) faults(rec *record, sent int) []string {
 
 // stalled reports whether the machine was too slow for the client's limits: a correct client that
 // ended in another way, a bug that had no time to show, one that is early and yet took as long, or
-// late by little more than the machine.
+// late by little more than the machine; one whose attempts all failed, so that it returned what a
+// correct one does; or any that is not late by itself, and took longer than a machine is excused.
 func (tr experiment) stalled(rec *record, sent int, whole, stall time.Duration) bool {
 	switch {
 	case tr.bug == late:
 		return stall > tr.lateness()/4
+	case rec.elapsed > tr.latest():
+		return true
+	case tr.bug == swallows:
+		return rec.ended == tr.ends() && rec.elapsed >= tr.limit
 	case sent == 0 && rec.dials > 0: // its time was up before the first SYN
 		return true
 	case tr.bug == early:
