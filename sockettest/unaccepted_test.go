@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,15 +197,19 @@ func TestNoLeaksUnacceptedFromBefore(t *testing.T) {
 func TestNoLeaksUnacceptedAfterTheFixture(t *testing.T) {
 	t.Parallel()
 	needSockets(t)
+	own := Address(net.JoinHostPort(manytests.OwnLoopback().String(), "0"))
 	for _, start := range []func(tb *faketb.TB) *fixtures.Endpoint{
-		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, fixtures.NeverAccept{}) },
-		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, dnsfault.NXDomain{}).TCP },
+		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, fixtures.NeverAccept{}, own) },
+		func(tb *faketb.TB) *fixtures.Endpoint { return Start(tb, dnsfault.NXDomain{}, own).TCP },
 	} {
 		var c net.Conn
 		tb := leaking(t, func(tb *faketb.TB) {
 			ep := start(tb)
 			assert.NoError(t, ep.Close())
 			ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", ep.Addr())
+			for errors.Is(err, syscall.EADDRINUSE) { // a forked child has it until its program begins
+				ln, err = (&net.ListenConfig{}).Listen(tb.Context(), "tcp4", ep.Addr())
+			}
 			assert.NoError(t, err)
 			defer ln.Close()
 			c, err = (&net.Dialer{}).DialContext(tb.Context(), "tcp4", ep.Addr())
