@@ -1,9 +1,11 @@
 package rawsock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -120,35 +122,42 @@ func (p *port) saturate(fd int) error {
 	return p.fill(fd)
 }
 
+// A filler is our own client, which fills an accept queue.
+type filler struct {
+	fd int // -1 once it is closed
+	at netip.AddrPort
+}
+
 // fill connects the filler. Its socket is kept until it is known what fills the queue: a filler
 // that was given up while its connection is there would be taken for a client.
 func (p *port) fill(fd int) error {
-	filler, _, err := boundSocket(&net.TCPAddr{IP: p.addr.IP})
+	own, port, err := boundSocket(&net.TCPAddr{IP: p.addr.IP})
 	if err != nil {
-		return err
+		return outOfDescriptors(err)
 	}
-	defer func() { _ = unix.Close(filler) }()
-	err = connect(filler, p.addr)
+	f := &filler{own, (&net.TCPAddr{IP: p.addr.IP, Port: port}).AddrPort()}
+	f.at = netip.AddrPortFrom(f.at.Addr().Unmap(), f.at.Port())
+	err = connect(own, p.addr)
 	for end := time.Now().Add(2 * time.Second); errors.Is(err, unix.ETIMEDOUT); {
 		n, lengthErr := queued(fd)
-		err = awaitConnected(filler) // after the look at the queue, which it may have joined
+		err = awaitConnected(own) // after the look at the queue, which it may have joined
 		switch {
 		case !errors.Is(err, unix.ETIMEDOUT):
 		case n > 0, errors.Is(lengthErr, errors.ErrUnsupported): // only a full queue leaves it without an answer
+			_ = unix.Close(own)
 			return nil // full: by a dialer that was quicker
-		case lengthErr != nil:
-			return lengthErr
-		case time.Now().After(end):
-			return err
+		case lengthErr != nil, time.Now().After(end):
+			_ = unix.Close(own)
+			return cmp.Or(lengthErr, err)
 		}
 	}
 	if err != nil {
+		_ = unix.Close(own)
 		return err
 	}
-	if p.filler, err = connOf(filler); err == nil {
-		fillers.Store(bothEnds(p.filler), nil)
-	}
-	return err
+	p.filler = f
+	fillers.Store(p.fillersEnds(), nil)
+	return nil
 }
 
 // cutOff makes all that arrives vanish. Connections that nobody has accepted are accepted here
@@ -169,7 +178,12 @@ func (p *port) rescue(fd int) error {
 	}
 	p.queue.only(n)
 	for {
+		spare, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // what is accepted takes two, and else would be lost
+		if err != nil {
+			return explainOpen(p.addr, os.NewSyscallError("fcntl", err))
+		}
 		nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		_ = unix.Close(spare)
 		switch {
 		case err == unix.ECONNABORTED || err == unix.EINTR:
 			continue
@@ -178,16 +192,21 @@ func (p *port) rescue(fd int) error {
 		case err != nil:
 			return explainOpen(p.addr, os.NewSyscallError("accept4", err))
 		}
-		f := os.NewFile(uintptr(nfd), "accepted")
-		c, err := net.FileConn(f)
-		_ = f.Close()
-		if err != nil {
-			return explainOpen(p.addr, err)
-		}
-		if err := p.keep(c, p.queue.taken()); err != nil {
+		if err := p.keepAccepted(nfd); err != nil {
 			return err
 		}
 	}
+}
+
+// keepAccepted holds what accept(2) has returned ready for Accept.
+func (p *port) keepAccepted(fd int) error {
+	f := os.NewFile(uintptr(fd), "accepted")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return explainOpen(p.addr, err)
+	}
+	return p.keep(c, p.queue.taken())
 }
 
 // keep holds a connection ready for Accept. since is when it joined the accept queue. The caller
@@ -200,31 +219,58 @@ func (p *port) keep(nc net.Conn, since time.Time) error {
 	return err
 }
 
-// takeFiller removes our own connection from the head of the queue, where it may have been
-// recorded.
-func (p *port) takeFiller(fd int) {
-	p.queue.arrivals = nil
-	if nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
-		_ = unix.SetsockoptLinger(nfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		_ = unix.Close(nfd)
+// takeFiller removes our own connection from the queue, where it may have been recorded. A dialer
+// that was quicker may be ahead of it.
+func (p *port) takeFiller(fd int) error {
+	if p.filler == nil {
+		return nil
 	}
-	p.unfill()
+	p.queue.arrivals = nil
+	for {
+		nfd, from, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch {
+		case noDescriptors(err) && p.filler.fd >= 0:
+			p.filler.close() // which leaves one
+		case noDescriptors(err):
+			return explainOpen(p.addr, os.NewSyscallError("accept4", err))
+		case err == unix.EINTR || err == unix.ECONNABORTED:
+		case err != nil: // it is gone
+			p.unfill()
+			return nil
+		case addrPort(from) == p.filler.at:
+			_ = unix.SetsockoptLinger(nfd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(nfd)
+			p.unfill()
+			return nil
+		default:
+			if err := p.keepAccepted(nfd); err != nil {
+				return err
+			}
+		}
+	}
 }
 
-// bothEnds is by what a filler is known.
-func bothEnds(c net.Conn) [2]string {
-	return [2]string{c.LocalAddr().String(), c.RemoteAddr().String()}
-}
+// fillersEnds is by what a filler is known.
+func (p *port) fillersEnds() [2]string { return [2]string{p.filler.at.String(), p.addr.String()} }
 
-// unfill closes the filler's own end with RST: no TIME_WAIT.
+// unfill closes the filler's own end.
 func (p *port) unfill() {
 	if p.filler == nil {
 		return
 	}
-	_ = p.filler.(*net.TCPConn).SetLinger(0)
-	_ = p.filler.Close()
-	fillers.Delete(bothEnds(p.filler))
+	p.filler.close()
+	fillers.Delete(p.fillersEnds())
 	p.filler = nil
+}
+
+// close closes with RST: no TIME_WAIT.
+func (f *filler) close() {
+	if f.fd < 0 {
+		return
+	}
+	_ = unix.SetsockoptLinger(f.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = unix.Close(f.fd)
+	f.fd = -1
 }
 
 // A probe is a fact about this kernel that is found out once per process.

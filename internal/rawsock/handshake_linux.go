@@ -88,7 +88,7 @@ func (h *handshake) run() {
 	for {
 		h.look()
 		if !h.openDue() {
-			h.port.heal(h)
+			h.heal()
 			return
 		}
 		select {
@@ -153,7 +153,20 @@ func (h *handshake) release() {
 // runOnGrid lets the port listen at the delay after the first SYN.
 func (h *handshake) runOnGrid() {
 	if h.awaitSYN() && h.sleep() {
-		h.port.heal(h)
+		h.heal()
+	}
+}
+
+// heal makes the port answer, and tries again until it does: there may be no descriptors for it.
+func (h *handshake) heal() {
+	tick := time.NewTicker(synPoll)
+	defer tick.Stop()
+	for h.port.heal(h) != nil {
+		select {
+		case <-tick.C:
+		case <-h.quit:
+			return
+		}
 	}
 }
 
@@ -184,15 +197,15 @@ func (h *handshake) sleep() bool {
 }
 
 // heal makes the port answer, unless its state was changed meanwhile.
-func (p *port) heal(h *handshake) {
+func (p *port) heal(h *handshake) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shake != h || p.closed {
-		return
+		return nil
 	}
 	s := p.state
 	s.Handshake = 0
-	_ = p.enter(s)
+	return p.enter(s)
 }
 
 // openPatience, in milliseconds, is how long a client may take to answer a SYN with its own. On

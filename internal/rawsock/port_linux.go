@@ -28,7 +28,7 @@ type port struct {
 	counting  bool      // what is dropped is counted
 	dropBase  int       // the kernel's count when counting began
 	dropped   int       // what was dropped in earlier such times
-	filler    net.Conn  // fills the accept queue, without minTTL
+	filler    *filler   // fills the accept queue, without minTTL
 	rescued   []arrival // connected, not accepted, and not in the kernel's accept queue; ahead of those that are
 	conns     conns     // accepted, those in rescued included
 	shake     *handshake
@@ -70,17 +70,23 @@ func (p *port) enter(s network.State) error {
 	p.wake()
 	p.taking.Lock() // none is inside accept(2) now, and none can get there before mu is free
 	defer p.taking.Unlock()
-	listened := p.listening
 	err := p.answer(s)
-	switch {
-	case err == nil:
+	if err == nil {
 		p.state = s
-	case s.Cut:
-		err = errors.Join(err, p.answer(p.state))
-	case !listened:
-		err = errors.Join(err, p.control(p.refuse)) // nothing is left listening that did not listen before
+		return nil
 	}
-	return err
+	return errors.Join(err, p.answerAsBefore())
+}
+
+// answerAsBefore undoes what a change of state that failed has done. The goroutine of a slow
+// handshake goes on.
+func (p *port) answerAsBefore() error {
+	s := p.state
+	if s.Handshake > 0 {
+		s.Answer, s.Handshake = network.Drop, 0
+	}
+	err := p.control(func(fd int) error { return p.setWindow(fd, s.SmallWindow) })
+	return errors.Join(err, p.answer(s))
 }
 
 // answer makes the system calls for s. The caller holds mu.
@@ -153,15 +159,15 @@ func (p *port) listen(fd, limit int) error {
 	if err != nil {
 		return err
 	}
+	if err := p.takeFiller(fd); err != nil {
+		return err
+	}
 	p.endDrop(fd)
 	if err := p.startListening(fd, ask); err != nil {
 		return err
 	}
 	if limit > 0 {
 		p.count(fd)
-	}
-	if p.filler != nil {
-		p.takeFiller(fd)
 	}
 	if p.minTTL {
 		if err := setMinTTL(fd, p.v6, 0); err != nil {
