@@ -295,9 +295,14 @@ func again(t testing.TB, ignore []string) bool {
 // poll asks, ever more slowly, until the answer is yes or the time to settle is over. Nothing tells
 // of a goroutine's end. What counts is the time that was waited, after each part of which all that
 // could run has had a turn: on a machine that stalls nobody who is about to end is called a leak.
+// Long waits end at instants that all share: one look at the process is enough for all then.
 func poll(grace time.Duration, done func() bool) {
-	pause := 100 * time.Microsecond
-	for left := grace; !done() && left > 0; pause = min(2*pause, 200*time.Millisecond) {
+	const longest = 200 * time.Millisecond
+	pause := 400 * time.Microsecond
+	for left := grace; !done() && left > 0; pause *= 2 {
+		if pause >= longest {
+			pause = longest - time.Duration(time.Now().UnixNano())%longest
+		}
 		pause = min(pause, left)
 		<-time.NewTimer(pause).C
 		patience.QueueUp()
