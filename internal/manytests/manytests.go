@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,11 @@ func AtOnce() { atOnce("32") }
 // AllAtOnce is AtOnce for tests that no delay can fail: 128 run at once.
 func AllAtOnce() { atOnce("128") }
 
+// atOnce also lets garbage lie for longer: what the tests leave is little.
 func atOnce(n string) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	flag.Parse()
 	told := flag.Lookup("test.fuzz").Value.String() != ""
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
