@@ -4,6 +4,7 @@ package reference
 
 import (
 	"math"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -61,10 +62,12 @@ func (c *clock) arm(d time.Duration) {
 	c.timer.Reset(d)
 }
 
-// fire lets record wait for one turn: a timer's function jumps the queue, code that was waiting may
-// not. A new goroutine runs next and sends the one that was to do so to the end of the processor's
-// queue (runtime/proc.go), where code that is woken up ends as well when more is woken up.
+// fire lets record wait for one turn of each queue: a timer's function jumps them, code that was
+// waiting does not (runtime/proc.go). What yields goes to the end of the queue of all processors,
+// as what a socket has woken up does on a busy machine. A new goroutine runs next, and sends the
+// one that was to do so to the end of its processor's queue, as what is woken up among others does.
 func (c *clock) fire() {
+	runtime.Gosched()
 	go c.record()
 	go func() {}()
 }
@@ -121,7 +124,7 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 // Two timers run. One fires every 5 ms, and serves all watches of the process. The other is the
 // watch's own: the scheduler of Go keeps it where it keeps the timers of the goroutine that began
 // (each processor has its own, and one of them may stall). Each waits behind the goroutines that
-// are ready to run when it has fired, for one turn, as code may that waits for a timer or a socket.
+// are ready to run when it has fired, for a turn, as code may that waits for a timer or a socket.
 // Its lateness includes that wait, and the later of the two timers counts.
 type Watch struct {
 	from *lateness // the last one of all before it began
