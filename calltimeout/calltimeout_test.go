@@ -232,6 +232,15 @@ func TestBadArguments(t *testing.T) {
 	require.ErrorContains(t, c.CloseWrite(), "calltimeout.Conn.CloseWrite: *net.pipe has none")
 }
 
+func TestSetDeadlineReportsOneError(t *testing.T) {
+	t.Parallel()
+	ours, _ := pair(t, ample)
+	require.NoError(t, ours.Close())
+	want := ours.NetConn().SetDeadline(time.Time{})
+	require.ErrorIs(t, want, net.ErrClosed)
+	assert.Equal(t, want, ours.SetDeadline(time.Time{}))
+}
+
 // A call that does not reach the connection below has read and written nothing.
 func TestClosedConnectionMovesNoBytes(t *testing.T) {
 	t.Parallel()

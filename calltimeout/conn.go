@@ -1,6 +1,7 @@
 package calltimeout
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -72,7 +73,8 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // SetDeadline implements [net.Conn]: a moment, beside the limit of each call.
 func (c *Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.read.setDeadline(t), c.write.setDeadline(t))
+	read, write := c.read.setDeadline(t), c.write.setDeadline(t)
+	return cmp.Or(read, write) // the reason is the same
 }
 
 // SetReadDeadline implements [net.Conn].
