@@ -299,14 +299,15 @@ func again(t testing.TB, ignore []string) bool {
 func poll(grace time.Duration, done func() bool) {
 	const longest = 200 * time.Millisecond
 	pause := 400 * time.Microsecond
-	for left := grace; !done() && left > 0; pause *= 2 {
-		if pause >= longest {
-			pause = longest - time.Duration(time.Now().UnixNano())%longest
+	for left := grace; !done() && left > 0; pause = min(2*pause, longest) {
+		wait := pause
+		if wait == longest {
+			wait -= time.Duration(time.Now().UnixNano()) % longest
 		}
-		pause = min(pause, left)
-		<-time.NewTimer(pause).C
+		wait = min(wait, left)
+		<-time.NewTimer(wait).C
 		patience.QueueUp()
-		left -= pause
+		left -= wait
 	}
 }
 
