@@ -31,6 +31,16 @@ func ended(err error, elapsed time.Duration) Result {
 	return r
 }
 
+// What a report leaves out it counts.
+func TestReportCountsWhatIsNotShown(t *testing.T) {
+	t.Parallel()
+	var f failure
+	assert.NotContains(t, f.String(), "not shown")
+	f.omitted = 3
+	assert.Contains(t, f.String(),
+		"\n       ... 3 connections not shown: they have ended, and an endpoint keeps a thousand of the first and of the last ...")
+}
+
 func TestReport(t *testing.T) {
 	t.Parallel()
 	const limit = 200 * time.Millisecond
