@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -269,10 +270,17 @@ func endOf(a *hostile.Attack, c *fixtures.Conn, w Window) Result {
 		r.late = min(over, w.excused(a.Late(from, at)))
 	}
 	if w.outcome == Blocked { // it is still open for that long after
-		r.Elapsed, r.blocked = r.Elapsed-r.blocked, 0
+		if end == fixtures.Open || foundBlocked(a, c) { // a connect is noted when it is over
+			r.Elapsed -= r.blocked
+		}
+		r.blocked = 0
 	}
 	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
 	return r
+}
+
+func foundBlocked(a *hostile.Attack, c *fixtures.Conn) bool {
+	return slices.ContainsFunc(a.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.PeerBlocked && e.Conn == c.ID() })
 }
 
 // endedByItself says when and why the attack has ended a connection that its server has not: what

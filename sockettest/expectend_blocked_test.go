@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -50,6 +52,38 @@ func answering(t *testing.T, ln net.Listener, work, limit time.Duration, answer 
 	t.Cleanup(func() {
 		_ = ln.Close()
 		serving.Wait()
+	})
+}
+
+// A late network returns its connections when they have been there for a while.
+type lateNetwork struct {
+	network.Stack
+	by time.Duration
+}
+
+func (s lateNetwork) Connect(ctx context.Context, family, addr string, o network.ConnectOptions) (network.Conn, error) {
+	c, err := s.Stack.Connect(ctx, family, addr, o)
+	time.Sleep(s.by)
+	return c, err
+}
+
+// A client that is slow to learn that it is connected makes no server too early.
+func TestExpectEndOfALateConnect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		go func() {
+			if c, err := ln.Accept(); err == nil {
+				time.Sleep(time.Second)
+				_ = c.Close()
+			}
+		}()
+		a := Start(t, hostile.ConnectOnly{Target: ln.Addr().String()}, On(lateNetwork{nw, 800 * time.Millisecond}))
+		require.NoError(t, a.AwaitEnds(t.Context()))
+		ExpectEnd(t, a, Blocked.For(900*time.Millisecond))
 	})
 }
 
