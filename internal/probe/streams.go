@@ -59,6 +59,11 @@ var streams = []Row{
 		"Reset.OnAccept is true, with AfterRead 1 and AfterWritten 0; want one or the other":        fixtures.Reset{OnAccept: true, AfterRead: 1},
 		"Reset.Then is NeverAccept{}; want a fixture that accepts at once and serves, such as Echo": fixtures.Reset{Then: fixtures.NeverAccept{}},
 	}},
+	{Fixture: fixtures.Ruled{Rules: []fixtures.Rule{{AfterWritten: 3, Do: fixtures.SendFIN()}}}, Judge: on(Answers("hel")), Bad: map[string]any{
+		"Ruled.Rules is empty; want a rule, such as":                     fixtures.Ruled{},
+		"Ruled.Rules[1]: Rule.AfterRead is -1; want 0 (not set) or more": fixtures.Ruled{Rules: []fixtures.Rule{{}, {AfterRead: -1}}},
+		"Ruled.Then is Refused{}; want a fixture that accepts at once":   fixtures.Ruled{Then: fixtures.Refused{}},
+	}},
 	{Fixture: fixtures.Sequence{fixtures.Reset{}, fixtures.Echo{}}, Judge: on(EchoesInTheEnd), First: true, Bad: map[string]any{
 		"Sequence is empty; want at least one fixture":                              fixtures.Sequence{},
 		"Sequence{Echo{}, BlackHole{}}: Sequence[1] is BlackHole{}; want a fixture": fixtures.Sequence{fixtures.Echo{}, fixtures.BlackHole{}},
