@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"example.com/go-sockettest/internal/pace"
 )
 
 // A path leads from one host to another, or to itself, in one direction. The faults of the whole
@@ -26,7 +28,7 @@ type path struct {
 	ends   map[*Conn]struct{} // that send on it, and are not over
 	flying map[*Conn]struct{} // ends with something in the air
 	held   []*event           // what is not part of a connection
-	busy   time.Time          // when all that was sent has left
+	meter  pace.Meter         // of what was sent
 }
 
 // mss is the number of bytes of data in one segment, on a path that loses or delays them:
@@ -130,17 +132,13 @@ func (w *way) passes(n int) int {
 func (w *way) arrival(n int, kind chance) time.Time {
 	t, p := now(), w.path
 	if rate := p.rate(); rate > 0 {
-		if p.busy.After(t) {
-			t = p.busy
-		}
-		t = t.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
-		p.busy = t
+		_, t = p.meter.Next(t, n, time.Second, rate)
 	}
-	t = t.Add(p.delay())
-	if most := p.maxJitter(); most > 0 {
-		t = t.Add(time.Duration(w.random(kind) * float64(most)))
+	most, draw := p.maxJitter(), 0.0
+	if most > 0 {
+		draw = w.random(kind)
 	}
-	return t
+	return t.Add(pace.Late(p.delay(), most, draw))
 }
 
 // carryOrLose calls arrive when something arrives that is not part of a connection's data: at once
