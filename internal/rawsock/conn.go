@@ -54,6 +54,21 @@ func plain(c net.Conn) (network.Conn, error) {
 	return tcp, nil
 }
 
+// Of returns nc as a [network.Conn] without keep-alive, nil if it is neither one nor a
+// [*net.TCPConn].
+func Of(nc net.Conn) network.Conn {
+	if c, ok := nc.(interface{ SetKeepAlive(on bool) error }); ok {
+		_ = c.SetKeepAlive(false) // or it is closed
+	}
+	switch c := nc.(type) {
+	case network.Conn:
+		return c
+	case *net.TCPConn:
+		return &conn{TCPConn: c}
+	}
+	return nil
+}
+
 func (c *conn) v6() bool { return c.LocalAddr().(*net.TCPAddr).IP.To4() == nil }
 
 // Read counts what it reads: see ended.
