@@ -212,6 +212,20 @@ func TestStaleConnection(t *testing.T) {
 	assert.Len(t, ep.Conns(), 2)
 }
 
+// My client asks again when the connection breaks in the middle of an answer
+func TestBreakInTheSecondAnswer(t *testing.T) {
+	sockettest.Armed(t, "what shows it is the number of connections")
+	server := sockettest.Start(t, fixtures.Echo{}) // or the address of a real database
+	ep := sockettest.Start(t, fixtures.Forward{To: server.Addr()})
+	ep.Arm(fixtures.Rule{Conn: 1, Way: fixtures.Out, Exchange: 2, AfterWritten: 2, Do: fixtures.SendRST()})
+	c := client{addrs: []string{ep.Addr()}, retries: 1}
+	defer c.Close()
+	require.NoError(t, c.Ask(t.Context()))
+
+	sockettest.Expect(t, ep, sockettest.Accepted.Before(time.Second), c.Ask)
+	assert.Len(t, ep.Conns(), 2)
+}
+
 // My client retries three times and no more
 func TestRetryCount(t *testing.T) {
 	ep := sockettest.Start(t, fixtures.Reset{})
