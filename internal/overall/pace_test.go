@@ -1,4 +1,4 @@
-package pace_test
+package overall_test
 
 import (
 	"math/rand/v2"
