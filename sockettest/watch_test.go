@@ -579,6 +579,10 @@ func TestWatchLeaksWithoutATest(t *testing.T) {
 		assert.NoError(t, err)
 		defer ep.Close()
 		c := acceptedBy(t, ep)
+		_, err = c.Write([]byte("x"))
+		assert.NoError(t, err)
+		_, err = c.Read(make([]byte, 1)) // until its goroutine has begun, it looks like anybody's
+		assert.NoError(t, err)
 		quit := make(chan struct{})
 		go waitFor(quit)
 		l = w.Find(0, ep, nil)
