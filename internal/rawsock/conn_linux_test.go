@@ -224,16 +224,16 @@ func TestCloseInAPartitionIsAnswered(t *testing.T) {
 	})
 }
 
-// requireGone waits until no socket of c's address is in a state that waits for the other end.
+// requireGone waits until neither socket of c is in a state that waits for the other end.
 func requireGone(t *testing.T, c network.Conn) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		table, err := os.ReadFile("/proc/self/net/" + c.LocalAddr().Network() + map[bool]string{true: "6"}[c.(*conn).v6()])
 		require.NoError(t, err)
-		port := fmt.Sprintf(":%04X ", c.LocalAddr().(*net.TCPAddr).Port)
+		port := func(a net.Addr) string { return fmt.Sprintf(":%04X ", a.(*net.TCPAddr).Port) }
 		for line := range strings.Lines(string(table)) {
 			// Columns: number, local address, remote address, state: 04 is FIN_WAIT1, 09 LAST_ACK.
-			if f := strings.Fields(line); strings.Contains(line, port) && (f[3] == "04" || f[3] == "09") {
+			if f := strings.Fields(line); strings.Contains(line, port(c.LocalAddr())) && strings.Contains(line, port(c.RemoteAddr())) && (f[3] == "04" || f[3] == "09") {
 				return false
 			}
 		}
