@@ -319,10 +319,11 @@ var everyStack stacks
 
 // stacks are those of all goroutines, as they were at a time.
 type stacks struct {
-	mu   sync.Mutex
-	text string
-	at   time.Time
-	room int
+	mu    sync.Mutex
+	text  string
+	at    time.Time
+	looks shared.Look[string]
+	room  []byte // that was enough the last time; a new one costs more than the dump
 }
 
 // recent returns stacks that are no older than that, and when they were taken.
@@ -330,25 +331,20 @@ func (s *stacks) recent(age time.Duration) (string, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at.IsZero() || time.Since(s.at) >= age {
-		s.text, s.at = s.dump(), time.Now()
+		s.text, s.at = s.now(), time.Now()
 	}
 	return s.text, s.at
 }
 
 // now returns stacks as they are.
-func (s *stacks) now() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dump()
-}
+func (s *stacks) now() string { return s.looks.Now(s.dump) }
 
-// dump begins with the room that was enough the last time.
 func (s *stacks) dump() string {
-	for s.room = max(s.room, 1<<16); ; s.room *= 2 {
-		b := make([]byte, s.room)
-		if n := runtime.Stack(b, true); n < len(b) {
-			return string(b[:n])
+	for {
+		if n := runtime.Stack(s.room, true); n < len(s.room) {
+			return string(s.room[:n])
 		}
+		s.room = make([]byte, max(1<<16, 2*len(s.room)))
 	}
 }
 
