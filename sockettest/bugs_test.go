@@ -149,6 +149,17 @@ func (s *store) getPooled(ctx context.Context, key string) error {
 	return err
 }
 
+// getKept trusts the connection that it has kept.
+func (s *store) getKept(ctx context.Context, key string) error {
+	c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	s.idle = append(s.idle, c)
+	_, err = ask(c, key)
+	return err
+}
+
 // put takes the server's half-close for the end of the connection.
 func (s *store) put(ctx context.Context, parts ...string) error {
 	c, err := s.open(ctx)
@@ -255,6 +266,14 @@ func clientBugs(limit time.Duration) []bug {
 				t.Fatal(err)
 			}
 			Expect(t, ep, ErrorIs(errNotFound), get)
+		}},
+		{"a stale connection in the pool", func(t, outer testing.TB, on Option) {
+			ep, s := started(t, fixtures.Reset{AfterWritten: 6}, on)
+			get := func(ctx context.Context) error { return s.getKept(ctx, "k") }
+			Expect(t, ep, Accepted, get)
+			assert.NoError(outer, ep.Await(t.Context(), fixtures.Ended, 1))
+			Expect(t, ep, Accepted, get)
+			assert.NoError(outer, s.idle[0].Close())
 		}},
 		{"a half-close taken for the end", func(t, _ testing.TB, on Option) {
 			ep, s := started(t, fixtures.Scripted{Steps: script.Script{script.Match("one "), script.HalfClose(), script.Match("two three "), script.Close()}}, on)

@@ -15,6 +15,8 @@ const (
 	ruleSelfClosed = `"use of closed network connection" always means that the %[1]s's own Close came first: look for what closed it, and who still held it`
 	ruleHalfClose  = "EOF ends only the reading: after the fixture's half-close the %s can, and should, still write (RFC 9293, 3.6)"
 	ruleEOF        = "EOF says that the other side is done, not that its answer was whole: that is up to the reader to find (io.ErrUnexpectedEOF)"
+	ruleStale      = "the fixture had ended connection #%d before the call began: one that is kept can be gone at any time, so who keeps some tries again on a" +
+		" new one, or looks first (RFC 9112, 9.3.1)"
 	ruleRST        = "RST fails one read or write with ECONNRESET, whatever was under way: what was sent may have been done, or not"
 	ruleOwnFailure = "it was the fixture that ended the connection: what it got is not what it waits for, as the line \"failed\" says"
 	ruleFINorRST   = "a socket that is closed sends FIN, or RST if bytes are unread in it (RFC 9293, 3.6.1): which one says whether all was read"
@@ -44,6 +46,8 @@ var waits = map[string]string{"connect": ruleMinutes, "read": ruleRead, "write":
 func (f failure) chooseRule() string {
 	r, w := f.result, f.want
 	switch _, right := w.choose(r); {
+	case !right && f.stale() > 0:
+		return fmt.Sprintf(ruleStale, f.stale())
 	case exited(r.Err), r.reach.text() != "" && r.Outcome != SelfClosed:
 		return ""
 	case r.conn > 0:
@@ -136,6 +140,23 @@ func (f failure) ruleOfWrongOutcome() string {
 		return f.rule
 	}
 	return ""
+}
+
+// stale returns the connection that the fixture had ended when the call began, if that is what the
+// call met; 0 if not.
+func (f failure) stale() int {
+	at, _ := f.tries()
+	if o := f.result.Outcome; o != Closed && o != ResetByPeer || len(at) > 0 || f.result.conn > 0 {
+		return 0
+	}
+	ends := func(e fixtures.Event) bool {
+		return e.Kind == fixtures.Ended || e.Kind == fixtures.SentFIN || e.Kind == fixtures.SentRST
+	}
+	before := f.shown[:f.begun]
+	if i := slices.IndexFunc(before, ends); i >= 0 && !slices.ContainsFunc(f.shown[f.begun:], ends) {
+		return before[i].Conn
+	}
+	return 0
 }
 
 // did reports whether the fixture has recorded that by the verdict.
