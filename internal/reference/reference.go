@@ -126,10 +126,15 @@ func (c *clock) late(after *lateness, from, to time.Duration) (worst, sum time.D
 // (each processor has its own, and one of them may stall). Each waits behind the goroutines that
 // are ready to run when it has fired, for a turn, as code may that waits for a timer or a socket.
 // Its lateness includes that wait, and the later of the two timers counts.
+//
+// A thread may wait for a processor with the goroutine that it runs, while others serve the timers:
+// among more programs than processors, what computes is slow though no timer is late. Where the
+// kernel tells (Linux), the sum has that too.
 type Watch struct {
 	from *lateness // the last one of all before it began
 	own  clock
 	head lateness // before the first one of own
+	been *tally   // before it began
 }
 
 // Begin starts the watch. Its own timer fires after first, and then every 5 ms. In a
@@ -139,6 +144,7 @@ func (w *Watch) Begin(first time.Duration) {
 	if now := time.Now(); now == now.Round(0) {
 		return
 	}
+	w.been = tallySince(time.Since(base) - recent)
 	all.watches.Add(1)
 	w.from = all.last.Load()
 	all.ensure(tick)
@@ -148,8 +154,9 @@ func (w *Watch) Begin(first time.Duration) {
 }
 
 // Late returns how much the machine may have delayed code between two moments after Begin. Late
-// ticks took sum in all, and a timer was overdue for worst at the three worst times. Unlike sum,
-// worst does not grow with the time between the two.
+// ticks took sum in all, or a thread waited for a processor for that long; and a timer was overdue
+// for worst at the three worst times. Unlike sum, worst does not grow with the time between the
+// two.
 func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	if w.from == nil {
 		return 0, 0
@@ -157,7 +164,8 @@ func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	begin, end := from.Sub(base), to.Sub(base)
 	worst, sum = all.late(w.from, begin, end)
 	ownWorst, ownSum := w.own.late(&w.head, begin, end)
-	return max(worst, ownWorst), max(sum, ownSum)
+	waited := min(tallySince(end-tick).since(w.been), end-begin)
+	return max(worst, ownWorst), max(sum, ownSum, waited)
 }
 
 // End stops the watch. Late still answers for the time before.
