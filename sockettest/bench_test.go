@@ -11,14 +11,28 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 )
 
-// BenchmarkExpect is what Expect adds to an operation that returns at once.
+// BenchmarkExpect is a dial that is refused, by itself and within Expect.
 func BenchmarkExpect(b *testing.B) {
 	ep := Start(b, fixtures.Refused{})
-	op := func(context.Context) error { return nil }
-	b.ReportAllocs()
-	for b.Loop() {
-		Expect(b, ep, Accepted.Before(time.Second), op)
+	dial := func(ctx context.Context) error {
+		c, err := ep.DialContext(ctx, "", "")
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
 	}
+	b.Run("dial", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = dial(b.Context())
+		}
+	})
+	b.Run("Expect", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			Expect(b, ep, Rejected.Before(time.Second), dial)
+		}
+	})
 }
 
 // BenchmarkStart starts a fixture, reaches it once, and stops it.
