@@ -92,6 +92,18 @@ func (q *buffer) next() []byte {
 	return q.lent
 }
 
+// from returns a piece of what lies n bytes behind the front, as next does for 0.
+func (q *buffer) from(n int) []byte {
+	for c := q.first; c != nil; c = c.next {
+		if k := c.end - c.head; n >= k {
+			n -= k
+			continue
+		}
+		return c.b[c.head+n : c.end]
+	}
+	return q.lent[n:]
+}
+
 // skip removes n bytes from the front, which next has returned.
 func (q *buffer) skip(s *spares, n int) {
 	q.n -= n

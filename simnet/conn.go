@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/go-sockettest/internal/rawsock/sockpair"
 	"example.com/go-sockettest/network"
 )
 
@@ -50,6 +51,7 @@ type Conn struct {
 	resend resend
 	flight *flight // nil until something is in the air
 	alive  keepAlive
+	lent   *lent // nil until SyscallConn is used
 }
 
 var _ network.Conn = (*Conn)(nil)
@@ -126,6 +128,43 @@ type keepAlive struct {
 	last   time.Time // when something was last heard of the other end
 	probes int       // not answered
 	event  event
+}
+
+// A lent is a socket pair of the kernel. One end is lent to whoever wants a descriptor, with a copy
+// of what has arrived.
+type lent struct {
+	near, far    int
+	start, end   int64 // of what has arrived in all, the part that can be read from it
+	ended, reset bool  // then comes EOF or ECONNRESET
+	users        int   // calls that have it now
+}
+
+// forget drops what lies before read: it was read from the connection itself.
+func (l *lent) forget(read int64) {
+	if k := min(read, l.end) - l.start; k > 0 {
+		_, _ = sockpair.Read(l.near, make([]byte, k))
+	}
+	l.start, l.end = read, max(l.end, read)
+}
+
+// finish shows EOF, or ECONNRESET once and then EOF.
+func (l *lent) finish(reset bool) {
+	l.ended, l.reset = true, reset
+	if !reset {
+		sockpair.CloseWrite(l.far)
+		return
+	}
+	_, _ = sockpair.Write(l.near, []byte{0}) // what closes with this unread, resets
+	sockpair.Close(l.far)
+	l.far = -1
+}
+
+// close closes the pair, unless somebody has it.
+func (l *lent) close() {
+	if l != nil && l.users == 0 {
+		sockpair.Close(l.near)
+		sockpair.Close(l.far)
+	}
 }
 
 // Linux's buffers, as far as they grow on loopback. Together they are what a write takes before it

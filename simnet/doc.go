@@ -50,8 +50,8 @@
 // port. An acknowledgement takes no time of its own and is lost only in a partition, so a send
 // buffer has room again half a round trip early. Under [Network.Hold] no data is retransmitted. The
 // number of bytes that a write takes before it blocks is close to the kernel's, but not the same.
-// There are no file descriptors, so no SyscallConn and no File; a connection is a [*Conn], not a
-// *net.TCPConn. There are no unix sockets, and no routers between machines.
+// There are no file descriptors but the one that [Conn.SyscallConn] lends, so no File; a connection
+// is a [*Conn], not a *net.TCPConn. There are no unix sockets, and no routers between machines.
 //
 // # How it waits
 //
@@ -93,6 +93,7 @@ package simnet
 //   - life.go: how it closes, is reset, and ends
 //   - stream.go: Read and Write
 //   - options.go: the options of a *net.TCPConn
+//   - raw.go: the descriptor that SyscallConn lends
 //
 // How a connection begins, and what can be done to it:
 //

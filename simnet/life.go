@@ -203,6 +203,7 @@ func (c *Conn) afterEnd() {
 // afterClose frees what only an open socket needs.
 func (c *Conn) afterClose() {
 	c.rcv.drop(&c.n.spares)
+	c.lent.close()
 	c.dropDeadlines()
 	c.wake()
 	c.unlist()

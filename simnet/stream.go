@@ -78,14 +78,9 @@ func (c *Conn) endRead() {
 func (c *Conn) Write(b []byte) (int, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
-	for c.writing && !c.closed {
-		c.writable.Wait()
-	}
-	if c.closed {
+	if !c.beginWrite() {
 		return 0, c.opError("write", net.ErrClosed)
 	}
-	c.writing = true
-	c.countWrite()
 	defer c.endWrite()
 	for n := 0; ; {
 		if err := c.mayWrite(); err != nil {
@@ -99,6 +94,19 @@ func (c *Conn) Write(b []byte) (int, error) {
 			c.awaitRoom()
 		}
 	}
+}
+
+// beginWrite waits for its turn. It reports false once the connection is closed.
+func (c *Conn) beginWrite() bool {
+	for c.writing && !c.closed {
+		c.writable.Wait()
+	}
+	if c.closed {
+		return false
+	}
+	c.writing = true
+	c.countWrite()
+	return true
 }
 
 func (c *Conn) mayWrite() error {
@@ -124,7 +132,7 @@ func (c *Conn) put(b []byte) int {
 		n = c.deliver(b)
 		c.lending = false
 	}
-	if room := c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked; n < len(b) && room > 0 && !c.dead {
+	if room := c.room(); n < len(b) && room > 0 && !c.dead {
 		k := min(room, len(b)-n)
 		c.snd.put(&c.n.spares, b[n:n+k])
 		n += k
@@ -136,6 +144,9 @@ func (c *Conn) put(b []byte) int {
 	c.armResend()
 	return n
 }
+
+// room returns how many bytes the send buffer takes.
+func (c *Conn) room() int { return c.sndMax - c.snd.len() - c.inAir() - c.resend.unacked }
 
 // awaitRoom lets a call of Write wait.
 func (c *Conn) awaitRoom() {

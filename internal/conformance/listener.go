@@ -79,9 +79,10 @@ func (l lab) listenAgain(t *testing.T, ln net.Listener) net.Listener {
 	return again
 }
 
-// socketOf is what /proc/self/fd says of a listener's descriptor; empty if it has none.
-func socketOf(ln net.Listener) (socket string) {
-	if sc, ok := ln.(syscall.Conn); ok {
+// socketOf is what /proc/self/fd says of the descriptor of a listener or a connection; empty if it
+// has none.
+func socketOf(of any) (socket string) {
+	if sc, ok := of.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { socket, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) })
 		}

@@ -26,7 +26,7 @@ type line struct {
 // error is stated it is so to the last field: operation, network, addresses, system call, errno,
 // and so the text.
 func Truth(t *testing.T, w World) {
-	for _, n := range slices.Concat(endLines, halfLines, deadlineLines, fullLines, dialLines, portLines, lossLines, packetLines) {
+	for _, n := range slices.Concat(endLines, halfLines, deadlineLines, fullLines, dialLines, portLines, lossLines, packetLines, rawLines) {
 		t.Run(n.name, func(t *testing.T) {
 			t.Parallel()
 			w.run(t, func(t *testing.T, s network.Stack) { n.test(t, lab{w, s}) })
@@ -139,9 +139,7 @@ func ownError(c net.Conn, op string, err error) error {
 
 // unset is what setting an option or a deadline gives: its address is the local one, and it has no
 // source.
-func unset(c net.Conn, err error) error {
-	return &net.OpError{Op: "set", Net: "tcp", Addr: c.LocalAddr(), Err: err}
-}
+func unset(c net.Conn, err error) error { return unsourced(c, "set", err) }
 
 // reads reads up to 64 bytes.
 func reads(t *testing.T, c net.Conn, want string, wantErr error) {

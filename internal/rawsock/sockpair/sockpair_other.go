@@ -1,0 +1,29 @@
+//go:build !unix
+
+package sockpair
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+var errUnsupported = fmt.Errorf("%s has no socket pairs: %w", runtime.GOOS, errors.ErrUnsupported)
+
+// New fails with an error that wraps [errors.ErrUnsupported].
+func New() (near, far int, err error) { return -1, -1, errUnsupported }
+
+// Read fails as New does.
+func Read(int, []byte) (int, error) { return 0, errUnsupported }
+
+// Peek fails as New does.
+func Peek(int, []byte) (int, error) { return 0, errUnsupported }
+
+// Write fails as New does.
+func Write(int, []byte) (int, error) { return 0, errUnsupported }
+
+// CloseWrite does nothing.
+func CloseWrite(int) {}
+
+// Close does nothing.
+func Close(int) {}
