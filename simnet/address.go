@@ -80,7 +80,7 @@ func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 		return fail(net.UnknownNetworkError(nw))
 	}
 	if address == "" && op == "dial" {
-		return fail(&net.AddrError{Err: "missing address"})
+		return fail(errMissingAddress)
 	}
 	host, service := "", "0"
 	if address != "" {

@@ -102,5 +102,6 @@ package simnet
 //   - faults.go: Link, and the partition of one connection
 //   - listen.go: a port as fixtures and as servers use it
 //   - packet.go: UDP
+//   - udp.go: the methods of a *net.UDPConn
 //   - info.go: what reports and leak tests ask
 //   - stack.go: the methods of network.Stack

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +14,9 @@ import (
 )
 
 var errDeadline = os.ErrDeadlineExceeded
+
+// errMissingAddress is package net's, which has no name.
+var errMissingAddress = errors.New("missing address")
 
 // errCanceled and errTimeout are package net's own errors for a dial whose context has ended. They
 // have no names, but a dial that is over before it begins returns them, and opens no socket.

@@ -1,7 +1,6 @@
 package simnet
 
 import (
-	"cmp"
 	"maps"
 	"math/bits"
 	"net"
@@ -48,6 +47,7 @@ type PacketConn struct {
 
 	queue    []datagram // not read yet
 	queued   int        // the memory that they take
+	room     int        // for them
 	refusing bool
 	visits   int                  // datagrams that were sent to it
 	senders  map[*PacketConn]bool // sockets that sent them
@@ -73,7 +73,7 @@ func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, sys
 	if a.Port() == 0 || h.packets[a] != nil || h.packetAt(a) != nil {
 		return nil, syscall.EADDRINUSE
 	}
-	c := &PacketConn{local: a, remote: remote}
+	c := &PacketConn{local: a, remote: remote, room: packetRoom}
 	c.open(h, nw, net.UDPAddrFromAddrPort(a))
 	if remote.IsValid() {
 		c.ra = net.UDPAddrFromAddrPort(remote)
@@ -121,95 +121,98 @@ func (c *PacketConn) takeError() error {
 	return e
 }
 
-// ReadFrom takes the next datagram. What does not fit into b is lost.
-func (c *PacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, from, err := c.receive(b, "recvfrom")
-	if err != nil {
-		return 0, nil, err
-	}
-	return n, net.UDPAddrFromAddrPort(from), nil
-}
-
-// Read is ReadFrom without the address.
+// Read takes the next datagram. What does not fit into b is lost.
 func (c *PacketConn) Read(b []byte) (int, error) {
 	n, _, err := c.receive(b, "read")
 	return n, err
 }
 
-func (c *PacketConn) receive(b []byte, call string) (int, netip.AddrPort, error) {
+// receive takes the next datagram, and returns how much of it fits into b.
+func (c *PacketConn) receive(b []byte, call string) (int, datagram, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	for {
+		var err error
 		switch {
 		case c.closed:
-			return 0, netip.AddrPort{}, c.opError("read", c.ra, net.ErrClosed)
+			err = net.ErrClosed
+		case len(b) == 0 && call == "read": // package net asks no kernel then
+			return 0, datagram{}, nil
 		case c.readDeadline.expired:
-			return 0, netip.AddrPort{}, c.opError("read", c.ra, errDeadline)
+			err = errDeadline
 		case c.soErr != 0:
-			return 0, netip.AddrPort{}, c.opError("read", c.ra, os.NewSyscallError(call, c.takeError()))
+			err = os.NewSyscallError(call, c.takeError())
 		case len(c.queue) > 0:
 			d := c.queue[0]
 			c.queue = c.queue[1:]
 			c.queued -= memory(len(d.data))
-			return copy(b, d.data), d.from, nil
+			return copy(b, d.data), d, nil
+		default:
+			c.readable.Wait()
+			continue
 		}
-		c.readable.Wait()
+		return 0, datagram{}, c.opError("read", c.ra, err)
 	}
-}
-
-// WriteTo sends a datagram. A connected socket uses Write instead.
-func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	to, ok := addr.(*net.UDPAddr)
-	switch {
-	case !ok:
-		return 0, c.opError("write", addr, syscall.EINVAL)
-	case c.remote.IsValid():
-		return 0, c.opError("write", addr, net.ErrWriteToConnected)
-	}
-	a := to.AddrPort()
-	return c.send(b, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), addr, "sendto")
 }
 
 // Write sends a datagram to the address that the socket is connected to.
-func (c *PacketConn) Write(b []byte) (int, error) {
-	if !c.remote.IsValid() {
-		return 0, c.opError("write", nil, syscallError("write", syscall.EDESTADDRREQ))
-	}
-	return c.send(b, c.remote, c.ra, "write")
-}
+func (c *PacketConn) Write(b []byte) (int, error) { return c.send(b, c.remote, c.ra, "write") }
 
-// maxDatagram is what IPv4 leaves for UDP's data.
-const maxDatagram = 65507
+// What IPv4 and IPv6 leave for UDP's data.
+const (
+	maxDatagram4 = 65507
+	maxDatagram6 = 65527
+)
 
 func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call string) (int, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
-	var err error
-	switch {
-	case c.closed:
-		err = net.ErrClosed
-	case c.writeDeadline.expired:
-		err = errDeadline
-	case c.soErr != 0:
-		err = os.NewSyscallError(call, c.takeError())
-	case len(b) > maxDatagram:
-		err = syscallError(call, syscall.EMSGSIZE)
-	}
 	to = specified(to)
-	there, from := c.host.route(to.Addr())
-	if local := c.local.Addr(); !local.IsUnspecified() && from.IsValid() {
-		if from = local; local.IsLoopback() && !to.Addr().IsLoopback() {
-			err = cmp.Or(err, syscallError(call, syscall.EINVAL)) // it would never come back
-		}
-	}
-	if !from.IsValid() {
-		err = cmp.Or(err, syscallError(call, syscall.ENETUNREACH))
+	there, from, err := c.maySend(len(b), to)
+	if errno, ok := err.(syscall.Errno); ok {
+		err = syscallError(call, errno)
 	}
 	if err != nil {
 		return 0, c.opError("write", addr, err)
 	}
 	c.n.sendPacket(c, there, netip.AddrPortFrom(from, c.local.Port()), to, b)
 	return len(b), nil
+}
+
+// maySend finds the way of a datagram of n bytes. Its errors come in the order of package net's and
+// Linux's.
+func (c *PacketConn) maySend(n int, to netip.AddrPort) (there *Host, from netip.Addr, err error) {
+	most, local := maxDatagram4, c.local.Addr()
+	if to.Addr().Is6() {
+		most = maxDatagram6
+	}
+	switch {
+	case c.closed:
+		return nil, from, net.ErrClosed
+	case c.writeDeadline.expired:
+		return nil, from, errDeadline
+	case n > 1<<16-1:
+		return nil, from, syscall.EMSGSIZE
+	case !to.IsValid():
+		return nil, from, syscall.EDESTADDRREQ
+	case local.Is6() && to.Addr().Is4() && (c.net == "udp6" || !local.IsUnspecified()):
+		return nil, from, syscall.ENETUNREACH
+	case to.Port() == 0:
+		return nil, from, syscall.EINVAL
+	}
+	if there, from = c.host.route(to.Addr()); !from.IsValid() {
+		return nil, from, syscall.ENETUNREACH
+	}
+	if !local.IsUnspecified() {
+		from = local
+	}
+	switch {
+	case from.IsLoopback() && !to.Addr().IsLoopback(): // it would never come back
+		return nil, from, syscall.EINVAL
+	case n > most:
+		return nil, from, syscall.EMSGSIZE
+	}
+	return there, from, c.takeError()
 }
 
 // sendPacket sends a datagram to a host; if that is nil, it is lost.
@@ -258,7 +261,7 @@ func (h *Host) takePacket(from, to netip.AddrPort, b []byte) bool {
 	if p == nil || p.refusing || p.remote.IsValid() && p.remote != from {
 		return false
 	}
-	if size := memory(len(b)); p.queued+size <= packetRoom {
+	if size := memory(len(b)); p.queued+size <= p.room {
 		p.queue = append(p.queue, datagram{from, append([]byte(nil), b...)})
 		p.queued += size
 		p.readable.Broadcast()
