@@ -93,7 +93,7 @@ func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return fail(err)
 	}
-	ips, err := h.lookup(op, family, host)
+	ips, err := h.lookup(family, host)
 	if err != nil {
 		return fail(err)
 	}
@@ -102,6 +102,11 @@ func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 		addrs[i] = netip.AddrPortFrom(ip, number)
 	}
 	return addrs, nil
+}
+
+// firstIPv4 returns the one that package net listens on.
+func firstIPv4(addrs []netip.AddrPort) netip.AddrPort {
+	return addrs[max(0, slices.IndexFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() }))]
 }
 
 // portNumber looks a port up by name in package net's table; no resolver is asked.
@@ -113,14 +118,16 @@ func portNumber(nw, service string) (uint16, error) {
 	return uint16(n), err
 }
 
-// lookup returns the addresses of that name, of the family.
-func (h *Host) lookup(op, family, name string) ([]netip.Addr, error) {
+// lookup returns the addresses of that name, of the family. No name is no address: the zero Addr.
+func (h *Host) lookup(family, name string) ([]netip.Addr, error) {
 	var all []netip.Addr
 	switch {
-	case name == "" && op == "listen":
-		all = []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()}
-	case name == "" || name == localhost:
+	case name == "":
+		return []netip.Addr{{}}, nil
+	case strings.EqualFold(name, localhost):
 		all = []netip.Addr{loopback4, loopback6}
+	case name == "::":
+		all = []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()}
 	default:
 		ip, err := netip.ParseAddr(name)
 		if all = []netip.Addr{ip.Unmap()}; err != nil {
@@ -173,15 +180,31 @@ func (n *Network) byName(name string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// specified replaces the unspecified address by the family's loopback, as connect(2) does.
-func specified(a netip.AddrPort) netip.AddrPort {
+// specified returns what connect(2) makes of an address: an unspecified one is the family's
+// loopback.
+func specified(nw string, a netip.AddrPort) netip.AddrPort {
+	ip := a.Addr().WithZone("")
 	switch {
-	case !a.Addr().IsUnspecified():
-		return a
-	case a.Addr().Is4():
-		return netip.AddrPortFrom(loopback4, a.Port())
+	case ip == netip.IPv4Unspecified(), !ip.IsValid() && !strings.HasSuffix(nw, "6"):
+		ip = loopback4
+	case ip == netip.IPv6Unspecified(), !ip.IsValid():
+		ip = loopback6
 	}
-	return netip.AddrPortFrom(loopback6, a.Port())
+	return netip.AddrPortFrom(ip, a.Port())
+}
+
+// bindingOf returns what package net binds for an address without IP, or with one, on a network.
+func bindingOf(nw string, a netip.AddrPort) binding {
+	ip, dual := a.Addr().WithZone(""), false
+	if !ip.IsValid() || ip.IsUnspecified() {
+		switch _, family := protocolOf(nw); family {
+		case "4":
+			ip = netip.IPv4Unspecified()
+		default:
+			ip, dual = netip.IPv6Unspecified(), family == ""
+		}
+	}
+	return binding{netip.AddrPortFrom(ip, a.Port()), dual}
 }
 
 // Resolver returns a resolver that knows the names of the network's hosts and no others: those do

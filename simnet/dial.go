@@ -103,7 +103,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h.countConnect(specified(a))
+	h.countConnect(specified(nw, a))
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
@@ -145,12 +145,12 @@ func (h *Host) countConnect(a netip.AddrPort) {
 
 // newDial gives the dial a local address.
 func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*dial, syscall.Errno) {
-	n, a := h.n, specified(a)
+	n, a := h.n, specified(nw, a)
 	to, own := h.route(a.Addr())
-	if !own.IsValid() {
+	if !own.IsValid() || a.Addr().IsMulticast() || broadcasts(a.Addr()) {
 		return nil, syscall.ENETUNREACH
 	}
-	free := h.ephemeral(own)
+	free := h.ephemeral(binding{addr: netip.AddrPortFrom(own, 0)})
 	if free == 0 {
 		return nil, syscall.EADDRNOTAVAIL
 	}
@@ -166,6 +166,11 @@ func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*di
 	h.used[d.la]++
 	n.dials[d] = struct{}{}
 	return d, 0
+}
+
+// broadcasts reports whether an address is that of all hosts, of the network or of loopback.
+func broadcasts(ip netip.Addr) bool {
+	return ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || ip == netip.AddrFrom4([4]byte{127, 255, 255, 255})
 }
 
 // sendSYN sends a SYN, and sets the time for the next one.

@@ -61,12 +61,16 @@ func bindError(protocol string, a netip.AddrPort, e syscall.Errno) error {
 // resolvedTCP returns an address as package net has it in the error of a dial or a listen:
 // resolved, in 16 bytes. A socket's own address has 4.
 func resolvedTCP(a netip.AddrPort) *net.TCPAddr {
-	ip := a.Addr().As16()
-	return &net.TCPAddr{IP: ip[:], Port: int(a.Port())}
+	to := &net.TCPAddr{Port: int(a.Port()), Zone: a.Addr().Zone()}
+	if a.Addr().IsValid() {
+		ip := a.Addr().As16()
+		to.IP = ip[:]
+	}
+	return to
 }
 
 // resolvedUDP is resolvedTCP for UDP.
 func resolvedUDP(a netip.AddrPort) *net.UDPAddr {
 	tcp := resolvedTCP(a)
-	return &net.UDPAddr{IP: tcp.IP, Port: tcp.Port}
+	return &net.UDPAddr{IP: tcp.IP, Port: tcp.Port, Zone: tcp.Zone}
 }

@@ -3,6 +3,7 @@ package simnet
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // A Host is a machine on a [Network]: it has a name, addresses, and a loopback that no other
@@ -14,8 +15,8 @@ type Host struct {
 	ip4, ip6   netip.Addr         // to the outside; zero without
 	bound      map[uint16][]*port // by port number
 	used       map[netip.AddrPort]int
-	last       uint16 // the ephemeral port that was given last
-	packets    map[netip.AddrPort]*PacketConn
+	last       uint16                   // the ephemeral port that was given last
+	packets    map[uint16][]*PacketConn // by port number
 	lastPacket uint16
 	senders    map[sender]int // how many there were of each, whose n is 0
 }
@@ -36,7 +37,7 @@ var (
 
 func (n *Network) newHost(name string) *Host {
 	return &Host{n: n, name: name, bound: map[uint16][]*port{}, used: map[netip.AddrPort]int{},
-		packets: map[netip.AddrPort]*PacketConn{}, senders: map[sender]int{}, last: firstEphemeral - 1}
+		packets: map[uint16][]*PacketConn{}, senders: map[sender]int{}, last: firstEphemeral - 1}
 }
 
 // Host returns the machine of that name. The first call makes it, with the addresses given: one of
@@ -191,6 +192,23 @@ func (h *Host) route(ip netip.Addr) (to *Host, from netip.Addr) {
 	return h.n.addrs[ip], from
 }
 
+// A binding is an address that a socket has bound.
+type binding struct {
+	addr netip.AddrPort
+	dual bool // it is ::, and IPv4's as well
+}
+
+// answers reports whether what is sent to an address meets the socket.
+func (b binding) answers(ip netip.Addr) bool {
+	own := b.addr.Addr()
+	return own == ip || own.IsUnspecified() && (own.Is4() == ip.Is4() || b.dual)
+}
+
+// overlaps reports whether the two, of one port, cannot be bound at once.
+func (b binding) overlaps(c binding) bool {
+	return b.answers(c.addr.Addr()) || c.answers(b.addr.Addr())
+}
+
 // next numbers those that are called alike.
 func (h *Host) next(s sender) sender {
 	h.senders[s]++
@@ -198,18 +216,37 @@ func (h *Host) next(s sender) sender {
 	return s
 }
 
-// ephemeral returns a port that nobody has on ip, or 0 if there is none. It is the next in turn, so
-// that each run of a program sees the same.
-func (h *Host) ephemeral(ip netip.Addr) uint16 {
+// ephemeral returns a port that nobody has where b is, or 0 if there is none. It is the next in
+// turn, so that each run of a program sees the same.
+func (h *Host) ephemeral(b binding) uint16 {
 	for range lastEphemeral - firstEphemeral + 1 {
 		if h.last++; h.last > lastEphemeral {
 			h.last = firstEphemeral
 		}
-		if len(h.bound[h.last]) == 0 && h.used[netip.AddrPortFrom(ip, h.last)] == 0 {
+		b.addr = netip.AddrPortFrom(b.addr.Addr(), h.last)
+		if len(h.bound[h.last]) == 0 && !h.clientHas(b) {
 			return h.last
 		}
 	}
 	return 0
+}
+
+// remove takes a socket from those of a port number.
+func remove[S comparable](from map[uint16][]S, number uint16, s S) {
+	left := slices.DeleteFunc(from[number], func(other S) bool { return other == s })
+	if from[number] = left; len(left) == 0 {
+		delete(from, number)
+	}
+}
+
+// clientHas reports whether a client of TCP has an address of b.
+func (h *Host) clientHas(b binding) bool {
+	for _, ip := range [...]netip.Addr{b.addr.Addr(), loopback4, loopback6, h.ip4, h.ip6} {
+		if ip.IsValid() && b.answers(ip) && h.used[netip.AddrPortFrom(ip, b.addr.Port())] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // release gives back the local address of a client.

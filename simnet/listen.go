@@ -144,12 +144,7 @@ func (p *port) close() bool {
 		return false
 	}
 	p.closed = true
-	same := p.host.bound[p.addr.Port()]
-	if same = slices.DeleteFunc(same, func(q *port) bool { return q == p }); len(same) == 0 {
-		delete(p.host.bound, p.addr.Port())
-	} else {
-		p.host.bound[p.addr.Port()] = same
-	}
+	remove(p.host.bound, p.addr.Port(), p)
 	p.resetQueue()
 	p.n.agenda.cancel(&p.acceptDue)
 	p.n.agenda.cancel(&p.deadline.event)

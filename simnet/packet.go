@@ -38,7 +38,7 @@ func memory(n int) int {
 // any goroutine.
 type PacketConn struct {
 	socket
-	local  netip.AddrPort
+	binding
 	remote netip.AddrPort // zero unless it is connected
 	ra     net.Addr       // nil unless it is connected
 
@@ -63,49 +63,54 @@ type datagram struct {
 
 // bindPacket takes an address; port 0 means any free one.
 func (h *Host) bindPacket(nw string, a, remote netip.AddrPort) (*PacketConn, syscall.Errno) {
-	ip := a.Addr()
+	b := bindingOf(nw, a)
+	ip := b.addr.Addr()
 	if !h.has(ip) && !ip.IsUnspecified() {
 		return nil, syscall.EADDRNOTAVAIL
 	}
 	if a.Port() == 0 {
-		a = netip.AddrPortFrom(ip, h.packetPort(ip))
+		b.addr = netip.AddrPortFrom(ip, h.packetPort(b))
 	}
-	if a.Port() == 0 || h.packets[a] != nil || h.packetAt(a) != nil {
+	if b.addr.Port() == 0 || h.packetHas(b) {
 		return nil, syscall.EADDRINUSE
 	}
-	c := &PacketConn{local: a, remote: remote, room: packetRoom}
-	c.open(h, nw, net.UDPAddrFromAddrPort(a))
+	c := &PacketConn{binding: b, remote: remote, room: packetRoom}
+	c.open(h, nw, net.UDPAddrFromAddrPort(b.addr))
 	if remote.IsValid() {
 		c.ra = net.UDPAddrFromAddrPort(remote)
 	}
-	c.sender = h.next(sender{addr: a})
-	h.packets[a] = c
+	c.sender = h.next(sender{addr: b.addr})
+	h.packets[b.addr.Port()] = append(h.packets[b.addr.Port()], c)
 	return c, 0
 }
 
-// packetPort returns a free port, or 0.
-func (h *Host) packetPort(ip netip.Addr) uint16 {
+// packetPort returns a port that is free where b is, or 0.
+func (h *Host) packetPort(b binding) uint16 {
 	for range lastEphemeral - firstEphemeral + 1 {
 		if h.lastPacket++; h.lastPacket < firstEphemeral || h.lastPacket > lastEphemeral {
 			h.lastPacket = firstEphemeral
 		}
-		if h.packetAt(netip.AddrPortFrom(ip, h.lastPacket)) == nil {
+		if b.addr = netip.AddrPortFrom(b.addr.Addr(), h.lastPacket); !h.packetHas(b) {
 			return h.lastPacket
 		}
 	}
 	return 0
 }
 
-// packetAt returns the socket that takes what is sent to an address.
+// packetHas reports whether a socket has an address of b.
+func (h *Host) packetHas(b binding) bool {
+	return slices.ContainsFunc(h.packets[b.addr.Port()], func(c *PacketConn) bool { return c.overlaps(b) })
+}
+
+// packetAt returns the socket that takes what is sent to an address, the most specific one.
 func (h *Host) packetAt(a netip.AddrPort) *PacketConn {
-	any4, any6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
-	for _, ip := range []netip.Addr{a.Addr(), any4, any6} {
-		c := h.packets[netip.AddrPortFrom(ip, a.Port())]
-		if c != nil && (ip != any4 || a.Addr().Is4()) && (ip != any6 || c.net == "udp" || a.Addr().Is6()) {
-			return c
+	var found *PacketConn
+	for _, c := range h.packets[a.Port()] {
+		if c.answers(a.Addr()) && (found == nil || found.addr.Addr().IsUnspecified()) {
+			found = c
 		}
 	}
-	return nil
+	return found
 }
 
 func (c *PacketConn) opError(op string, to net.Addr, err error) error {
@@ -167,7 +172,9 @@ const (
 func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call string) (int, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
-	to = specified(to)
+	if to.IsValid() {
+		to = specified(c.net, to)
+	}
 	there, from, err := c.maySend(len(b), to)
 	if errno, ok := err.(syscall.Errno); ok {
 		err = syscallError(call, errno)
@@ -175,14 +182,14 @@ func (c *PacketConn) send(b []byte, to netip.AddrPort, addr net.Addr, call strin
 	if err != nil {
 		return 0, c.opError("write", addr, err)
 	}
-	c.n.sendPacket(c, there, netip.AddrPortFrom(from, c.local.Port()), to, b)
+	c.n.sendPacket(c, there, netip.AddrPortFrom(from, c.addr.Port()), to, b)
 	return len(b), nil
 }
 
 // maySend finds the way of a datagram of n bytes. Its errors come in the order of package net's and
 // Linux's.
 func (c *PacketConn) maySend(n int, to netip.AddrPort) (there *Host, from netip.Addr, err error) {
-	most, local := maxDatagram4, c.local.Addr()
+	most, local := maxDatagram4, c.addr.Addr()
 	if to.Addr().Is6() {
 		most = maxDatagram6
 	}
@@ -195,7 +202,7 @@ func (c *PacketConn) maySend(n int, to netip.AddrPort) (there *Host, from netip.
 		return nil, from, syscall.EMSGSIZE
 	case !to.IsValid():
 		return nil, from, syscall.EDESTADDRREQ
-	case local.Is6() && to.Addr().Is4() && (c.net == "udp6" || !local.IsUnspecified()):
+	case local.Is6() && to.Addr().Is4() && !c.dual:
 		return nil, from, syscall.ENETUNREACH
 	case to.Port() == 0:
 		return nil, from, syscall.EINVAL
@@ -294,7 +301,7 @@ func (c *PacketConn) Close() error {
 		return c.opError("close", c.ra, net.ErrClosed)
 	}
 	c.closed, c.queue = true, nil
-	delete(c.host.packets, c.local)
+	remove(c.host.packets, c.addr.Port(), c)
 	c.dropDeadlines()
 	c.readable.Broadcast()
 	return nil

@@ -18,10 +18,9 @@ const somaxconn = 4096
 type port struct {
 	n    *Network
 	host *Host
-	addr netip.AddrPort
-	tcp  *net.TCPAddr // the same
-	net  string       // as package net names it in errors
-	dual bool         // listens on ::, and for IPv4 as well
+	binding
+	tcp *net.TCPAddr // the address
+	net string       // as package net names it in errors
 
 	state     network.State
 	queue     []arrival // not accepted yet
@@ -44,29 +43,11 @@ type arrival struct {
 	at time.Time
 }
 
-func newPort(h *Host, a netip.AddrPort, nw string, dual bool) *port {
-	p := &port{n: h.n, host: h, addr: a, tcp: net.TCPAddrFromAddrPort(a), net: nw, dual: dual}
+func newPort(h *Host, b binding, nw string) *port {
+	p := &port{n: h.n, host: h, binding: b, tcp: net.TCPAddrFromAddrPort(b.addr), net: nw}
 	p.arrived.L = &h.n.mu
 	p.acceptDue.do = p.arrived.Broadcast
 	return p
-}
-
-// answers reports whether connects to an address meet this port.
-func (p *port) answers(ip netip.Addr) bool {
-	own := p.addr.Addr()
-	return own == ip || own.IsUnspecified() && (own.Is4() == ip.Is4() || p.dual)
-}
-
-// overlaps reports whether the two cannot be bound at once.
-func (p *port) overlaps(q *port) bool {
-	a, b := p.addr.Addr(), q.addr.Addr()
-	switch {
-	case a.IsUnspecified() && (p.dual && a.Is6() || a.Is4() == b.Is4()):
-		return true
-	case b.IsUnspecified() && (q.dual && b.Is6() || a.Is4() == b.Is4()):
-		return true
-	}
-	return a == b
 }
 
 func (p *port) opError(op string, err error) error {
@@ -74,24 +55,21 @@ func (p *port) opError(op string, err error) error {
 }
 
 // bind takes an address; port 0 means any free one.
-func (h *Host) bind(a netip.AddrPort, nw string, dual bool) (*port, syscall.Errno) {
-	switch ip := a.Addr(); {
+func (h *Host) bind(nw string, a netip.AddrPort) (*port, syscall.Errno) {
+	b := bindingOf(nw, a)
+	switch ip := b.addr.Addr(); {
 	case !h.has(ip) && !ip.IsUnspecified():
 		return nil, syscall.EADDRNOTAVAIL
 	case a.Port() == 0:
-		free := h.ephemeral(ip)
-		if free == 0 {
-			return nil, syscall.EADDRINUSE
-		}
-		a = netip.AddrPortFrom(ip, free)
+		b.addr = netip.AddrPortFrom(ip, h.ephemeral(b))
 	}
-	p := newPort(h, a, nw, dual)
-	for _, other := range h.bound[a.Port()] {
-		if other.overlaps(p) {
-			return nil, syscall.EADDRINUSE
-		}
+	number := b.addr.Port()
+	taken := func(p *port) bool { return p.overlaps(b) }
+	if number == 0 || h.clientHas(b) || slices.ContainsFunc(h.bound[number], taken) {
+		return nil, syscall.EADDRINUSE
 	}
-	h.bound[a.Port()] = append(h.bound[a.Port()], p)
+	p := newPort(h, b, nw)
+	h.bound[number] = append(h.bound[number], p)
 	return p, 0
 }
 

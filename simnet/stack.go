@@ -70,7 +70,7 @@ func (h *Host) Bind(ctx context.Context, nw, address string) (network.Port, erro
 	if err != nil {
 		return nil, err
 	}
-	p, errno := h.bind(addr, "tcp", false)
+	p, errno := h.bind("tcp", addr)
 	if errno != 0 {
 		return nil, bindError("tcp", addr, errno)
 	}
@@ -113,16 +113,17 @@ func (h *Host) listen(ctx context.Context, nw, address string) (*Listener, error
 	if err != nil {
 		return nil, err
 	}
+	first := firstIPv4(addrs)
 	if protocol, _ := protocolOf(nw); protocol != "tcp" {
-		return nil, &net.OpError{Op: "listen", Net: nw, Err: &net.AddrError{Err: "unexpected address type", Addr: address}}
+		return nil, &net.OpError{Op: "listen", Net: nw, Addr: resolvedUDP(first), Err: &net.AddrError{Err: "unexpected address type", Addr: address}}
 	}
-	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedTCP(addrs[0])}
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedTCP(first)}
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	p, errno := h.bind(addrs[0], nw, nw == "tcp")
+	p, errno := h.bind(nw, first)
 	if errno != 0 {
 		failed.Err = syscallError("bind", errno)
 		return nil, failed
@@ -137,9 +138,10 @@ func (h *Host) ListenPacket(ctx context.Context, nw, address string) (net.Packet
 	if err != nil {
 		return nil, err
 	}
-	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedUDP(addrs[0])}
+	first := firstIPv4(addrs)
+	failed := &net.OpError{Op: "listen", Net: nw, Addr: resolvedUDP(first)}
 	if protocol, _ := protocolOf(nw); protocol != "udp" {
-		failed.Addr, failed.Err = nil, &net.AddrError{Err: "unexpected address type", Addr: address}
+		failed.Addr, failed.Err = resolvedTCP(first), &net.AddrError{Err: "unexpected address type", Addr: address}
 		return nil, failed
 	}
 	if failed.Err = contextError(ctx); failed.Err != nil {
@@ -147,7 +149,7 @@ func (h *Host) ListenPacket(ctx context.Context, nw, address string) (net.Packet
 	}
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	c, errno := h.bindPacket(nw, addrs[0], netip.AddrPort{})
+	c, errno := h.bindPacket(nw, first, netip.AddrPort{})
 	if errno != 0 {
 		failed.Err = syscallError("bind", errno)
 		return nil, failed
@@ -186,7 +188,7 @@ func (h *Host) dialPacket(ctx context.Context, nw, address string) (net.Conn, er
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
-	to = specified(to)
+	to = specified(nw, to)
 	errno := syscall.ENETUNREACH
 	var c *PacketConn
 	h.n.mu.Lock()

@@ -53,7 +53,7 @@ func (c *PacketConn) ReadMsgUDPAddrPort(b, _ []byte) (n, oobn, flags int, addr n
 
 // sees returns an address as the socket sees it: one of IPv4 is mapped in a socket of IPv6.
 func (c *PacketConn) sees(a netip.AddrPort) netip.AddrPort {
-	if c.local.Addr().Is6() && a.IsValid() {
+	if c.addr.Addr().Is6() && a.IsValid() {
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr().As16()), a.Port())
 	}
 	return a
@@ -123,7 +123,7 @@ func (c *PacketConn) sendTo(b []byte, addr *net.UDPAddr, named net.Addr, call st
 func (c *PacketConn) reads(a *net.UDPAddr) (netip.AddrPort, error) {
 	ip, ok := netip.AddrFromSlice(a.IP)
 	ip = ip.Unmap()
-	switch is4 := c.local.Addr().Is4(); {
+	switch is4 := c.addr.Addr().Is4(); {
 	case is4 && len(a.IP) == 0:
 		ip = netip.IPv4Unspecified()
 	case is4 && !ip.Is4():
