@@ -8,14 +8,18 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -139,5 +143,20 @@ func eachRow(t *testing.T, rows []row) {
 	assert.Equal(t, string(want), said["simnet"].String(), "simnet")
 	if runtime.GOOS == "linux" {
 		assert.Equal(t, string(want), said["kernel"].String(), "kernel")
+	}
+}
+
+// awaitReset waits until the kernel has taken in a RST. Here it is there at once.
+func (b bench) awaitReset(c net.Conn) {
+	alive := func() bool {
+		all := must(rawsock.Loopback{}.Connected())
+		return slices.ContainsFunc(all, func(s network.Socket) bool {
+			return s.Local == c.LocalAddr().String() && s.Remote == c.RemoteAddr().String() && s.State == "ESTABLISHED"
+		})
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for alive() {
+		<-tick.C
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -186,3 +187,42 @@ func (c *Conn) RemoteAddr() net.Addr { return c.ra }
 
 // SleepUntil waits until t or until ctx is done; see [network.Conn].
 func (c *Conn) SleepUntil(ctx context.Context, t time.Time) error { return patience.SleepUntil(ctx, t) }
+
+// ReadFrom implements [io.ReaderFrom]. Errors are as those of a *net.TCPConn, which lets the kernel
+// copy from one connection to another.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(struct{ io.Writer }{c}, r)
+	if err == nil {
+		return n, nil
+	}
+	if l, ok := r.(*io.LimitedReader); ok {
+		r = l.R
+	}
+	if w, ok := r.(withoutWriteTo); ok {
+		r = w.Conn
+	}
+	if op, ok := err.(*net.OpError); ok {
+		if _, splices := r.(*Conn); splices {
+			err = op.Err
+		}
+		if s, ok := err.(*os.SyscallError); ok {
+			err = os.NewSyscallError("splice", s.Err)
+		}
+	}
+	return n, c.opError("readfrom", err)
+}
+
+// WriteTo implements [io.WriterTo].
+func (c *Conn) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, withoutWriteTo{c})
+	if err != nil {
+		err = c.opError("writeto", err)
+	}
+	return n, err
+}
+
+// A withoutWriteTo hides WriteTo from io.Copy.
+type withoutWriteTo struct{ *Conn }
+
+// WriteTo has the wrong type.
+func (withoutWriteTo) WriteTo() {}
