@@ -25,10 +25,14 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 	k.update(c)
 }
 
-// update starts or stops probing.
+// answersProbes reports whether a probe of c would be answered.
+func (c *Conn) answersProbes() bool {
+	return !c.partitioned() && !c.peer.partitioned() && !c.peer.onlyResets() && !c.out.isHeld() && !c.peer.out.isHeld()
+}
+
+// update starts or stops probing. If a probe is unanswered, it goes on until the next one is due.
 func (k *keepAlive) update(c *Conn) {
-	well := !c.partitioned() && !c.peer.partitioned() && !c.peer.onlyResets() && !c.out.isHeld() && !c.peer.out.isHeld()
-	if !k.on || c.dead || c.closed || well {
+	if !k.on || c.dead || c.closed || k.probes == 0 && c.answersProbes() {
 		c.n.agenda.cancel(&k.event)
 		k.probes = 0
 		return
@@ -61,6 +65,9 @@ func (k *keepAlive) probe(c *Conn) {
 	case over:
 		c.terminate(syscall.ETIMEDOUT)
 		c.sendRST()
+		return
+	case c.answersProbes():
+		k.heard()
 		return
 	case !p.partitioned() && !c.partitioned() && !c.out.isHeld() && !p.out.isHeld() && p.onlyResets():
 		c.onRST()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -218,4 +219,25 @@ func TestNewNamesANilOption(t *testing.T) {
 	assert.PanicsWithError(t, want, func() { simnet.New(nil, simnet.Seed(1), nil) })
 	var none *testing.T
 	assert.NotPanics(t, func() { simnet.New(none) }, "no test is no test, whatever its type")
+}
+
+// A probe that was lost is not asked for again before the next, so that a user timeout that ends
+// then ends the connection, healed or not (tcp_keepalive_timer in Linux's tcp_timer.c).
+func TestUserTimeoutAfterALostProbe(t *testing.T) {
+	t.Parallel()
+	for healed, want := range map[time.Duration]error{5 * time.Second: os.ErrDeadlineExceeded, 15 * time.Second: syscall.ETIMEDOUT} {
+		bubble(t, func(t *testing.T, nw *simnet.Network) {
+			c, _ := pair(t, nw)
+			require.NoError(t, c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 10 * time.Second}))
+			require.NoError(t, c.SetUserTimeout(20*time.Second))
+			begin := time.Now()
+			require.NoError(t, c.Partition())
+			time.AfterFunc(healed, func() { _ = c.Heal() })
+			require.NoError(t, c.SetReadDeadline(begin.Add(time.Hour)))
+			require.ErrorIs(t, readErr(c), want)
+			if want == syscall.ETIMEDOUT {
+				require.Equal(t, 20*time.Second, time.Since(begin))
+			}
+		})
+	}
 }
