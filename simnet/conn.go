@@ -37,6 +37,7 @@ type Conn struct {
 	aborted  bool          // it ended without both FINs: whatever still comes is answered with RST
 	leftPort bool          // Close or Reset was called: Cut of its port is no concern of it any more
 	abortive bool          // SO_LINGER with 0
+	linger   time.Duration // SO_LINGER with more
 	soErr    syscall.Errno // to be told once
 	orphan   *event        // the end of one that is closed, and whose other end never is; nil before
 
@@ -174,6 +175,7 @@ const (
 	defaultReceive = 1300 << 10
 	smallSend      = 28 << 10 // if the other end has a small window
 	smallReceive   = 2304     // the smallest SO_RCVBUF
+	sendSegment    = 32 << 10 // what fills a small SO_SNDBUF
 )
 
 func (h *Host) newConn(nw string, local, remote *net.TCPAddr) *Conn {

@@ -47,7 +47,22 @@ func (c *Conn) Close() error {
 	c.shutWrite()
 	c.endAfterFINs()
 	c.afterClose()
+	c.awaitEnd()
 	return nil
+}
+
+// awaitEnd waits, after SetLinger, until all that was sent is acknowledged, FIN included. What is
+// not in time goes on in the background.
+func (c *Conn) awaitEnd() {
+	if c.linger == 0 {
+		return
+	}
+	var late deadline
+	late.set(&c.n.agenda, now().Add(c.linger), c.writable.Broadcast)
+	for !c.dead && !late.expired && (c.finSent != finArrived || c.resend.finUnacked) {
+		c.writable.Wait()
+	}
+	c.n.agenda.cancel(&late.event)
 }
 
 // heal ends the partition of this end.

@@ -17,9 +17,12 @@ func (c *Conn) set(change func()) error {
 	return nil
 }
 
-// SetLinger(0) makes Close send RST and drop what was not sent. After any other number, Close sends
-// that, then FIN, in the background.
-func (c *Conn) SetLinger(sec int) error { return c.set(func() { c.abortive = sec == 0 }) }
+// SetLinger(0) makes Close send RST and drop what was not sent. After a negative number, Close
+// sends that, then FIN, in the background. After a positive one, it waits up to this many seconds
+// until all is acknowledged.
+func (c *Conn) SetLinger(sec int) error {
+	return c.set(func() { c.abortive, c.linger = sec == 0, max(0, time.Duration(sec)*time.Second) })
+}
 
 // SetNoDelay changes nothing: what is written is always sent at once.
 func (c *Conn) SetNoDelay(bool) error { return c.set(func() {}) }
@@ -107,8 +110,8 @@ func (c *Conn) SetReadBuffer(bytes int) error {
 // SetWriteBuffer sets SO_SNDBUF, of which Linux uses the double, and fills it with whole segments
 // of up to 32 KiB.
 func (c *Conn) SetWriteBuffer(bytes int) error {
-	const least, segment = 4608, 32 << 10
-	return c.setBuffer(func() { c.sndMax = max(2*bytes, least) + segment })
+	const least = 4608
+	return c.setBuffer(func() { c.sndMax = max(2*bytes, least) + sendSegment })
 }
 
 func (c *Conn) setBuffer(change func()) error {

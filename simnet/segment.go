@@ -39,7 +39,7 @@ func (c *Conn) landBytes(b []byte, through int) int {
 	case p.refuses():
 		p.terminate(syscall.ECONNRESET)
 		p.sendRST()
-		return len(b)
+		return min(len(b), c.unanswered())
 	}
 	k := c.fits(len(b), through)
 	if k <= 0 {
@@ -61,6 +61,15 @@ func (c *Conn) landBytes(b []byte, through int) int {
 		c.alive.heard()
 	}
 	return k
+}
+
+// unanswered returns how many bytes a write takes before it sees the RST that answers its first
+// segment: half a megabyte, or what SetWriteBuffer has set.
+func (c *Conn) unanswered() int {
+	if c.sndMax == defaultSend {
+		return 512 << 10
+	}
+	return max(c.sndMax-sendSegment, sendSegment)
 }
 
 // fits returns how many of n bytes, of which through get through, the other end has room for.
@@ -141,6 +150,7 @@ func (c *Conn) landFIN(lost bool) {
 		p.onFIN()
 		c.endAfterFINs()
 		c.armResend()
+		c.writable.Broadcast() // to a Close that lingers
 	}
 }
 

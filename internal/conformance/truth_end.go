@@ -3,6 +3,7 @@ package conformance
 import (
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +15,57 @@ import (
 
 // endLines: the other side has closed.
 var endLines = []line{
+	{"a write after the other side's close takes half a megabyte before it sees RST", func(t *testing.T, l lab) {
+		for _, half := range []bool{false, true} {
+			c, s := l.pair(t)
+			if half {
+				require.NoError(t, s.CloseRead())
+				require.NoError(t, s.CloseWrite())
+			} else {
+				closes(t, s)
+			}
+			l.awaitFIN(t, c)
+			n, err := c.Write(zeros[:1<<20])
+			require.Equal(t, failed(c, "write", "write", syscall.EPIPE), err)
+			require.Equal(t, 512<<10, n)
+		}
+	}},
+	{"Close after SetLinger(1) waits a second for what nobody reads, and no longer than needed", func(t *testing.T, l lab) {
+		l.seconds(t)
+		for _, read := range []bool{false, true} {
+			c, s := l.pair(t)
+			seconds := 1
+			if read {
+				seconds = 60
+			}
+			ln, ok := c.(interface{ SetLinger(sec int) error })
+			if !ok {
+				t.Skip("no SetLinger")
+			}
+			require.NoError(t, c.SetWriteDeadline(time.Now().Add(l.either(50*time.Millisecond, time.Second))))
+			n, err := c.Write(zeros[:])
+			require.Equal(t, ownError(c, "write", os.ErrDeadlineExceeded), err)
+			require.NoError(t, ln.SetLinger(seconds))
+			begin, got := time.Now(), make(chan struct{})
+			go func() {
+				defer close(got)
+				if read {
+					_, _ = io.CopyN(io.Discard, s, int64(n))
+				}
+			}()
+			closes(t, c)
+			took := time.Since(begin)
+			<-got
+			if read {
+				require.Less(t, took, 60*time.Second)
+				continue
+			}
+			require.GreaterOrEqual(t, took, time.Second)
+			if l.Virtual {
+				require.Equal(t, time.Second, took)
+			}
+		}
+	}},
 	{"closed with nothing unread, the reader gets EOF and its writes EPIPE from the second on", func(t *testing.T, l lab) {
 		c, s := l.pair(t)
 		closes(t, s)
