@@ -104,6 +104,37 @@ func (h *Host) resolve(op, nw, address string) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
+// suitable returns those addresses that can be dialled from a local one, and that one without its
+// type; the zero AddrPort if it is nil.
+func suitable(nw string, addrs []netip.AddrPort, from net.Addr) (some []netip.AddrPort, local netip.AddrPort, err error) {
+	protocol, _ := protocolOf(nw)
+	switch a := from.(type) {
+	case nil:
+		return addrs, local, nil
+	case *net.TCPAddr:
+		local = a.AddrPort()
+	case *net.UDPAddr:
+		local = a.AddrPort()
+	}
+	if from.Network() != protocol {
+		return nil, local, &net.OpError{Op: "dial", Net: nw, Err: &net.AddrError{Err: "mismatched local address type", Addr: from.String()}}
+	}
+	ip := local.Addr().Unmap()
+	local = netip.AddrPortFrom(ip, local.Port())
+	if !ip.IsValid() || ip.IsUnspecified() {
+		return addrs, local, nil
+	}
+	for _, a := range addrs {
+		if a.Addr().Is4() == ip.Is4() || !a.Addr().IsValid() {
+			some = append(some, a)
+		}
+	}
+	if len(some) == 0 {
+		return nil, local, &net.OpError{Op: "dial", Net: nw, Err: &net.AddrError{Err: "no suitable address found", Addr: from.String()}}
+	}
+	return some, local, nil
+}
+
 // firstIPv4 returns the one that package net listens on.
 func firstIPv4(addrs []netip.AddrPort) netip.AddrPort {
 	return addrs[max(0, slices.IndexFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() }))]

@@ -43,8 +43,8 @@ func TestAddresses(t *testing.T) {
 			}
 		}},
 		{"dial", func(b bench) {
-			for _, l := range [][2]string{{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"tcp", "0.0.0.0:0"}, {"tcp4", ":0"}, {"tcp6", ":0"}} {
-				ln, err := b.listen(l[0], l[1])
+			for _, l := range [][2]string{{"tcp", "127.0.0.1:"}, {"tcp", "[::1]:"}, {"tcp", "0.0.0.0:"}, {"tcp4", ":"}, {"tcp6", ":"}} {
+				ln, err := b.listen(l[0], l[1]+b.free())
 				b.say("listener", l, err)
 				for _, nw := range []string{"tcp", "tcp4", "tcp6"} {
 					for _, host := range []string{"127.0.0.1", "127.0.0.9", "[::1]", "0.0.0.0", "[::]", "", "[::1%lo]", "[::ffff:127.0.0.1]",
@@ -56,7 +56,8 @@ func TestAddresses(t *testing.T) {
 						}
 						s := must(ln.Accept())
 						b.say(nw, host, c.LocalAddr(), c.RemoteAddr(), s.LocalAddr(), s.RemoteAddr())
-						_, _ = s.Close(), c.Close()
+						_, _ = s.(tcpConn).SetLinger(0), s.Close()
+						_ = c.Close()
 					}
 				}
 				_ = ln.Close()
@@ -82,6 +83,37 @@ func TestAddresses(t *testing.T) {
 				}
 			}
 		}},
+		{"dial from a local address", func(b bench) {
+			to := b.free()
+			ln := must(b.listen("tcp", "[::]:"+to))
+			c := must(b.DialFrom(b.t.Context(), "tcp4", must(net.ResolveTCPAddr("tcp4", "127.0.0.1:"+b.free())), "127.0.0.1:"+to))
+			b.t.Cleanup(func() { _, _ = c.(tcpConn).SetLinger(0), c.Close() })
+			for _, from := range []string{"127.0.0.1:0", "127.0.0.5:0", "127.81.7.1:2111", "[::1]:0", ":0", "0.0.0.0:0", "[::]:0", "8.8.8.8:0", c.LocalAddr().String(), "127.0.0.1:" + to} {
+				for _, nw := range []string{"tcp", "tcp6", "udp"} {
+					for _, host := range []string{"127.0.0.1:", "[::1]:"} {
+						local := net.Addr(must(net.ResolveTCPAddr("tcp", from)))
+						if nw == "udp" {
+							local = must(net.ResolveUDPAddr("udp", from))
+						}
+						c, err := b.DialFrom(b.t.Context(), nw, local, host+to)
+						if err != nil {
+							b.say(from, nw, host, err)
+							continue
+						}
+						b.say(from, nw, host, c.LocalAddr(), c.RemoteAddr())
+						if tcp, ok := c.(tcpConn); ok {
+							_ = tcp.SetLinger(0)
+						}
+						_ = c.Close()
+					}
+				}
+			}
+			_, err := b.DialFrom(b.t.Context(), "tcp", &net.UDPAddr{}, "127.0.0.1:9")
+			b.say(err)
+			_ = ln.Close()
+			_, err = b.DialFrom(b.t.Context(), "tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, "127.0.0.1:"+to)
+			b.say(err)
+		}},
 		{"what is taken", func(b bench) {
 			for _, protocol := range []string{"tcp", "udp"} {
 				bind := func(nw, a string) (net.Addr, func() error, error) {
@@ -100,7 +132,7 @@ func TestAddresses(t *testing.T) {
 				}
 				for _, family := range []string{"", "4", "6"} {
 					for _, a := range wild {
-						first, unbind, err := bind(protocol+family, a+"0")
+						first, unbind, err := bind(protocol+family, a+b.free())
 						if err != nil {
 							continue
 						}
@@ -123,7 +155,7 @@ func TestAddresses(t *testing.T) {
 			}
 		}},
 		{"what is taken, as an error", func(b bench) {
-			ln := must(b.listen("tcp", ":0"))
+			ln := must(b.listen("tcp", ":"+b.free()))
 			for _, a := range wild {
 				_, err := b.listen("tcp", a+port(ln.Addr()))
 				b.say(err)
@@ -131,7 +163,7 @@ func TestAddresses(t *testing.T) {
 		}},
 		{"a client's address is taken", func(b bench) {
 			ln := must(b.listen("tcp4", "127.0.0.1:0"))
-			c := must(b.dial("tcp4", ln.Addr().String()))
+			c := must(b.DialFrom(b.t.Context(), "tcp4", must(net.ResolveTCPAddr("tcp4", "127.0.0.1:"+b.free())), ln.Addr().String()))
 			s := must(ln.Accept())
 			for _, a := range wild {
 				l, err := b.listen("tcp", a+port(c.LocalAddr()))
@@ -140,7 +172,8 @@ func TestAddresses(t *testing.T) {
 					_ = l.Close()
 				}
 			}
-			_, _ = s.Close(), c.Close()
+			_, _ = s.(tcpConn).SetLinger(0), s.Close()
+			_ = c.Close()
 		}},
 	})
 }

@@ -9,7 +9,9 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,12 +28,18 @@ import (
 // A stack is what package net and a Network both are.
 type stack interface {
 	DialContext(ctx context.Context, nw, address string) (net.Conn, error)
+	DialFrom(ctx context.Context, nw string, local net.Addr, address string) (net.Conn, error)
 	Listen(ctx context.Context, nw, address string) (net.Listener, error)
 	ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error)
 }
 
 // kernel is package net, with plain TCP.
 type kernel struct{ net.Dialer }
+
+func (*kernel) DialFrom(ctx context.Context, nw string, local net.Addr, address string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: local}
+	return d.DialContext(ctx, nw, address)
+}
 
 func (*kernel) Listen(ctx context.Context, nw, address string) (net.Listener, error) {
 	var lc net.ListenConfig
@@ -81,7 +89,27 @@ func (b bench) dial(nw, address string) (net.Conn, error) {
 	return c, err
 }
 
-// say adds a line: of errors, their types and fields, and P for ephemeral ports.
+var lastFree atomic.Int64
+
+// free returns a port that nobody has at any address. It is none of the ephemeral ones, so that no
+// other process takes it meanwhile.
+func (b bench) free() string {
+	for {
+		port := strconv.FormatInt(20000+(int64(os.Getpid())*13+lastFree.Add(1))%12000, 10)
+		ln, err := b.listen("tcp", "[::]:"+port)
+		if err != nil {
+			continue
+		}
+		c, err := b.packet("udp", "[::]:"+port)
+		must(0, ln.Close())
+		if err == nil {
+			must(0, c.Close())
+			return port
+		}
+	}
+}
+
+// say adds a line: of errors, their types and fields, and P for ports.
 func (b bench) say(values ...any) {
 	for i, v := range values {
 		if err, ok := v.(error); ok {
@@ -91,7 +119,7 @@ func (b bench) say(values ...any) {
 	b.said.WriteString(ephemeral.ReplaceAllString(fmt.Sprintln(values...), "P"))
 }
 
-var ephemeral = regexp.MustCompile(`\b[3-6]\d{4}\b`)
+var ephemeral = regexp.MustCompile(`\b[2-6]\d{4}\b`)
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -44,21 +44,32 @@ type dial struct {
 	errno     syscall.Errno
 }
 
+// A dialing is what the dials of one call have in common.
+type dialing struct {
+	small bool
+	from  net.Addr       // nil unless the caller wants it
+	local netip.AddrPort // the same
+	who   sender
+}
+
 // dial connects to the first address that answers, as [net.Dialer] does.
-func (h *Host) dial(ctx context.Context, nw, address string, small bool) (*Conn, error) {
+func (h *Host) dial(ctx context.Context, nw, address string, by dialing) (*Conn, error) {
 	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
 		return nil, err
 	}
+	if addrs, by.local, err = suitable(nw, addrs, by.from); err != nil {
+		return nil, err
+	}
 	h.n.mu.Lock()
-	who := h.next(sender{dialled: address})
+	by.who = h.next(sender{dialled: address})
 	h.n.mu.Unlock()
 	first, second := byFamily(addrs)
 	if len(second) == 0 {
-		return h.dialInTurn(ctx, nw, first, small, who)
+		return h.dialInTurn(ctx, nw, first, by)
 	}
 	to := func(addrs []netip.AddrPort) eyeballs.Dial {
-		return func(ctx context.Context) (net.Conn, error) { return h.dialInTurn(ctx, nw, addrs, small, who) }
+		return func(ctx context.Context) (net.Conn, error) { return h.dialInTurn(ctx, nw, addrs, by) }
 	}
 	c, err := eyeballs.Race(ctx, to(first), to(second), eyeballs.Delay)
 	if err != nil {
@@ -80,14 +91,14 @@ func byFamily(addrs []netip.AddrPort) (first, others []netip.AddrPort) {
 }
 
 // dialInTurn connects to one address after the other.
-func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort, small bool, who sender) (*Conn, error) {
+func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort, by dialing) (*Conn, error) {
 	var first error
 	for _, a := range addrs {
-		c, err := h.connect(ctx, nw, a, small, who)
+		c, err := h.connect(ctx, nw, a, by)
 		if err == nil {
 			return c, nil
 		}
-		failed := &net.OpError{Op: "dial", Net: nw, Addr: resolvedTCP(a), Err: err}
+		failed := &net.OpError{Op: "dial", Net: nw, Source: by.from, Addr: resolvedTCP(a), Err: err}
 		if first == nil {
 			first = failed
 		}
@@ -99,7 +110,7 @@ func (h *Host) dialInTurn(ctx context.Context, nw string, addrs []netip.AddrPort
 }
 
 // connect sends SYNs until one is answered, the kernel gives up, or ctx is done.
-func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small bool, who sender) (*Conn, error) {
+func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, by dialing) (*Conn, error) {
 	n := h.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -107,9 +118,9 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, small b
 	if err := contextError(ctx); err != nil {
 		return nil, err
 	}
-	d, errno := h.newDial(nw, a, small, who)
-	if errno != 0 {
-		return nil, syscallError("connect", errno)
+	d, err := h.newDial(nw, a, by)
+	if err != nil {
+		return nil, err
 	}
 	d.sendSYN()
 	if !d.done && ctx.Done() != nil {
@@ -144,28 +155,53 @@ func (h *Host) countConnect(a netip.AddrPort) {
 }
 
 // newDial gives the dial a local address.
-func (h *Host) newDial(nw string, a netip.AddrPort, small bool, who sender) (*dial, syscall.Errno) {
+func (h *Host) newDial(nw string, a netip.AddrPort, by dialing) (*dial, error) {
 	n, a := h.n, specified(nw, a)
 	to, own := h.route(a.Addr())
-	if !own.IsValid() || a.Addr().IsMulticast() || broadcasts(a.Addr()) {
-		return nil, syscall.ENETUNREACH
+	la, err := h.clientAddr(own, by.local)
+	switch {
+	case err != nil:
+		return nil, err
+	case !own.IsValid() || a.Addr().IsMulticast() || broadcasts(a.Addr()):
+		return nil, syscallError("connect", syscall.ENETUNREACH)
+	case la.Addr().IsLoopback() && !a.Addr().IsLoopback(): // the answer would never come back
+		return nil, syscallError("connect", syscall.EINVAL)
 	}
-	free := h.ephemeral(binding{addr: netip.AddrPortFrom(own, 0)})
-	if free == 0 {
-		return nil, syscall.EADDRNOTAVAIL
+	if la.Port() == 0 {
+		la = netip.AddrPortFrom(la.Addr(), h.ephemeral(binding{addr: la}))
 	}
-	d := &dial{n: n, from: h, to: to, net: nw, la: netip.AddrPortFrom(own, free), ra: a, small: small, first: time.Now()}
+	if la.Port() == 0 {
+		return nil, syscallError("connect", syscall.EADDRNOTAVAIL)
+	}
+	d := &dial{n: n, from: h, to: to, net: nw, la: la, ra: a, small: by.small, first: time.Now()}
 	d.changed.L = &n.mu
 	d.nextSYN.do = d.sendSYN
 	d.answerDue.do = func() { d.establish(d.answering) }
 	if to != nil {
-		who.addr = a
-		ways := &[2]way{{path: n.path(h, to), who: &who}, {path: n.path(to, h), who: &who}}
+		by.who.addr = a
+		ways := &[2]way{{path: n.path(h, to), who: &by.who}, {path: n.path(to, h), who: &by.who}}
 		d.out, d.back = &ways[0], &ways[1]
 	}
 	h.used[d.la]++
 	n.dials[d] = struct{}{}
-	return d, 0
+	return d, nil
+}
+
+// clientAddr returns a client's own address, with port 0 for any: own, which is the one on the way,
+// unless the client wants another.
+func (h *Host) clientAddr(own netip.Addr, wants netip.AddrPort) (netip.AddrPort, error) {
+	if ip := wants.Addr(); ip.IsValid() && !ip.IsUnspecified() {
+		own = ip
+	}
+	b := binding{addr: netip.AddrPortFrom(own, wants.Port())}
+	taken := func(p *port) bool { return p.overlaps(b) }
+	switch {
+	case own.IsValid() && !h.has(own):
+		return b.addr, syscallError("bind", syscall.EADDRNOTAVAIL)
+	case wants.Port() > 0 && (h.clientHas(b) || slices.ContainsFunc(h.bound[wants.Port()], taken)):
+		return b.addr, syscallError("bind", syscall.EADDRINUSE)
+	}
+	return b.addr, nil
 }
 
 // broadcasts reports whether an address is that of all hosts, of the network or of loopback.

@@ -46,6 +46,11 @@ func (n *Network) DialContext(ctx context.Context, nw, address string) (net.Conn
 	return n.here.DialContext(ctx, nw, address)
 }
 
+// DialFrom is DialContext from a local address, as with [net.Dialer.LocalAddr].
+func (n *Network) DialFrom(ctx context.Context, nw string, local net.Addr, address string) (net.Conn, error) {
+	return n.here.DialFrom(ctx, nw, local, address)
+}
+
 // Connect connects for a client that misbehaves; see [network.Stack].
 func (n *Network) Connect(ctx context.Context, nw, address string, o network.ConnectOptions) (network.Conn, error) {
 	return n.here.Connect(ctx, nw, address, o)
@@ -164,10 +169,15 @@ func (h *Host) Dial(nw, address string) (net.Conn, error) {
 
 // DialContext connects from this host as [Network.DialContext] does from the network's own.
 func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, error) {
+	return h.DialFrom(ctx, nw, nil, address)
+}
+
+// DialFrom dials from this host as [Network.DialFrom] does from the network's own.
+func (h *Host) DialFrom(ctx context.Context, nw string, local net.Addr, address string) (net.Conn, error) {
 	if protocol, _ := protocolOf(nw); protocol == "udp" {
-		return h.dialPacket(ctx, nw, address)
+		return h.dialPacket(ctx, nw, local, address)
 	}
-	c, err := h.dial(ctx, nw, address, false)
+	c, err := h.dial(ctx, nw, address, dialing{from: local})
 	if err != nil {
 		return nil, err
 	}
@@ -178,26 +188,34 @@ func (h *Host) DialContext(ctx context.Context, nw, address string) (net.Conn, e
 }
 
 // dialPacket connects a UDP socket. Nothing is sent, so it succeeds even if nobody is there.
-func (h *Host) dialPacket(ctx context.Context, nw, address string) (net.Conn, error) {
+func (h *Host) dialPacket(ctx context.Context, nw string, from net.Addr, address string) (net.Conn, error) {
 	addrs, err := h.resolve("dial", nw, address)
 	if err != nil {
 		return nil, err
 	}
+	addrs, local, err := suitable(nw, addrs, from)
+	if err != nil {
+		return nil, err
+	}
 	to := addrs[0]
-	failed := &net.OpError{Op: "dial", Net: nw, Addr: resolvedUDP(to)}
+	failed := &net.OpError{Op: "dial", Net: nw, Source: from, Addr: resolvedUDP(to)}
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
 	to = specified(nw, to)
-	errno := syscall.ENETUNREACH
-	var c *PacketConn
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	if _, own := h.route(to.Addr()); own.IsValid() {
-		c, errno = h.bindPacket(nw, netip.AddrPortFrom(own, 0), to)
+	_, own := h.route(to.Addr())
+	if ip := local.Addr(); own.IsValid() && ip.IsValid() && !ip.IsUnspecified() {
+		own = ip
 	}
+	if !own.IsValid() {
+		failed.Err = syscallError("connect", syscall.ENETUNREACH)
+		return nil, failed
+	}
+	c, errno := h.bindPacket(nw, netip.AddrPortFrom(own, local.Port()), to)
 	if errno != 0 {
-		failed.Err = syscallError("connect", errno)
+		failed.Err = syscallError("bind", errno)
 		return nil, failed
 	}
 	return c, nil
@@ -208,7 +226,7 @@ func (h *Host) Connect(ctx context.Context, nw, address string, o network.Connec
 	if protocol, _ := protocolOf(nw); protocol == "udp" {
 		return nil, fmt.Errorf("network is %q; want tcp, tcp4 or tcp6, which have connections: %w", nw, net.UnknownNetworkError(nw))
 	}
-	c, err := h.dial(ctx, nw, address, o.SmallWindow)
+	c, err := h.dial(ctx, nw, address, dialing{small: o.SmallWindow})
 	if err != nil {
 		return nil, err
 	}

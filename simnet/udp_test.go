@@ -61,7 +61,7 @@ func TestUDP(t *testing.T) {
 			b.say(p.Write(x))
 		}},
 		{"a datagram is too large before another was refused", func(b bench) {
-			p, c := b.udpPair("udp4", "127.0.0.1:0")
+			p, c := b.udpPair("udp4", "127.0.0.1:"+b.free())
 			b.say(p.Close())
 			b.say(c.Write(x))
 			b.say(c.Write(make([]byte, 65508)))
