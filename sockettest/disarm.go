@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
 )
@@ -126,9 +127,20 @@ func checkFired(t testing.TB, of ...Running) {
 			t.Errorf("the fault fired, and the want was that it does not: %s\n  fixture  %v", want, ep)
 		case !want.unfired && !fired:
 			t.Helper()
-			t.Errorf("the fault never fired: %s is no proof\n  fixture  %v\n  remedy   a client that gets as far as the fault, or Window.Unfired", want, ep)
+			t.Errorf("the fault never fired: %s is no proof\n  fixture  %v%s\n  remedy   a client that gets as far as the fault, or Window.Unfired",
+				want, ep, missed(ep))
 		}
 	}
+}
+
+// missed has a line for each rule that has not acted.
+func missed(ep Running) (lines string) {
+	if f, ok := ep.(interface{ Missed() []fixtures.Rule }); ok {
+		for _, r := range f.Missed() {
+			lines += fmt.Sprintf("\n  missed   %v", r)
+		}
+	}
+	return lines
 }
 
 // firesSoon reports whether the fault has come, once the fixture has had its turn at what the

@@ -81,6 +81,32 @@ func TestFaultThatNobodyMetSince(t *testing.T) {
 	})
 }
 
+// TestMissedRulesAreNamed: the report of a fault that never fired names the rules that were to act.
+func TestMissedRulesAreNamed(t *testing.T) {
+	t.Parallel()
+	nw := simnet.New(t)
+	text := faketb.Run(t, func(tb *faketb.TB) {
+		ep := sockettest.Start(tb, fixtures.Echo{}, sockettest.On(nw))
+		ep.Arm(fixtures.Rule{Match: "COMMIT", Do: fixtures.SendRST()})
+		rollback := fixtures.Rule{Match: "ROLLBACK", Do: fixtures.SendFIN()}
+		ep.Arm(rollback)()
+		ep.Arm(rollback)
+		ep.Arm(fixtures.Rule{AfterRead: 1})
+		sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
+			c, err := ep.DialContext(ctx, "", "")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = io.WriteString(c, "x")
+			return errors.Join(err, ep.Await(ctx, fixtures.RuleFired, 1))
+		})
+		assert.Len(t, ep.Missed(), 2)
+	}).Text()
+	assert.Contains(t, text, never)
+	assert.Contains(t, text, "\n  missed   SendRST() at Match \"COMMIT\"\n  missed   SendFIN() at Match \"ROLLBACK\"\n")
+}
+
 // TestFaultThatNeverFired: a client that stops before the point of the fault proves nothing, and
 // one that gets there does.
 func TestFaultThatNeverFired(t *testing.T) {
