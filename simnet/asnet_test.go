@@ -169,8 +169,8 @@ func eachRow(t *testing.T, rows []row) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, string(want), said["simnet"].String(), "simnet")
-	if runtime.GOOS == "linux" {
-		assert.Equal(t, string(want), said["kernel"].String(), "kernel")
+	if kernel := said["kernel"].String(); kernel != "" { // else its rows were skipped
+		assert.Equal(t, string(want), kernel, "kernel")
 	}
 }
 
