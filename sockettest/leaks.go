@@ -358,10 +358,13 @@ func (before openSockets) left(grace time.Duration) Leaks {
 }
 
 // A socketEnds is what a socket's peer is found by.
-type socketEnds struct{ protocol, local, remote string }
+type socketEnds struct {
+	protocol string
+	bothEnds
+}
 
 func endsOf(s rawsock.Socket, local, remote string) socketEnds {
-	return socketEnds{strings.TrimRight(s.Family, "46"), local, remote}
+	return socketEnds{strings.TrimRight(s.Family, "46"), bothEnds{local, remote}}
 }
 
 // socketsByEnds makes one search for the peers of all: a process may have leaked thousands.
