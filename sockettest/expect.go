@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +16,9 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
-	"example.com/go-sockettest/internal/reference"
+	"example.com/go-sockettest/internal/patience"
+	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/network"
 )
 
 const (
@@ -179,239 +183,306 @@ func testDeadline(t testing.TB) time.Time {
 	return end.Add(-reportReserve)
 }
 
-// A run is one operation that goes on in a goroutine of its own, beside the reference timer.
-type run struct {
-	start  time.Time
-	want   Window
-	of     operator
-	ref    reference.Watch
-	cancel context.CancelFunc
-	done   chan struct{} // of capacity 1: the operation's goroutine never waits
-	ending ending        // set when done is sent to
-
-	howReleased string
-	ctx         *opContext // what it got; nil if it takes none
-	cancelable  bool       // the operation takes a context
-	released    error      // what it returned after it was given up
+// ExpectEnd fails the test with a report, without stopping it, if the server under test does not
+// end the attack's connections as want says: by FIN ([Closed]), by RST ([ResetByPeer]), by either
+// ([Disconnected]), or not within d ([Blocked].For(d)). Every connection must meet the want, in a
+// time that begins just before it was dialled.
+//
+// A FIN may be a close or a half-close, and both are an end here: a server that lingers, such as
+// net/http's, rightly half-closes first. Whether it closes its socket in the end, [Watch.Find]
+// tells while the attack runs.
+//
+// A connection that the server has not accepted fails every want, even if the kernel has reset it,
+// as it does when the listener is closed. That is told on Linux and simnet, and of a connection
+// that was open when ExpectEnd was called.
+//
+// A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
+// window is not full yet. It is late, or still open for d, only from the moment when it could not
+// go on: see [fixtures.Conn.JudgedFrom].
+//
+// ExpectEnd waits until every connection has ended or is too late. It returns what it measured of
+// the connection that fails worst or, if none fails, of the last to end. In that Result Err is nil,
+// and Classes has one entry. Delays of a busy machine count over the life of each connection: see
+// [Window.Slack]. ExpectEnd may be called from any goroutine, and in a cleanup.
+//
+// A failure reads:
+//
+//	connection #1: still open, want disconnected
+//	  want     disconnected after 300ms, no later than 550ms
+//	  got      still open, after 1.55s
+//	  ...
+func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
+	if argument.IsNil(t) {
+		return refuse(errNilTB("ExpectEnd"))
+	}
+	t.Helper()
+	var w Window
+	err := errors.New("attack is nil; want the Attack that Start returned")
+	if a != nil {
+		w, err = endable(t, a, want)
+	}
+	if err != nil {
+		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
+		return refuse(err)
+	}
+	ctx := liveContext(t)
+	q := queueOf(a)
+	awaitVerdict(ctx, a, w, q, testDeadline(t))
+	v := verdictOf(a, w, q.left(ctx, a))
+	if proved(t, a, w, v.err) {
+		return v.result
+	}
+	if c := usageOf(t, a).closedFor(nil); c != nil && v.err != nil {
+		t.Errorf("%s", reportOf(t, c, w, v.result, a, a.Started()))
+		return v.result
+	}
+	if v.err != nil {
+		t.Errorf("%s", v.failure(a, w).report(t))
+	}
+	return v.result
 }
 
-// An ending is what the operation's goroutine leaves.
-type ending struct {
-	elapsed time.Duration
-	late    time.Duration // how much of a delay the machine excuses
-	err     error
-	closed  *closing // the fixture's, for another operation, before this one ended
+// A queue has the connections that no program was seen to accept, and whether each was seen to wait
+// for that: the kernel tells only as long as the connection is open.
+type queue map[*fixtures.Conn]bool
+
+func queueOf(a *hostile.Attack) queue {
+	q := queue{}
+	for _, c := range a.Conns() {
+		q[c] = false
+	}
+	q.look()
+	return q
 }
 
-// begin takes the time before anything that could start the other side's clock.
-func begin(ctx context.Context, w Window, op func(context.Context) error, cancelable bool, of operator) *run {
-	r := &run{want: w, of: of, done: make(chan struct{}, 1), cancelable: cancelable}
-	ctx, r.cancel = context.WithCancel(ctx)
-	if cancelable {
-		r.ctx = &opContext{Context: ctx}
-		ctx = r.ctx
+// lookPause is how long such a connection is left alone at most.
+const lookPause = 100 * time.Millisecond
+
+// look asks again, and reports whether a connection still waits.
+func (q queue) look() bool {
+	waits := false
+	for c := range q {
+		received, _ := c.Bytes()
+		end, _ := c.PeerEnd()
+		info, _ := c.Info()
+		switch other := info.Other; {
+		case received > 0, end == fixtures.FIN, other != nil && !other.Queued && other.State != "SYN-RECEIVED":
+			delete(q, c)
+		case other != nil && end == fixtures.Open:
+			q[c], waits = true, true
+		}
 	}
-	if w.bounded {
-		r.ref.Begin(w.max)
+	return waits
+}
+
+// left returns the connections that no program has accepted, as far as that is shown. A server that
+// has had no turn yet, on a busy machine, gets one. Of what a server has reset at once, only the
+// end of its listener tells that it was the kernel.
+func (q queue) left(ctx context.Context, a *hostile.Attack) queue {
+	if disarm.On() {
+		return nil
 	}
-	operations.Store(r, nil)
-	r.start = time.Now()
-	go r.call(ctx, op)
+	contact := a.WatchContact()()
+	for limit := signPatience; q.look() && limit > 0; {
+		limit -= pauseForSigns(contact.Kernel)
+	}
+	gone := sync.OnceValue(func() bool { return refuses(ctx, a.Stack(), contact.Addrs[0]) })
+	for c, waited := range q {
+		if !waited || !open(c) && !gone() {
+			delete(q, c)
+		}
+	}
+	return q
+}
+
+// refuses reports whether nobody listens at an address.
+func refuses(ctx context.Context, on network.Stack, addr string) bool {
+	ctx, cancel := patience.Context(ctx, signPatience)
+	defer cancel()
+	c, err := on.Connect(ctx, "tcp", addr, network.ConnectOptions{})
+	if err == nil {
+		_ = c.Close()
+	}
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && rawsock.FaultOf(errno) == rawsock.Refused
+}
+
+// missed is what is wrong with a server that cannot end what it does not know of.
+func (q queue) missed(all int) error {
+	ended, have := "wait in its accept queue", "none of the attack's connections: they"
+	if n := all - len(q); n > 0 {
+		have = fmt.Sprintf("%d of the attack's %d connections: the others", n, all)
+	}
+	for c := range q {
+		if !open(c) {
+			ended = "waited in its accept queue until the listener was closed, which resets them"
+		}
+	}
+	return fmt.Errorf("the server has accepted %s %s", have, ended)
+}
+
+// endable finds the wants that no end of a connection can meet, and the attacks that have none.
+func endable(t testing.TB, a *hostile.Attack, want Want) (Window, error) {
+	w, err := expectable(t, a, want)
+	w.conn = true
+	switch {
+	case err != nil:
+		return w, err
+	case w.target != nil:
+		return w, fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, ResetByPeer, Disconnected or Blocked.For(d)", w)
+	case w.phase != "":
+		return w, fmt.Errorf("want is %q: a connection ends in no phase; want it without In", w)
+	case w.outcome != Blocked && !Disconnected.covers(w.outcome):
+		return w, fmt.Errorf("want is %q: a server ends a connection by FIN or RST; want Closed, ResetByPeer, Disconnected or Blocked.For(d)", w)
+	}
+	conns := a.Conns()
+	if len(conns) == 0 {
+		return w, fmt.Errorf("%v has no connections; want an attack that Start has begun", a)
+	}
+	for _, e := range a.Events() {
+		if c := e.Conn; e.Kind == fixtures.Ended && open(conns[c-1]) && !a.Disarmed() {
+			if _, why := endedByItself(a, conns[c-1], 0); why != "" {
+				continue // the verdict says so
+			}
+			return w, fmt.Errorf("%v has ended connection #%d itself; only an attack that leaves that to the server can be judged", a, c)
+		}
+	}
+	return w, nil
+}
+
+func open(c *fixtures.Conn) bool {
+	end, _ := c.PeerEnd()
+	return end == fixtures.Open
+}
+
+// awaitVerdict waits until all connections have ended, or none can meet the want any more; but
+// never beyond end.
+func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, q queue, end time.Time) {
+	for pause := signTick; ; pause = min(2*pause, lookPause) {
+		until := time.Time{}
+		for _, c := range a.Conns() {
+			from := a.Started().Add(c.JudgedFrom())
+			last := from.Add(sum(w.patience(from, end), w.excused(a.Late(c.JudgedFrom(), time.Since(a.Started())))))
+			if last.After(until) {
+				until = last
+			}
+		}
+		if !end.IsZero() && until.After(end) {
+			until = end
+		}
+		if !time.Now().Before(until) || ctx.Err() != nil { // else the machine was late meanwhile, and so may the server be
+			return
+		}
+		if next := time.Now().Add(pause); q.look() && next.Before(until) {
+			until = next
+		}
+		limited, cancel := context.WithDeadline(ctx, until)
+		err := a.AwaitEnds(limited)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+}
+
+// A verdict is what an attack's connections came to.
+type verdict struct {
+	result Result // of the worst of those that fail, or else of the last to end
+	err    error
+	opened time.Duration // of that connection
+	failed int
+	all    int
+}
+
+func verdictOf(a *hostile.Attack, w Window, unaccepted queue) verdict {
+	var v verdict
+	rank := 0
+	for _, c := range a.Conns() {
+		r := endOf(a, c, w)
+		err := w.Check(r)
+		v.all++
+		if _, missed := unaccepted[c]; missed && err == nil {
+			err = unaccepted.missed(len(a.Conns()))
+		}
+		if err != nil {
+			v.failed++
+		}
+		if n := w.badness(r, err); v.all == 1 || n > rank || n == rank && w.distance(r) > w.distance(v.result) {
+			v.result, v.err, v.opened, rank = r, err, c.Opened(), n
+		}
+	}
+	return v
+}
+
+// endOf measures one connection from its own start.
+func endOf(a *hostile.Attack, c *fixtures.Conn, w Window) Result {
+	now := time.Since(a.Started())
+	end, at := c.PeerEnd()
+	r := Result{Outcome: Blocked, Phase: "close", conn: c.ID(), unblocked: true}
+	switch end {
+	case fixtures.FIN:
+		r.Outcome = Closed
+	case fixtures.RST:
+		r.Outcome = ResetByPeer
+	default:
+		at, r.busy.doing = endedByItself(a, c, now)
+	}
+	from := c.JudgedFrom()
+	r.Elapsed, r.blocked = at-c.Opened(), from-c.Opened()
+	if over := r.Elapsed - r.blocked - w.max; over > 0 {
+		r.late = min(over, w.excused(a.Late(from, at)))
+	}
+	if w.outcome == Blocked { // it is still open for that long after
+		if end == fixtures.Open || foundBlocked(a, c) { // a connect is noted when it is over
+			r.Elapsed -= r.blocked
+		}
+		r.blocked = 0
+	}
+	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
 	return r
 }
 
-// call also reports a panic and runtime.Goexit: a t.FailNow inside must not look like a hang.
-func (r *run) call(ctx context.Context, op func(context.Context) error) {
-	end := ending{err: errExited}
-	defer func() {
-		if v := recover(); v != nil {
-			end.err = &panicError{value: v, stack: string(debug.Stack())}
-		}
-		if end.elapsed == 0 {
-			end.elapsed = time.Since(r.start)
-		}
-		end.late = r.late(end.elapsed)
-		end.closed = r.closedBefore(end.elapsed)
-		operations.Delete(r)
-		r.ending = end
-		r.done <- struct{}{}
-	}()
-	err := op(ctx)
-	end.elapsed = time.Since(r.start)
-	end.err = err
+func foundBlocked(a *hostile.Attack, c *fixtures.Conn) bool {
+	return slices.ContainsFunc(a.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.PeerBlocked && e.Conn == c.ID() })
 }
 
-// closedBefore returns why the fixture was closed before the operation ended.
-func (r *run) closedBefore(elapsed time.Duration) *closing {
-	if c := r.of.usage.closedFor(r); c != nil && !c.at.After(r.start.Add(elapsed)) {
-		return c
+// endedByItself says when and why the attack has ended a connection that its server has not: what
+// it was to read there did not come. Otherwise it returns now.
+func endedByItself(a *hostile.Attack, c *fixtures.Conn, now time.Duration) (at time.Duration, why string) {
+	for _, e := range a.Events() {
+		if e.Kind == fixtures.Failed && e.Conn == c.ID() {
+			return e.At, fmt.Sprintf("ended by the fixture, since %s", strings.TrimPrefix(e.Note, fmt.Sprintf("#%d ", e.Conn)))
+		}
 	}
-	return nil
+	return now, ""
 }
 
-// late is how much later than its window the operation may be because of the machine.
-func (r *run) late(elapsed time.Duration) time.Duration {
-	if elapsed <= r.want.max {
+// badness orders what can be wrong: nothing, the time, the end, no end at all.
+func (w Window) badness(r Result, err error) int {
+	_, right := w.choose(r)
+	switch {
+	case err == nil:
 		return 0
+	case right || w.outcome == Blocked:
+		return 1
+	case r.Outcome != Blocked:
+		return 2
 	}
-	return r.want.excused(r.ref.Late(r.start, r.start.Add(elapsed)))
+	return 3
 }
 
-// end frees what the run holds.
-func (r *run) end() {
-	r.cancel()
-	r.ref.End()
+// distance is how far a time lies outside the window or, inside it, how late it is.
+func (w Window) distance(r Result) time.Duration {
+	if r.Elapsed < w.earliest() {
+		return w.min - r.Elapsed
+	}
+	return r.Elapsed - w.min
 }
 
-// await waits for the operation, up to the end of patience; then it releases it.
-func (r *run) await(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
-	runtime.Gosched() // an operation that returns at once has by now, and needs no timer
-	select {
-	case <-r.done:
-		return r.result()
-	default:
+func (v verdict) failure(a *hostile.Attack, w Window) failure {
+	f := failureOf(v.err, w, v.result, a, v.opened)
+	if v.all > 1 {
+		f.conns = fmt.Sprintf("%d of %d fail; #%d is the worst", v.failed, v.all, v.result.conn)
 	}
-	for patience := w.patience(r.start, end); ; {
-		limit := time.NewTimer(time.Until(r.start.Add(patience)))
-		select {
-		case <-r.done:
-			limit.Stop()
-			return r.result()
-		case <-limit.C:
-		}
-		select {
-		case <-r.done: // both were ready
-			return r.result()
-		default:
-		}
-		more := sum(w.patience(r.start, end), r.late(time.Since(r.start)))
-		if w.outcome == Blocked || more <= patience || !end.IsZero() && r.start.Add(more).After(end) {
-			break // else the machine was late meanwhile, and so may the operation be
-		}
-		patience = more
-	}
-	return r.giveUp(w, ep, look, end)
-}
-
-// giveUp notes what the operation is about, and releases it.
-func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end time.Time) Result {
-	elapsed := time.Since(r.start)
-	stack, state, id := r.stack()
-	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state, closed: r.closedBefore(elapsed)}
-	res.sockets, res.events = standing(ep) // before the release, which ends them
-	res.reach = w.reachOf(nil, look, end)
-	res.Phase = phaseOfStack(res.stack)
-	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
-	res.ctxEnded = r.contextEnded(elapsed)
-	res.busy = busyWith(ep, res, r.start.Sub(ep.Started()))
-	if res.unblocked = r.release(ep, elapsed, end); !res.unblocked {
-		leftBehind.Store(id, nil)
-	}
-	res.release = r.howReleased
-	if exited(r.released) {
-		res.Err = r.released
-	}
-	return res
-}
-
-// standing returns the sockets and the timeline as they are at one moment: between two looks a
-// kernel may send a SYN again.
-func standing(ep Running) (s []fixtures.Sockets, events []fixtures.Event) {
-	s, events = socketsOf(ep), timelineOf(ep)
-	for hung, sent := synsOf(s); hung > 0; events = timelineOf(ep) {
-		before := sent
-		s = socketsOf(ep)
-		if hung, sent = synsOf(s); sent == before {
-			break
-		}
-	}
-	return s, events
-}
-
-// patience goes well beyond the window, so that an operation that is merely late is reported with
-// its time.
-func (w Window) patience(start, end time.Time) time.Duration {
-	p := w.max
-	switch slack, _ := w.allowed(); {
-	case w.outcome == Blocked:
-	case !w.bounded:
-		p = time.Minute
-	default:
-		p = sum(p, slack, max(time.Second, w.max/2))
-	}
-	if !end.IsZero() {
-		p = min(p, end.Sub(start))
-	}
-	return max(p, 0)
-}
-
-// release makes the operation return: by its context, then by closing the fixture. A dialer that
-// ignores every context is refused when it next retransmits its SYN: within 1 s at first, later
-// after as long as it has been waiting. Past end, which is the time for the report, it takes little
-// of what is left.
-func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
-	r.cancel()
-	begun := time.Now()
-	if r.returns(grace(contextGrace, end)) {
-		r.howReleased = "it returned " + digits(time.Since(begun)) + " after its context was cancelled"
-		return true
-	}
-	r.howReleased = "its context was cancelled, and it did not obey that for " + digits(time.Since(begun))
-	if !r.cancelable {
-		r.howReleased = "it takes no context"
-	}
-	hit := r.of.usage.close(ep, r)
-	begun = time.Now()
-	if r.returns(grace(sum(2*time.Second, elapsed), end)) {
-		r.howReleased += "; it returned " + digits(time.Since(begun)) + " after the fixture was closed" + hit
-		return true
-	}
-	r.howReleased += "; it did not return either when the fixture was closed: its goroutine is left behind" + hit
-	return false
-}
-
-// grace is how much of d there is to wait before end or, past it, a quarter of what is left of the
-// test's own time.
-func grace(d time.Duration, end time.Time) time.Duration {
-	if end.IsZero() {
-		return d
-	}
-	left := time.Until(end)
-	return min(d, max(left, (left+reportReserve)/4))
-}
-
-func (r *run) returns(within time.Duration) bool {
-	limit := time.NewTimer(within)
-	defer limit.Stop()
-	select {
-	case <-r.done:
-		r.released = r.ending.err
-		return true
-	case <-limit.C:
-		return false
-	}
-}
-
-// contextEnded is when a context ended that the operation had made of its own, if it was wanted to
-// end then; else 0.
-func (r *run) contextEnded(elapsed time.Duration) time.Duration {
-	if !r.want.bounded {
-		return 0
-	}
-	return r.ctx.endedBetween(r.start, max(1, r.want.earliest(), r.want.max/2), elapsed)
-}
-
-// exited reports whether an operation did not return by itself: it panicked, or called
-// runtime.Goexit.
-func exited(err error) bool {
-	_, panicked := err.(*panicError)
-	return panicked || err == errExited
-}
-
-// result classifies the ending.
-func (r *run) result() Result {
-	e := r.ending
-	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, ctxEnded: r.contextEnded(e.elapsed), closed: e.closed}
-	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
-	return res
+	return f
 }

@@ -1,19 +1,17 @@
 package sockettest
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/patience"
-	"example.com/go-sockettest/internal/rawsock"
 )
 
 // NoLeaks fails the test if it leaves behind goroutines, or connections to its fixtures that the
@@ -126,47 +124,6 @@ func noLeaks(t testing.TB, grace time.Duration, ignore []string) {
 // Tests without leaks do not wait.
 const settle = 2 * time.Second
 
-// NoLeakedSockets fails the test if at its end the process has sockets open that it did not have at
-// the call: TCP, UDP and unix sockets, listeners too, whoever opened them. Call it first in the
-// test, so that it looks last. What is about to close has 2 s for it: a dial whose caller has given
-// up notices that only when its SYN is retransmitted, after about 1 s.
-//
-// It looks at the whole process. In a parallel test, or under one, it is fatal, and so is a later
-// t.Parallel. Other parallel tests wait until this one has ended. As with [NoLeaks] the process's
-// finalizers wait until the test is over. Only Linux with /proc lists a process's sockets:
-// elsewhere NoLeakedSockets logs that it checks nothing, and why.
-//
-// A failure reads:
-//
-//	leak: 1 socket left open
-//	  socket     tcp4 127.0.0.1:33724 -> 127.0.0.1:42357, ESTABLISHED; its peer Echo{} on 127.0.0.1:42357 is closed
-func NoLeakedSockets(t testing.TB) {
-	if argument.IsNil(t) {
-		_ = errNilTB("NoLeakedSockets")
-		return
-	}
-	t.Helper()
-	noLeakedSockets(t, settle)
-}
-
-// noLeakedSockets is NoLeakedSockets with another time for what is about to close.
-func noLeakedSockets(t testing.TB, grace time.Duration) {
-	t.Helper()
-	if !argument.Exclusive(t, exclusiveEnv, t.Name()) {
-		t.Fatalf("bad argument: sockettest.NoLeakedSockets: the test is parallel, or under one that is; want one that is not," +
-			" since sockets are the whole process's, or sockettest.NoLeaks, which finds connections to the test's own endpoints")
-	}
-	w, err := WatchSockets()
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Logf("sockettest.NoLeakedSockets checks nothing: %v", err)
-		return
-	}
-	if err != nil {
-		t.Fatalf("sockettest.NoLeakedSockets: %v", err)
-	}
-	failIfFound(t, w, grace)
-}
-
 // failIfFound looks at the end of the test.
 func failIfFound(t testing.TB, w *Watch, grace time.Duration) {
 	t.Cleanup(func() {
@@ -271,10 +228,6 @@ func (l Leaks) headline() string {
 	return fmt.Sprintf("leak: %s left behind%s", strings.Join(parts, " and "), by)
 }
 
-// exclusiveEnv is an environment variable that is set so that package testing keeps the test from
-// being parallel.
-const exclusiveEnv = "SOCKETTEST_NO_LEAKED_SOCKETS"
-
 // again adds the functions to ignore to the watch that the test has already.
 func again(t testing.TB, ignore []string) bool {
 	if !reflect.ValueOf(t).Comparable() {
@@ -318,141 +271,91 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// openSockets are the sockets that the process had at one moment, by inode.
-type openSockets map[uint64]rawsock.Socket
+// finalizers is the gate before the process's finalizers.
+var finalizers gate
 
-func socketsNow() (openSockets, error) {
-	all, err := rawsock.Sockets()
-	now := openSockets{}
-	for _, s := range all {
-		now[s.Inode] = s
-	}
-	return now, err
+const (
+	// gateLimit is how long the gate waits for finalizers that run already.
+	gateLimit = time.Second
+	// gateLinger is how long the gate stays closed when nobody needs it any more: the next test
+	// often does, and need not collect garbage. Leak checkers that look at goroutines, such as
+	// goleak, wait longer before they complain.
+	gateLinger = 50 * time.Millisecond
+	// gateLong is how long it may stay closed like that from test to test.
+	gateLong = 10 * time.Second
+)
+
+// A gate holds finalizers back. A connection that nobody closed, and nothing refers to, is closed
+// by its finalizer (net, setAddr), and to its peer looks closed by its owner: whatever collects
+// garbage would hide the leak. One goroutine runs all finalizers, one after the other, so one that
+// waits holds them all. Cleanups (runtime.AddCleanup) go on.
+type gate struct {
+	mu      sync.Mutex // held while the gate closes: nobody goes on before it has
+	holders int
+	opens   chan struct{} // nil while the gate is open
+	since   time.Time     // it is closed
+	linger  *time.Timer
 }
 
-// left waits for what is about to close, and returns the sockets that are open now and were not
-// before.
-func (before openSockets) left(grace time.Duration) Leaks {
-	var l Leaks
-	var all, left []rawsock.Socket
-	poll(grace, func() bool {
-		var err error
-		all, err = rawsock.Sockets()
-		left, l.Unseen = nil, ""
-		if err != nil { // as when all descriptors are in use
-			l.Unseen = "the process's sockets are not listed: " + err.Error()
-		}
-		for _, s := range all {
-			if _, old := before[s.Inode]; !old {
-				left = append(left, s)
-			}
-		}
-		return len(left) == 0 && err == nil
-	})
-	peers := socketsByEnds(all)
-	for _, s := range left {
-		l.Sockets = append(l.Sockets, socketText(s)+peerText(s, peers))
-	}
-	slices.Sort(l.Sockets)
-	return l
-}
-
-// A socketEnds is what a socket's peer is found by.
-type socketEnds struct {
-	protocol string
-	bothEnds
-}
-
-func endsOf(s rawsock.Socket, local, remote string) socketEnds {
-	return socketEnds{strings.TrimRight(s.Family, "46"), bothEnds{local, remote}}
-}
-
-// socketsByEnds makes one search for the peers of all: a process may have leaked thousands.
-func socketsByEnds(all []rawsock.Socket) map[socketEnds]rawsock.Socket {
-	at := make(map[socketEnds]rawsock.Socket, len(all))
-	for _, s := range all {
-		at[endsOf(s, s.Local, s.Remote)] = s
-	}
-	return at
-}
-
-func socketText(s rawsock.Socket) string {
-	text := s.Family
-	if s.Local != "" {
-		text += " " + s.Local
-	}
-	if s.Remote != "" {
-		text += " -> " + s.Remote
-	}
-	if s.State != "" {
-		text += ", " + s.State
-	}
-	return text
-}
-
-// peerText says what is at the other end of a socket: a fixture, if one was started since a watch
-// began, and whether this process has it open.
-func peerText(s rawsock.Socket, at map[socketEnds]rawsock.Socket) string {
-	if s.Remote == "" {
-		return ""
-	}
-	what := "its peer"
-	if f := recentFixtures.at(s.Remote); f != "" {
-		what += " " + f
-	}
-	peer, open := at[endsOf(s, s.Remote, s.Local)]
-	if !open && strings.HasPrefix(s.Family, "udp") { // whose other end need not be connected
-		peer, open = at[endsOf(s, s.Remote, "")]
-	}
-	if open {
-		return strings.TrimSuffix("; "+what+" is open in this process, too ("+peer.State+")", " ()")
-	}
-	return "; " + what + " is closed, or in another process"
-}
-
-// recentFixtures are those that were started while a watch for sockets went on: at its end they are
-// closed.
-var recentFixtures recent
-
-// A recent list has the latest fixtures with an address, while somebody wants to know.
-type recent struct {
-	wanted atomic.Int32
-	mu     sync.Mutex
-	list   []Running
-}
-
-// keepRecent is how many are remembered.
-const keepRecent = 64
-
-func (r *recent) add(e Running) {
-	if r.wanted.Load() == 0 {
+// hold returns when no finalizer will run any more, until all who called it have called release. If
+// the gate was open it costs a garbage collection. It must not be called in a synctest bubble,
+// which would own the channels.
+func (g *gate) hold() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holders++
+	if g.opens != nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.list) == keepRecent {
-		r.list = r.list[1:]
-	}
-	r.list = append(r.list, e)
-}
-
-// want begins or ends (-1) that somebody wants to know.
-func (r *recent) want(n int32) {
-	if r.wanted.Add(n) == 0 {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.list = nil
+	g.opens, g.since = make(chan struct{}), time.Now()
+	closed := make(chan struct{})
+	waitInFinalizer(closed, g.opens)
+	runtime.GC()
+	limit := time.NewTimer(gateLimit)
+	defer limit.Stop()
+	select {
+	case <-closed:
+	case <-limit.C: // some other finalizer waits: that holds them as well
 	}
 }
 
-// at returns the fixture at an address.
-func (r *recent) at(addr string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range slices.Backward(r.list) {
-		if a, ok := e.(interface{ Addr() string }); ok && a.Addr() == addr {
-			return e.String()
-		}
+// release lets finalizers run, soon after the last who holds them has called it; in a bubble, which
+// would own the timer, at once.
+func (g *gate) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holders--
+	if virtual() || time.Since(g.since) >= gateLong {
+		g.open()
+		return
 	}
-	return ""
+	if g.linger == nil {
+		g.linger = time.AfterFunc(gateLinger, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.open()
+		})
+	}
+	g.linger.Reset(gateLinger)
+}
+
+// open opens the gate, unless somebody holds it or it is open. The caller holds mu.
+func (g *gate) open() {
+	if g.holders == 0 && g.opens != nil {
+		close(g.opens)
+		g.opens = nil
+	}
+}
+
+// waitInFinalizer leaves an object that nothing refers to. The next collection runs its finalizer,
+// which waits.
+//
+//go:noinline
+func waitInFinalizer(closed, opens chan struct{}) {
+	runtime.SetFinalizer(&struct{ self *byte }{}, func(any) { holdFinalizers(closed, opens) })
+}
+
+func holdFinalizers(closed, opens chan struct{}) {
+	close(closed)
+	<-opens
 }

@@ -3,7 +3,6 @@ package sockettest
 import (
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
@@ -317,67 +315,8 @@ func TestNoLeaksCoversSubtests(t *testing.T) {
 	assert.Contains(t, tb.Text(), "sockettest.waitFor")
 }
 
-// TestMain runs this package under Main, and in a child of TestMain's own tests, a package that
-// leaks.
-func TestMain(m *testing.M) {
-	manytests.AtOnce()
-	Main(m, goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever"))
-}
-
 // waitForever is what a goroutine does that a test leaks for good.
 func waitForever(never chan struct{}) { <-never }
-
-func TestMainFindsWhatAPackageLeaves(t *testing.T) {
-	manytests.Long(t, "each of its processes waits for 2 s")
-	modes := []struct {
-		mode string
-		says []string // nothing if all is well
-	}{
-		{"clean", nil},
-		{"goroutine", []string{"leak: goroutines outlive the package's tests", "sockettest.waitFor"}},
-		{"connection", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", CLOSE-WAIT", "find the test with"}},
-		{"listener", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", LISTEN"}},
-		{"udp", []string{"leak: 1 socket left open", "socket     udp4 127.0.0.1:"}},
-		{"unix", []string{"leak: 1 socket left open", "socket     unix "}},
-	}
-	ends := map[string]func() (string, error){}
-	for _, tt := range modes {
-		ends[tt.mode] = manytests.Start(t, "SOCKETTEST_CHILD="+tt.mode, "-test.run=^TestMainsChild$", "-test.v")
-	}
-	t.Parallel()
-	for _, tt := range modes {
-		t.Run(tt.mode, func(t *testing.T) {
-			t.Parallel()
-			if tt.mode != "goroutine" && tt.says != nil {
-				needSockets(t)
-			}
-			out, err := ends[tt.mode]()
-			assert.Contains(t, out, "PASS: TestMainsChild")
-			if tt.says == nil {
-				assert.NoError(t, err, "%s", out)
-				return
-			}
-			require.Error(t, err, "%s", out)
-			for _, s := range tt.says {
-				assert.Contains(t, out, s)
-			}
-			if tt.mode == "goroutine" && tellsForever() {
-				assert.Contains(t, out, "chan receive (leaked)")
-			}
-		})
-	}
-}
-
-// TestMainsChild is what TestMainFindsWhatAPackageLeaves runs.
-func TestMainsChild(t *testing.T) {
-	switch mode := os.Getenv("SOCKETTEST_CHILD"); mode {
-	case "", "clean":
-	case "goroutine":
-		go waitFor(make(chan struct{}))
-	default:
-		leakedSocket = openSocket(t, mode)
-	}
-}
 
 // A round is a test that another one runs again and again, as those of properties do: with a new T
 // each time, on one goroutine.

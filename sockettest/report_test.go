@@ -18,6 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 )
 
 func refusedError() error {
@@ -190,4 +194,216 @@ func TestEndsOfAStack(t *testing.T) {
 			assert.Equal(t, tt.want, ends(tt.frames))
 		})
 	}
+}
+
+// did is the result of an operation that took n seconds.
+func did(o Outcome, phase string, n int) Result {
+	return Result{Outcome: o, Phase: phase, Elapsed: time.Duration(n) * time.Second}
+}
+
+func TestHistoryTellsTheOtherOperations(t *testing.T) {
+	t.Parallel()
+	var h history
+	assert.Empty(t, h.others("TestTable"))
+	h.note("TestTable/slow", did(TimedOut, "read", 3), true)
+	h.note("TestOther", did(ResetByPeer, "read", 1), false)
+	h.note("TestTable", did(Accepted, unknownPhase, 1), false)
+	h.note("TestTable/own", did(Other, "dial", 2), true)
+	assert.Equal(t, "3 operations before this in TestTable: slow FAILED (timed out in read, 3s); ok (accepted, 1s); "+
+		"own FAILED (an error of its own in dial, 2s)", h.others("TestTable/next/deeper"))
+	assert.Equal(t, "3 operations before this in TestTable: slow FAILED (timed out in read, 3s); ok (accepted, 1s); "+
+		"FAILED (an error of its own in dial, 2s)", h.others("TestTable/own"), "its own have no name")
+	assert.Equal(t, "1 operation before this in TestOther: ok (reset in read, 1s)", h.others("TestOther"))
+	assert.Empty(t, h.others("TestTabl"), "no other test's")
+}
+
+// Of many operations the latest are told, in their order.
+func TestHistoryKeepsTheLatestOperations(t *testing.T) {
+	t.Parallel()
+	var h history
+	for i := range keepRows {
+		h.note("TestTable", did(Accepted, unknownPhase, i+1), false)
+	}
+	assert.Contains(t, h.others("TestTable"), "8 operations before this in TestTable: ok (accepted, 1s); ok (accepted, 2s); ")
+	for i := range 3 {
+		h.note("TestTable", did(Accepted, unknownPhase, keepRows+i+1), false)
+	}
+	want := []string{"11 operations before this in TestTable, the last 8: ok (accepted, 4s)"}
+	for i := 5; i <= 11; i++ {
+		want = append(want, fmt.Sprintf("ok (accepted, %ds)", i))
+	}
+	assert.Equal(t, strings.Join(want, "; "), h.others("TestTable"))
+}
+
+// Of many tests the one that was seen first is forgotten.
+func TestHistoryKeepsTheLatestTests(t *testing.T) {
+	t.Parallel()
+	var h history
+	for i := range keepTests + 1 {
+		h.note(fmt.Sprint("Test", i), did(Accepted, unknownPhase, 1), false)
+	}
+	assert.Empty(t, h.others("Test0"))
+	for i := range keepTests {
+		assert.NotEmpty(t, h.others(fmt.Sprint("Test", i+1)))
+	}
+}
+
+// A test that runs again (go test -count) has nothing of its earlier run.
+func TestHistoryForgetsAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	var h history
+	h.ended("TestTable") // of which nothing is known
+	h.note("TestTable/a", did(ResetByPeer, "read", 1), false)
+	h.note("TestTable/b", did(ResetByPeer, "read", 2), false)
+	h.ended("TestTable/a")
+	assert.Equal(t, "2 operations before this in TestTable: a ok (reset in read, 1s); ok (reset in read, 2s)", h.others("TestTable/b"))
+	h.note("TestTable/a", did(ResetByPeer, "read", 3), false)
+	assert.Equal(t, "1 operation before this in TestTable: ok (reset in read, 3s)", h.others("TestTable/a"))
+	h.ended("TestTable/a")
+	assert.Empty(t, h.others("TestTable/a"))
+}
+
+// The call's start comes before all that has happened since, also where nothing says at which event
+// it began.
+func TestTimelineBeginsWithTheCall(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	at := func(d time.Duration, k fixtures.EventKind) fixtures.Event {
+		return fixtures.Event{At: d, Kind: k, Conn: 1}
+	}
+	accepted, received := at(2*ms, fixtures.ConnAccepted), at(3*ms, fixtures.Received)
+	for _, tt := range []struct {
+		name   string
+		from   time.Duration
+		events []fixtures.Event
+		before int
+	}{
+		{"all since", 1 * ms, []fixtures.Event{accepted, received}, 0},
+		{"at the same instant", 2 * ms, []fixtures.Event{accepted, received}, 0},
+		{"between", 2*ms + 1, []fixtures.Event{accepted, received}, 1},
+		{"all before", 4 * ms, []fixtures.Event{accepted, received}, 2},
+		{"known", 2 * ms, []fixtures.Event{accepted, at(2*ms, fixtures.Looked), received}, 1},
+		{"after what came since the look", 3 * ms, []fixtures.Event{at(1*ms, fixtures.Looked), accepted, received}, 1},
+		{"known as the first", 2 * ms, []fixtures.Event{at(2*ms, fixtures.Looked), accepted, received}, 0},
+	} {
+		f := failure{from: tt.from, events: tt.events, result: Result{Outcome: Accepted, Elapsed: time.Second}, tested: "client"}.upToVerdict()
+		assert.Contains(t, f.timeline()[tt.before], "the call under test starts", tt.name)
+	}
+}
+
+// A failing report does not say that nothing was seen of what the fixture has yet to read.
+func TestReportLooksAgain(t *testing.T) {
+	t.Parallel()
+	waiting, looks := reach{looked: true, seen: fixtures.Contact{Waiting: true}}, 0
+	require.Contains(t, waiting.text(), "not visible")
+	waiting.lookAgain(func() fixtures.Contact {
+		looks++
+		return fixtures.Contact{Waiting: true, Came: looks == 3}
+	})
+	assert.Equal(t, 3, looks)
+	assert.Empty(t, waiting.text())
+}
+
+// The report's last part, on data of every shape.
+func TestReportShowsSockets(t *testing.T) {
+	t.Parallel()
+	addr := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
+	open := network.SocketInfo{State: "ESTABLISHED", RTO: 201 * time.Millisecond, SendWindow: 65536, ReceiveWindow: 65536}
+	full, stuck := open, open
+	full.Unread, full.ReceiveWindow = 1152, 0
+	stuck.Unacked, stuck.Retransmits, stuck.RTO, stuck.SendWindow = 29376, 3, 816*time.Millisecond, 0
+	dial := network.SocketInfo{State: "SYN-SENT", Retransmits: 1, RTO: 2 * time.Second, ReceiveWindow: 65495}
+	fin := open
+	fin.State = "CLOSE-WAIT"
+	sockets := []fixtures.Sockets{
+		{Conn: 1, Local: addr(37461), Peer: addr(40000), Own: &full, Other: &stuck},
+		{Conn: 12, Local: addr(37461), Peer: addr(40002), Own: &fin},
+		{Local: addr(37461), Peer: addr(40004), Other: &dial},
+		{Local: addr(37461), Peer: addr(40006), Other: &dial},
+		{Local: addr(37461), Peer: addr(40008), Other: &dial},
+		{Local: addr(37461), Peer: addr(40010), Other: &dial},
+		{Local: addr(37461), Peer: addr(40012), Other: &dial},
+	}
+	for _, tt := range []struct {
+		name    string
+		sockets []fixtures.Sockets
+	}{{"many", sockets}, {"one", sockets[:1]}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := Result{Outcome: Blocked, Phase: "write", Elapsed: time.Second, unblocked: true, sockets: tt.sockets}
+			golden(t, failure{headline: "write: still blocked, want timed out", want: TimedOut.After(limit), slack: defaultSlack,
+				result: r, tested: "client", fixture: "NeverRead{} on 127.0.0.1:37461",
+				events: []fixtures.Event{{Kind: fixtures.Bound, Note: "listening"}}}.String())
+		})
+	}
+}
+
+// What the kernel says when an assertion fails: of a write that is blocked, and of a dial that
+// nobody answers, before they are let go.
+func TestExpectShowsSockets(t *testing.T) {
+	manytests.KernelTimer(t)
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		fixture fixtures.Fixture
+	}{
+		{"blocked write", fixtures.NeverRead{}},
+		{"hung dial", fixtures.BlackHole{}},
+		{"in the accept queue", fixtures.NeverAccept{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			needInfo(t)
+			if tt.name == "hung dial" {
+				manytests.NeedsMinTTL(t)
+			}
+			tb := faketb.Run(t, func(tb *faketb.TB) {
+				ep := Start(tb, tt.fixture)
+				Expect(tb, ep, Accepted.Before(limit).Slack(0), func() error {
+					c, err := net.Dial("tcp", ep.Addr())
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					_, err = c.Write(make([]byte, 64<<20)) // more than any buffer takes
+					return err
+				})
+			})
+			golden(t, socketsOnly(steady(tb.Text())))
+		})
+	}
+}
+
+// The same for a client that misbehaves: its peer is the server under test.
+func TestExpectEndShowsSockets(t *testing.T) {
+	manytests.Long(t, "it waits a second beyond the window")
+	t.Parallel()
+	needInfo(t)
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	tb := faketb.Run(t, func(tb *faketb.TB) {
+		a := Start(tb, hostile.ConnectOnly{Target: ln.Addr().String()})
+		ExpectEnd(tb, a, Disconnected.Before(limit).Slack(0))
+	})
+	golden(t, socketsOnly(steady(tb.Text())))
+}
+
+// needInfo skips where the system does not show both ends of a connection.
+func needInfo(t *testing.T, opts ...Option) {
+	t.Helper()
+	ep := Start(t, fixtures.Echo{}, opts...)
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
+	if _, err := ep.Conns()[0].Info(); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+}
+
+// socketsOnly leaves out what other tests look at.
+func socketsOnly(text string) string {
+	_, sockets, _ := strings.Cut(text, "\n  sockets ")
+	return "  sockets " + sockets
 }

@@ -373,3 +373,91 @@ func (w Window) what() string {
 	}
 	return w.outcome.of(w.conn)
 }
+
+// Check judges a result without a test. It returns nil, or an error that says in one line what
+// differs. For a Result of [Measure] only slack makes up for a busy machine, since no timer ran
+// beside it.
+func (w Window) Check(r Result) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	if exited(r.Err) { // which is no outcome, whatever is wanted
+		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
+	}
+	if w.outcome == Blocked {
+		return w.checkBlocked(r)
+	}
+	r, ok := w.choose(r)
+	slack, _ := w.allowed()
+	switch latest := sum(r.blocked, w.max, r.late, slack); {
+	case !ok:
+		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
+	case w.phase != "" && r.Phase != w.phase:
+		return fmt.Errorf("%s: %s, want it in %s", r.Phase, w.met(r), w.phase)
+	case r.Elapsed < w.earliest():
+		return fmt.Errorf("%s: %s %s too early", r.subject(), w.met(r), digits(w.earliest()-r.Elapsed))
+	case w.bounded && r.Elapsed > latest:
+		return fmt.Errorf("%s: %s %s too late", r.subject(), w.met(r), digits(r.Elapsed-latest))
+	}
+	return nil
+}
+
+func (w Window) checkBlocked(r Result) error {
+	switch {
+	case r.Elapsed < w.min:
+		return fmt.Errorf("%s: %s after %s, want it %s after %s", r.subject(), r.ending(), digits(r.Elapsed), w.what(), digits(w.min))
+	case r.Outcome == Blocked && w.phase != "" && r.Phase == unknownPhase && w.phase != unknownPhase:
+		return fmt.Errorf("%s: %s, and its stack does not show whether in %s: it waits for another goroutine; want it without In",
+			r.Phase, r.ending(), w.phase)
+	case r.Outcome == Blocked && w.phase != "" && r.Phase != w.phase:
+		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.ending(), w.phase)
+	case r.Outcome == Blocked && !r.unblocked:
+		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
+	}
+	return nil
+}
+
+// met names the outcome that is the one wanted, be it at the wrong time.
+func (w Window) met(r Result) string {
+	if w.target != nil {
+		return w.what()
+	}
+	return r.ending()
+}
+
+// choose puts the class that is wanted in front, and reports whether there is one.
+func (w Window) choose(r Result) (Result, bool) {
+	if w.target != nil {
+		if r.Outcome == Blocked || !matches(r.Err, w.target) {
+			return r, false
+		}
+		if w.phase != "" {
+			r.Phase = phaseOfMatch(r, w)
+		}
+		return r, true
+	}
+	best := -1
+	for i, c := range r.Classes {
+		if w.outcome.covers(c.Outcome) && (best < 0 || c.Phase == w.phase) {
+			best = i
+		}
+	}
+	if best < 0 || r.Outcome == Blocked {
+		return r, false
+	}
+	r.Outcome, r.Phase = r.Classes[best].Outcome, r.Classes[best].Phase
+	return r, true
+}
+
+// phaseOfMatch is the phase of an error that matches, the one that is wanted if several do. If they
+// tell none it is that of the errors beside them.
+func phaseOfMatch(r Result, w Window) string {
+	phases := matchPhases(r.Err, w.target)
+	switch {
+	case len(phases) == 0:
+		return r.Phase
+	case slices.Contains(phases, w.phase):
+		return w.phase
+	}
+	return phases[0]
+}
