@@ -52,10 +52,11 @@
 //
 // Some answers differ from Linux's, each for a reason:
 //
-//   - How much a write takes before it blocks: Linux's windows grow with what comes, and these
-//     are grown. With default buffers the sum differs by 1%. After SetWriteBuffer on one end alone,
-//     Linux takes 110 KiB to 2 MiB, and here it is about 1.3 MiB more. SetReadBuffer on one end
-//     alone takes effect here, and hardly on Linux. Set both, or begin with a small window.
+//   - How much a write takes before it blocks: Linux's windows grow as data arrives, and here they
+//     have their full size from the start. With default buffers the sum differs by 1%. After
+//     SetWriteBuffer on one end alone, Linux takes 110 KiB to 2 MiB, and here it is about 1.3 MiB
+//     more. SetReadBuffer on one end alone takes effect here, and hardly on Linux. Set both, or
+//     begin with a small window.
 //   - Nothing can be bound to a multicast address, since there are no groups. A machine has no
 //     address but those of loopback until there is another [Host], so that a UDP dial to multicast
 //     or broadcast is ENETUNREACH, as on a machine without an interface.
@@ -68,16 +69,16 @@
 // fields nobody else can fill. There are no unix sockets, and no routers between machines.
 //
 // An endless stream without latency takes no time: in a bubble the clock stands still meanwhile,
-// and timeouts do not come. Give the path a [Network.Latency]. When the function of a bubble
-// returns, its time stops, and what is on its way never arrives.
+// and no timeout fires. Give the path a [Network.Latency]. When the function of a bubble returns,
+// its time stops, and what is on its way never arrives.
 //
 // # How it waits
 //
-// Calls wait on a sync.Cond, timers are time.AfterFunc's, and nothing runs in between. The only
-// goroutines of its own race two addresses while a name with both is dialled. A Network may be made
-// outside a bubble and used inside, and outside again. While connections of one bubble are open, it
-// must be used neither in another bubble nor outside: it goes by one clock at a time, and the
-// runtime ends a process that has it go by two.
+// A call that waits is durably blocked, so the clock of a bubble goes on. A network has no
+// goroutine of its own, except while a name with two addresses is dialled: one for each. A Network
+// may be made outside a bubble and used inside, and outside again. While connections of one bubble
+// are open, it must be used neither in another bubble nor outside: it goes by one clock at a time,
+// and with two the runtime ends the process.
 package simnet
 
 // # How it is built

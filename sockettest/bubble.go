@@ -28,7 +28,7 @@ import (
 // outside it: a mutex, a real socket, a channel made outside. go test says so only after ten
 // minutes. After 5 s of real time Bubble prints to standard error who waits where.
 //
-// If f skips the test, Bubble does not return.
+// If f skips the test, Bubble ends it as skipped, and does not return.
 //
 // Fixtures in f need a network that goes by the bubble's clock: sockettest.On(simnet.New(t)).
 func Bubble(t *testing.T, f func(t *testing.T)) {
@@ -72,9 +72,9 @@ var Kernel network.Stack = rawsock.Loopback{}
 //		sockettest.Expect(t, ep, sockettest.TimedOut.After(c.Timeout), c.Ping)
 //	})
 //
-// If f skips both, EachNetwork does not return. The subtests run one after the other. A bubble does
-// not allow t.Parallel inside: call it in the test that calls EachNetwork. Where the two must
-// differ, compare nw with Kernel.
+// If f skips both, EachNetwork ends t as skipped, and does not return. The subtests run one after
+// the other. A bubble does not allow t.Parallel inside: call it in the test that calls EachNetwork.
+// Where the two must differ, compare nw with Kernel.
 func EachNetwork(t *testing.T, f func(t *testing.T, nw network.Stack)) {
 	if t == nil {
 		_ = errNilTB("EachNetwork")

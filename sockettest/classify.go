@@ -14,24 +14,23 @@ import (
 	"example.com/go-sockettest/internal/rawsock"
 )
 
-// A Class is what an error tells of how an operation ended.
+// A Class is one way in which an operation ended, as its error says.
 type Class struct {
 	Outcome Outcome
 	Phase   string // "resolve", "bind", "connect", "accept", "handshake", "read", "write", "close", or "call" if unknown
 	Source  string // of TimedOut: "deadline", "context", or "kernel" for its own ETIMEDOUT; else empty
 }
 
-// Classify tells from its error how an operation ended. It goes by types and errno, never by text,
+// Classify says how an operation ended, from its error. It goes by types and errno, never by text,
 // and gives the same answer on every platform. A nil error is [Accepted].
 //
 // An error that joins several gives a class for each, in order and without repeats: a client that
-// tried two addresses may have been refused by one and ignored by the other. Errors that tell
-// nothing are left out. If all do, the one class is [Other].
+// tried two addresses may have been refused by one and ignored by the other. An error that says
+// nothing is left out. If all say nothing, the one class is [Other].
 //
 // An error that is a timeout by its own Timeout method, not by that of an error that it wraps, is
-// [TimedOut], whatever it wraps. An error whose methods panic, as those of a nil pointer may, tells
-// nothing by them. Classify looks at the first 10,000 errors of a tree, and the first 100 of a
-// chain.
+// [TimedOut], whatever it wraps. A method of an error that panics, as that of a nil pointer may, is
+// ignored. Classify looks at the first 10,000 errors of a tree, and the first 100 of a chain.
 //
 // Whether a dial's timeout matches context.DeadlineExceeded or os.ErrDeadlineExceeded is chance in
 // package net: its Source is "deadline" either way.

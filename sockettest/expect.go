@@ -193,14 +193,14 @@ func testDeadline(t testing.TB) time.Time {
 // tells while the attack runs.
 //
 // A connection that the server has not accepted fails every want, even if the kernel has reset it,
-// as it does when the listener is closed. That is told on Linux and simnet, and of a connection
-// that was open when ExpectEnd was called.
+// as it does when the listener is closed. This is detected on Linux and simnet, for connections
+// that were open when ExpectEnd was called.
 //
 // A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
 // window is not full yet. It is late, or still open for d, only from the moment when it could not
 // go on: see [fixtures.Conn.JudgedFrom].
 //
-// ExpectEnd waits until every connection has ended or is too late. It returns what it measured of
+// ExpectEnd waits until every connection has ended or is too late. It returns the measurement of
 // the connection that fails worst or, if none fails, of the last to end. In that Result Err is nil,
 // and Classes has one entry. Delays of a busy machine count over the life of each connection: see
 // [Window.Slack]. ExpectEnd may be called from any goroutine, and in a cleanup.

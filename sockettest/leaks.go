@@ -16,9 +16,9 @@ import (
 
 // NoLeaks fails the test if it leaves behind goroutines, or connections to its fixtures that the
 // code under test has not closed. Call it first in the test, so that it looks last: after a [Start]
-// by the same test it is fatal. What is about to end has 2 s for it. If the test has failed or was
-// skipped, NoLeaks checks nothing, and leaves it to the NoLeaks of a test around it. A second call
-// adds to what is ignored.
+// by the same test it is fatal. NoLeaks waits up to 2 s for what is about to end. If the test has
+// failed or was skipped, NoLeaks checks nothing, and leaves it to the NoLeaks of a test around it.
+// A second call adds to what is ignored.
 //
 // A connection counts until the code under test closes its socket, even if the fixture has ended
 // it or has never accepted it. That code is a client of an Endpoint, or the server of an Attack.

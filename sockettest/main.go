@@ -24,7 +24,7 @@ import (
 
 // Main runs the tests of a package and, if they passed, checks that they left nothing behind: no
 // goroutines, by goleak with these options, and on Linux no sockets that the process did not have
-// before. What is about to end has 2 s for it. Then Main exits. Call it from TestMain:
+// before. It waits up to 2 s for what is about to end. Then Main exits. Call it from TestMain:
 //
 //	func TestMain(m *testing.M) { sockettest.Main(m) }
 //

@@ -18,8 +18,8 @@ import (
 
 // NoLeakedSockets fails the test if at its end the process has sockets open that it did not have at
 // the call: TCP, UDP and unix sockets, listeners too, whoever opened them. Call it first in the
-// test, so that it looks last. What is about to close has 2 s for it: a dial whose caller has given
-// up notices that only when its SYN is retransmitted, after about 1 s.
+// test, so that it looks last. It waits up to 2 s for what is about to close: a dial whose caller
+// has given up notices that only when its SYN is retransmitted, after about 1 s.
 //
 // It looks at the whole process. In a parallel test, or under one, it is fatal, and so is a later
 // t.Parallel. Other parallel tests wait until this one has ended. As with [NoLeaks] the process's

@@ -75,13 +75,13 @@ func WatchSockets() (*Watch, error) {
 	return w, nil
 }
 
-// Find returns what is left behind now. What is about to end has grace for it; with 0 or less Find
-// looks once. also names fixtures that the watch does not know: those begun without [Start], or
+// Find returns what is left behind. It waits up to grace for what is about to end; with 0 or less
+// it looks once. also names fixtures that the watch does not know: those begun without [Start], or
 // before the watch.
 //
 // Call Find on the goroutine that began the watch, or after that one has ended. Otherwise that
-// goroutine counts as left behind. In a bubble (testing/synctest) Find looks only for a watch that
-// began there: what is outside has no part of a grace in virtual time.
+// goroutine counts as left behind. In a bubble (testing/synctest) Find works only for a watch that
+// began there: what runs outside gets no time during a grace in virtual time.
 func (w *Watch) Find(grace time.Duration, also ...Running) Leaks {
 	if own := ownBubble(); own != "" && own != w.bubble {
 		return Leaks{Unseen: "Find was called in a bubble (testing/synctest) in which the watch did not begin: what is outside has" +

@@ -16,8 +16,8 @@ type Outcome int
 // The outcomes. The first three are the ways in which opening a socket ends.
 const (
 	Accepted     Outcome = iota + 1 // no error
-	Rejected                        // refused, be it a TLS handshake, or asked for in a way that cannot work (a malformed address)
-	TimedOut                        // a deadline, a context or the kernel put an end to waiting
+	Rejected                        // refused, also by a TLS handshake; or the arguments cannot work (a malformed address)
+	TimedOut                        // a deadline, a context or the kernel ended the wait
 	Closed                          // the other side closed: EOF
 	ResetByPeer                     // the other side reset: ECONNRESET, EPIPE
 	Disconnected                    // Closed or ResetByPeer, for where the kernel chooses
@@ -26,7 +26,7 @@ const (
 	NotFound                        // the name has no address
 	Exhausted                       // no descriptors, no ports, no room in a queue
 	Blocked                         // it has not returned
-	Other                           // none of these can be told from the error: unclassified
+	Other                           // the error says none of these: unclassified
 	SelfClosed                      // the caller used a socket that its own side had closed: net.ErrClosed
 )
 
@@ -103,9 +103,9 @@ func (o Outcome) Unfired() Window { return o.window().Unfired() }
 // Unreached wants the outcome without anything reaching the fixture; see [Window.Unreached].
 func (o Outcome) Unreached() Window { return o.window().Unreached() }
 
-// For wants the operation still blocked after d; only [Blocked] has it. The operation is then
-// released: its context is cancelled and, if that is not enough, the fixture closed. In [ExpectEnd]
-// the connections must still be open after d.
+// For wants the operation still blocked after d. It is for [Blocked] only: with another outcome,
+// Expect fails. The operation is then released: its context is cancelled and, if that is not
+// enough, the fixture closed. In [ExpectEnd] the connections must still be open after d.
 func (o Outcome) For(d time.Duration) Window { return o.window().blockedFor(d) }
 
 // Check judges a result; see [Window.Check].
