@@ -267,7 +267,12 @@ func (p *port) Close() error {
 		p.mu.Unlock()
 		return nil
 	}
-	_ = p.control(func(fd int) error { p.endDrop(fd); p.leaveQueues(fd); return nil }) // the counts outlive the socket
+	_ = p.control(func(fd int) error {
+		p.endDrop(fd) // the counts outlive the socket
+		p.leaveQueues(fd)
+		_ = setReuseAddr(fd, 1) // a child that is being forked may have a copy: net.Listen can bind beside it
+		return unix.Shutdown(fd, unix.SHUT_RD)
+	})
 	p.closed = true
 	old := p.shake
 	p.shake = nil
