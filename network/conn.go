@@ -65,6 +65,12 @@ type Conn interface {
 	// [errors.ErrUnsupported], at once.
 	AwaitAcked(ctx context.Context) error
 
+	// AwaitStuck waits until a write of this end waits and the other end takes no more: its
+	// window is shut, since nobody reads there. ctx, whose cause it returns, or Close, which
+	// is [net.ErrClosed], ends the wait. Where the platform does not tell, the error wraps
+	// [errors.ErrUnsupported], at once.
+	AwaitStuck(ctx context.Context) error
+
 	// Info returns the state of both ends, for failure reports. Where the other end cannot be
 	// asked, its part is nil and the error wraps [errors.ErrUnsupported]; where nothing can,
 	// Own is empty as well.

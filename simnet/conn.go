@@ -48,6 +48,7 @@ type Conn struct {
 	lending          bool // what is sent now stays as it is until the call of Write returns
 	wrote            bool // something was written since the other end's WatchPeer looked
 	watchers         int8 // calls of WatchPeer
+	stuckWatchers    int8 // calls of AwaitStuck
 
 	resend resend
 	flight *flight // nil until something is in the air

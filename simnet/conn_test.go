@@ -299,3 +299,32 @@ func TestAwaitAckedIsExact(t *testing.T) {
 		require.ErrorIs(t, <-got, net.ErrClosed)
 	})
 }
+
+// A write is stuck from when the last that the other end takes has arrived there.
+func TestAwaitStuckIsExact(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		client, server := pair(t, nw)
+		nw.Latency(30 * time.Millisecond)
+		wrote := make(chan error, 1)
+		begin := time.Now()
+		go func() { _, err := server.Write(make([]byte, 64<<20)); wrote <- err }()
+		ctx, cancel := context.WithTimeout(t.Context(), 29*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, server.AwaitStuck(ctx), context.DeadlineExceeded)
+		require.NoError(t, server.AwaitStuck(t.Context()))
+		assert.Equal(t, 30*time.Millisecond, time.Since(begin))
+		n, err := client.Read(make([]byte, 32<<20))
+		require.NoError(t, err)
+		require.Positive(t, n)
+		got := make(chan error, 1)
+		require.NoError(t, client.Partition())
+		go func() { got <- server.AwaitStuck(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, got, "what is lost may find room")
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-got, net.ErrClosed)
+		require.ErrorIs(t, <-wrote, net.ErrClosed)
+	})
+}

@@ -114,6 +114,30 @@ func (c *Conn) AwaitAcked(ctx context.Context) error {
 	}
 }
 
+// AwaitStuck waits until a write waits for the other end to read; see [network.Conn].
+func (c *Conn) AwaitStuck(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		c.n.mu.Lock()
+		defer c.n.mu.Unlock()
+		c.writable.Broadcast()
+	})()
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	c.stuckWatchers++
+	defer func() { c.stuckWatchers-- }()
+	for {
+		switch {
+		case c.closed:
+			return c.opError("write", net.ErrClosed)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case c.waitsForRoom && c.inAir() == 0 && !c.resend.lost && c.peer.rcv.len() >= c.peer.rcvMax:
+			return nil
+		}
+		c.writable.Wait()
+	}
+}
+
 // Info returns the state of both ends; see [network.Conn].
 func (c *Conn) Info() (network.ConnInfo, error) {
 	c.n.mu.Lock()

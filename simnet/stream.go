@@ -157,8 +157,11 @@ func (c *Conn) awaitRoom() {
 	c.waitsForRoom = false
 }
 
-// tellWatchers lets the other end's WatchPeer look again.
+// tellWatchers lets AwaitStuck and the other end's WatchPeer look again.
 func (c *Conn) tellWatchers() {
+	if c.stuckWatchers > 0 {
+		c.writable.Broadcast()
+	}
 	if c.peer.watchers > 0 {
 		c.peer.readable.Broadcast()
 	}

@@ -250,6 +250,8 @@ func (f failure) eventText(e fixtures.Event) string {
 		text = of + "from the " + f.tested
 	case fixtures.PeerBlocked:
 		text = of + "the " + f.tested + "'s writes wait: neither side's buffer takes more"
+	case fixtures.Stuck:
+		text = of + "the fixture's write waits: the " + f.tested + " reads nothing"
 	case fixtures.Ended:
 		text = of + "by the fixture, after" + rest
 	}

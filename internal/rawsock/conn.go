@@ -213,6 +213,23 @@ func nextLook(begin time.Time) time.Time {
 	return time.Now().Add(min(max(time.Since(begin)/16, least), most))
 }
 
+// AwaitStuck waits until a write waits for the other end to read; see [network.Conn].
+func (c *conn) AwaitStuck(ctx context.Context) error {
+	return awaitStuck(ctx, func() (bool, error) { return stuck(c.TCPConn) })
+}
+
+// awaitStuck asks again and again, since no event tells of a window that is shut.
+func awaitStuck(ctx context.Context, stuck func() (bool, error)) error {
+	for begin := time.Now(); ; {
+		if is, err := stuck(); is || err != nil {
+			return err
+		}
+		if err := patience.SleepUntil(ctx, nextLook(begin)); err != nil {
+			return err
+		}
+	}
+}
+
 // WatchPeer tells how the other end gets on with writing.
 func (c *conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 	return watchPeer(ctx, c.TCPConn, wrote, blocked)

@@ -443,6 +443,25 @@ func TestAwaitAckedWaitsForTheOtherKernel(t *testing.T) {
 	})
 }
 
+func TestAwaitStuckWaitsForAWindow(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		client, server := pair(t, p)
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		require.ErrorIs(t, server.AwaitStuck(ctx), why, "nothing was written")
+		wrote := make(chan error, 1)
+		go func() { _, err := server.Write(make([]byte, 64<<20)); wrote <- err }()
+		require.NoError(t, server.AwaitStuck(t.Context()))
+		require.Empty(t, wrote)
+		require.NoError(t, client.Close())
+		require.Error(t, <-wrote)
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, server.AwaitStuck(t.Context()), net.ErrClosed)
+	})
+}
+
 // An end that never reads costs a look every 20 ms.
 func TestAwaitAckedLooksMoreAndMoreRarely(t *testing.T) {
 	t.Parallel()

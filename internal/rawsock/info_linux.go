@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -381,4 +382,27 @@ func unacked(c *net.TCPConn) (n int, err error) {
 		return os.NewSyscallError("ioctl", err)
 	})
 	return n, err
+}
+
+// stuck reports whether a write to c waits until the other end reads: there is no room for it, and
+// the window is shut, which a unix socket does not have.
+func stuck(c syscall.Conn) (is bool, err error) {
+	err = control(c, func(fd int) error {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		if n, err := unix.Poll(ready, 0); n > 0 || err != nil {
+			return os.NewSyscallError("poll", err)
+		}
+		if _, unixSocket := c.(*net.UnixConn); unixSocket {
+			is = true
+			return nil
+		}
+		info := new(unix.TCPInfo)
+		size, err := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, unsafe.Pointer(info), unsafe.Sizeof(*info))
+		if err == nil && size < unsafe.Offsetof(info.Snd_wnd)+unsafe.Sizeof(info.Snd_wnd) {
+			return unsupported("the window of a connection is not shown", errCutOff) // before Linux 5.4
+		}
+		is = err == nil && info.Snd_wnd == 0
+		return os.NewSyscallError("getsockopt", err)
+	})
+	return is, err
 }

@@ -61,6 +61,13 @@ func awaitPeerEnd(syscall.Conn) (network.PeerState, error) { return network.Peer
 
 func unacked(*net.TCPConn) (int, error) { return 0, errNoPeer }
 
+func stuck(c syscall.Conn) (bool, error) {
+	if err := isOpen(c); err != nil {
+		return false, err
+	}
+	return false, lacks("the window of a connection is read from Linux's TCP_INFO only")
+}
+
 func mayComeLate(syscall.Conn) bool { return false }
 
 func writtenTo(*net.TCPConn) int64 { return 0 }

@@ -81,6 +81,11 @@ func (c *unixConn) AwaitAcked(ctx context.Context) error {
 	return awaitAcked(ctx, func() (int, error) { return unixUnacked(c.UnixConn) })
 }
 
+// AwaitStuck waits until a write waits for the other end to read.
+func (c *unixConn) AwaitStuck(ctx context.Context) error {
+	return awaitStuck(ctx, func() (bool, error) { return stuck(c.UnixConn) })
+}
+
 // Info returns the little that the kernel knows of our end.
 func (c *unixConn) Info() (network.ConnInfo, error) { return unixInfo(c.UnixConn) }
 
