@@ -71,3 +71,13 @@ func TestInsideAtAnyDepth(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestRetryDoublesUpToASecond(t *testing.T) {
+	t.Parallel()
+	var r patience.Retry
+	var got []time.Duration
+	for range 10 {
+		got = append(got, r.Next()/time.Millisecond)
+	}
+	assert.Equal(t, []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000}, got)
+}

@@ -72,6 +72,26 @@ func SleepUntil(ctx context.Context, t time.Time) error {
 	}
 }
 
+// After calls f in a goroutine of wg, as [Go] does, once d has passed, unless ctx is done before.
+func After(ctx context.Context, wg *sync.WaitGroup, d time.Duration, f func()) {
+	at := time.Now().Add(d)
+	Go(wg, func() {
+		if SleepUntil(ctx, at) == nil {
+			f()
+		}
+	})
+}
+
+// A Retry is what waits between attempts at something that fails for a while. The zero value is
+// ready to use.
+type Retry struct{ last time.Duration }
+
+// Next returns the pause before the next attempt: 5 ms, then twice the one before, up to 1 s.
+func (r *Retry) Next() time.Duration {
+	r.last = min(max(5*time.Millisecond, 2*r.last), time.Second)
+	return r.last
+}
+
 // Context returns a ctx that ends with [context.DeadlineExceeded] once limit has passed, counted as
 // [Wait] counts it: a machine that stalls stretches it. Call the function that it returns when ctx
 // is no longer needed; it leaves no goroutine behind.
