@@ -1,0 +1,123 @@
+package sweep
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// glance is how often a bubble is looked at from outside, in real time, and glances is how often
+	// it must be found frozen, in the same way. Before each look everybody else gets turns.
+	glance, glances, turns = 250 * time.Millisecond, 3, 100
+	// busy is how much real time one conversation may take while something in it goes on.
+	busy = time.Minute
+	// mostFrozen is how many conversations with one fault in one direction may freeze, and mostDead
+	// how many in all may leave goroutines behind: these stay until the process ends.
+	mostFrozen, mostDead = 2, 500
+)
+
+// all runs all points, as many at once as there are workers, and returns their results in order.
+func (s *sweep) all(points []point) []result {
+	results := make([]result, len(points))
+	workers := s.cfg.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	var left left
+	for range workers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
+				if results[i] = (result{point: points[i], skipped: left.tooMuch(points[i])}); !results[i].skipped {
+					results[i] = s.try(points[i], false)
+					left.count(results[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// left counts what stays in the process.
+type left struct {
+	mu     sync.Mutex
+	frozen map[string]int // by connection, place and fault
+	dead   int
+	busy   bool
+}
+
+func (l *left) count(r result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case r.is(freezes):
+		if l.frozen == nil {
+			l.frozen = map[string]int{}
+		}
+		l.frozen[r.point.series()]++
+	case r.busy:
+		l.busy = true
+	case r.dead:
+		l.dead++
+	}
+}
+
+func (l *left) tooMuch(p point) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy || l.dead >= mostDead || l.frozen[p.series()] >= mostFrozen
+}
+
+// try runs one point.
+func (s *sweep) try(p point, full bool) result {
+	return s.watched(&run{sweep: s, point: p, full: full})
+}
+
+// watched has a conversation, and gives it up if its clock stands still.
+func (s *sweep) watched(r *run) result {
+	over, begin, same := make(chan result, 1), time.Now(), 0
+	var name atomic.Pointer[string]
+	go func() {
+		own := ownName()
+		name.Store(&own)
+		over <- s.inBubble(r)
+	}()
+	look := time.NewTicker(glance)
+	defer look.Stop()
+	for who := ""; ; {
+		select {
+		case res := <-over:
+			return res
+		case <-look.C:
+		}
+		for range turns {
+			runtime.Gosched()
+		}
+		now := ""
+		if own := name.Load(); own != nil {
+			now = frozen(*own)
+		}
+		if same++; now == "" || now != who {
+			who, same = now, 0
+		}
+		if same == glances {
+			return r.givenUp(freezes, who, "cannot be judged in virtual time: a goroutine waits for what no timer ends, such as a mutex, and"+
+				" stops the clock")
+		}
+		if d := time.Since(begin); d > busy {
+			res := r.givenUp(hangs, "", fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
+			res.busy = true
+			return res
+		}
+	}
+}
+
+// givenUp is the result of a conversation that still goes on.
+func (r *run) givenUp(k kind, stacks, text string) result {
+	return result{point: r.point, fired: true, found: []violation{{k, text}}, stacks: stacks}
+}

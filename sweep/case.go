@@ -1,0 +1,147 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"example.com/go-sockettest/simnet"
+)
+
+// A Case is one conversation of a sweep: what the operation needs for it, and whom it tells. It can
+// be given to testify's require and assert.
+type Case struct {
+	name  string
+	addr  string
+	limit time.Duration
+	nw    *simnet.Network
+	ctx   context.Context // the operation's
+	end   func()          // of the fault
+
+	mu       sync.Mutex
+	phase    phase
+	took     [phases]time.Duration
+	wrong    []string
+	err      error  // of the operation
+	recovers error  // of Recovers
+	asked    bool   // Recovers was called
+	panicked string // value and stack
+	failed   bool   // FailNow was called
+	returned bool
+}
+
+// A phase is a part of the operation with a limit of its own.
+type phase int
+
+const (
+	operating phase = iota
+	closing
+	recovering
+	phases
+)
+
+func (p phase) String() string { return [phases]string{"the operation", "Close", "Recovers"}[p] }
+
+// Addr returns the server's address, host:port.
+func (c *Case) Addr() string { return c.addr }
+
+// DialContext connects on the network of this conversation, as net.Dialer.DialContext does. Give it
+// to the code under test.
+func (c *Case) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.nw.DialContext(ctx, network, address)
+}
+
+// Name returns the name of the point, such as "answer/byte_117/reset", or "good" without a fault.
+func (c *Case) Name() string { return c.name }
+
+// Close calls the function that closes the client. Its time does not count for the operation's and
+// has the same limit; its error is not looked at.
+//
+//	defer c.Close(db.Close)
+func (c *Case) Close(f func() error) {
+	c.during(closing, func() { _ = f() })
+}
+
+// Recovers ends the fault, and calls f: the server is well again, silence ends, and what waited
+// arrives late. f must return nil within the limit. Until it does it is called again, a second
+// later: a client without retries may find out only now that its connection has died.
+func (c *Case) Recovers(f func(ctx context.Context) error) {
+	c.end()
+	c.during(recovering, func() {
+		begin := time.Now()
+		for {
+			err := f(c.ctx)
+			c.mu.Lock()
+			c.recovers, c.asked = err, true
+			c.mu.Unlock()
+			if err == nil || c.ctx.Err() != nil || time.Since(begin)+again > c.limit {
+				return
+			}
+			time.Sleep(again)
+		}
+	})
+}
+
+// again is when Recovers tries again.
+const again = time.Second
+
+// Errorf says that the code under test did something wrong, such as to return a value that is not
+// the server's.
+func (c *Case) Errorf(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+}
+
+// FailNow ends the operation, after an Errorf. Call it on the operation's own goroutine.
+func (c *Case) FailNow() {
+	c.mu.Lock()
+	c.failed = true
+	c.mu.Unlock()
+	runtime.Goexit()
+}
+
+// during measures a part of the operation.
+func (c *Case) during(p phase, f func()) {
+	c.mu.Lock()
+	before := c.phase
+	c.phase = p
+	c.mu.Unlock()
+	begin, whole := time.Now(), false
+	defer func() {
+		d := time.Since(begin)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.took[p] = max(c.took[p], d)
+		if before == operating {
+			c.took[operating] -= d
+		}
+		if whole { // else the phase in which it panicked is told
+			c.phase = before
+		}
+	}()
+	f()
+	whole = true
+}
+
+// run calls the operation on the goroutine that is its own.
+func (c *Case) run(ctx context.Context, op func(context.Context, *Case) error) {
+	begin := time.Now()
+	defer func() {
+		v := recover()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.took[operating] += time.Since(begin)
+		if v != nil {
+			c.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
+		}
+	}()
+	err := op(ctx, c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err, c.returned = err, true
+}

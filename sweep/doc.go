@@ -1,0 +1,46 @@
+// Package sweep tries every fault at every byte of a conversation, in virtual time, with one call.
+//
+// [Run] has the code under test talk to its server once, and notes what passes. Then it does so
+// again and again, and each time one thing goes wrong: a connect is refused, or never answered;
+// the connection is reset at byte 117 of the answer; the server is silent from byte 3 of the
+// request on. Each conversation has a testing/synctest bubble and a simnet of its own. A timeout
+// of a minute takes no time there, and a thousand points take a fraction of a second.
+//
+//	func TestFetch(t *testing.T) {
+//		cfg := sweep.Config{Server: serve, Limit: 11 * time.Second}
+//		sweep.Run(t, cfg, func(ctx context.Context, c *sweep.Case) error {
+//			db := &Client{Addr: c.Addr(), Dial: c.DialContext, Timeout: 5 * time.Second}
+//			defer c.Close(db.Close)
+//			got, err := db.Get(ctx, "k")
+//			if err == nil {
+//				assert.Equal(c, "v", got)
+//			}
+//			c.Recovers(db.Ping)
+//			return err
+//		})
+//	}
+//
+// # What is found
+//
+//   - wrong: the operation told [Case.Errorf]; it returned a wrong value without an error, say.
+//   - repeated: the server got a request of [Config.Once] twice.
+//   - panics: the operation panicked.
+//   - hangs: the operation, Close or Recovers had not returned after five times the limit.
+//   - late: it took longer than the limit.
+//   - does not recover: the function given to [Case.Recovers] still failed a limit later.
+//   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
+//     left when all is closed.
+//   - frozen: a goroutine waits for what no timer ends, such as a mutex whose owner waits for the
+//     network. That stops the clock of a bubble, and nothing else can be said of the point.
+//
+// An error is no violation: a client may fail when its connection breaks. Where it must not, tell
+// [Case.Errorf] if there is one.
+//
+// # What is not
+//
+// A conversation must be the same each time, in the number of its connections and bytes. The
+// operation must use [Case.DialContext]: real sockets stand outside of virtual time. A panic of
+// another goroutine than the operation's ends the process, as in any test.
+//
+// docs/sweep.md says how to read a report, and what a sweep cannot find.
+package sweep

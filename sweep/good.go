@@ -1,0 +1,171 @@
+package sweep
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
+)
+
+// A conversation is what passed in the good run.
+type conversation struct {
+	conns    []stream // in the order in which they were accepted
+	recovers bool     // Recovers was called
+	took     time.Duration
+}
+
+// A stream is what passed on one connection.
+type stream struct{ request, answer []byte }
+
+// String lists the lengths.
+func (c conversation) String() string {
+	var parts []string
+	for i, s := range c.conns {
+		parts = append(parts, fmt.Sprintf("connection %d: request of %d bytes, answer of %d", i+1, len(s.request), len(s.answer)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// converse has the good conversation twice, and compares.
+func (s *sweep) converse() (conversation, error) {
+	first, err := s.converseOnce()
+	if err != nil {
+		return first, err
+	}
+	second, err := s.converseOnce()
+	if err != nil {
+		return first, fmt.Errorf("the second time, %w", err)
+	}
+	return first, first.same(second)
+}
+
+func (s *sweep) converseOnce() (conversation, error) {
+	run := &run{sweep: s, point: point{arm: func(*fixtures.Endpoint, fixtures.Fixture) func() { return func() {} }}}
+	r := s.watched(run)
+	switch {
+	case r.broken != nil:
+		return conversation{}, r.broken
+	case len(r.found) > 0:
+		return conversation{}, fmt.Errorf("without any fault, %s", s.inFull(r))
+	case r.err != nil:
+		return conversation{}, fmt.Errorf("without any fault, the operation failed: %w; want a conversation that works", r.err)
+	case len(run.tap.conns) == 0:
+		return conversation{}, errors.New("the operation never connected to the server; want it to dial Case.Addr with Case.DialContext")
+	}
+	return conversation{run.tap.conns, r.recovers, r.took}, nil
+}
+
+// same compares the lengths of two good runs. The contents may differ.
+func (c conversation) same(o conversation) error {
+	const want = "; want the same lengths in each run, without a random or growing number in them"
+	if len(c.conns) != len(o.conns) {
+		return fmt.Errorf("the good conversation had %d connections in one run and %d in the next%s", len(c.conns), len(o.conns), want)
+	}
+	for i := range c.conns {
+		for _, part := range []struct {
+			name string
+			a, b []byte
+		}{{"request", c.conns[i].request, o.conns[i].request}, {"answer", c.conns[i].answer, o.conns[i].answer}} {
+			if len(part.a) != len(part.b) {
+				at := 0
+				for at < min(len(part.a), len(part.b)) && part.a[at] == part.b[at] {
+					at++
+				}
+				return fmt.Errorf("the %s on connection %d had %d bytes in one run and %d in the next; they differ from byte %d on: %.32q and"+
+					" %.32q%s", part.name, i+1, len(part.a), len(part.b), at, part.a[at:], part.b[at:], want)
+			}
+		}
+	}
+	return nil
+}
+
+// A tap is a relay that notes what passes.
+type tap struct {
+	nw    *simnet.Network
+	to    string
+	mu    sync.Mutex
+	over  bool
+	conns []stream
+}
+
+// count is how often a request was sent.
+func (t *tap) count(request string) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.conns {
+		n += bytes.Count(s.request, []byte(request))
+	}
+	return n
+}
+
+// Plan implements [fixtures.Fixture].
+func (t *tap) Plan() (fixtures.Plan, error) {
+	return fixtures.Plan{
+		State:   network.State{Answer: network.Listen},
+		Serve:   t.serve,
+		Behaves: true,
+		Rule:    "a relay hands on what it gets",
+	}, nil
+}
+
+// stop ends the notes: what passes once the fault is over cannot be hit by one.
+func (t *tap) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+}
+
+// note calls add with the stream of a connection.
+func (t *tap) note(conn int, add func(*stream)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		return
+	}
+	for len(t.conns) < conn {
+		t.conns = append(t.conns, stream{})
+	}
+	add(&t.conns[conn-1])
+}
+
+func (t *tap) serve(ctx context.Context, c *fixtures.Conn) error {
+	t.note(c.ID(), func(*stream) {})
+	nc, err := t.nw.DialContext(ctx, "tcp", t.to)
+	if err != nil {
+		return err
+	}
+	sc, ok := nc.(*simnet.Conn)
+	if !ok {
+		return errors.Join(fmt.Errorf("simnet dialled a %T", nc), nc.Close())
+	}
+	return c.Relay(ctx, tapped{sc, t, c.ID()})
+}
+
+// A tapped connection is one to the server.
+type tapped struct {
+	*simnet.Conn
+	tap *tap
+	n   int // its number
+}
+
+func (c tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.tap.note(c.n, func(s *stream) { s.answer = append(s.answer, b[:n]...) })
+	return n, err
+}
+
+func (c tapped) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.tap.note(c.n, func(s *stream) { s.request = append(s.request, b[:n]...) })
+	return n, err
+}
+
+var _ net.Conn = tapped{}

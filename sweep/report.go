@@ -1,0 +1,230 @@
+package sweep
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+// A group is what went wrong in the same way at several bytes.
+type group struct {
+	kind   kind
+	conn   int
+	place  string
+	faults []string
+	bytes  []int // in order; none of a connect
+	first  result
+	text   string // of the first
+}
+
+// report writes all violations in one text, and reports whether there are any.
+func (s *sweep) report(results []result) (text string, bad bool) {
+	var ran, missed, failed int
+	for _, r := range results {
+		switch {
+		case r.skipped:
+			continue
+		case len(r.found) > 0:
+			failed++
+		case !r.fired:
+			missed++
+		}
+		ran++
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "sweep: %s in %v, %d with violations; %s", count(ran, "conversation"), time.Since(s.began).Round(time.Millisecond),
+		failed, s.good)
+	if missed > 0 {
+		fmt.Fprintf(&b, "\n  %s never came to the fault, and prove nothing", count(missed, "conversation"))
+	}
+	if n := len(results) - ran; n > 0 {
+		fmt.Fprintf(&b, "\n  %s not tried, since too many before them left goroutines behind that never end", count(n, "conversation"))
+	}
+	groups := grouped(results)
+	for _, g := range groups {
+		fmt.Fprintf(&b, "\n  %-16s %s", g.kind, s.line(g))
+	}
+	for _, r := range s.examples(groups) {
+		fmt.Fprintf(&b, "\n\n%s", s.inFull(r))
+	}
+	return b.String(), failed > 0
+}
+
+// examples are the first conversations of each kind, had once more to be told in full.
+func (s *sweep) examples(groups []group) (list []result) {
+	told, shown := map[kind]bool{}, map[string]bool{}
+	for _, g := range groups {
+		name := g.first.point.name()
+		if told[g.kind] || shown[name] {
+			continue
+		}
+		told[g.kind], shown[name] = true, true
+		if g.kind == freezes { // has its stacks, and costs real time
+			list = append(list, g.first)
+			continue
+		}
+		r := s.try(g.first.point, true)
+		if !r.is(g.kind) {
+			r = g.first
+			r.found = append(r.found, violation{g.kind, "a repetition at once ended otherwise"})
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// grouped puts together what differs in bytes and faults alone.
+func grouped(results []result) []group {
+	var byFault []group
+	index := map[string]int{}
+	for _, r := range results {
+		for _, v := range r.found {
+			p := r.point
+			key := fmt.Sprint(v.kind, "/", p.conn, "/", p.place, "/", p.fault)
+			i, ok := index[key]
+			if !ok {
+				i = len(byFault)
+				index[key] = i
+				byFault = append(byFault, group{kind: v.kind, conn: p.conn, place: p.place, faults: []string{p.fault}, first: r, text: v.text})
+			}
+			if g := &byFault[i]; len(g.bytes) == 0 || g.bytes[len(g.bytes)-1] != p.at {
+				g.bytes = append(g.bytes, p.at)
+			}
+		}
+	}
+	var list []group
+	for _, g := range byFault {
+		i := slices.IndexFunc(list, func(o group) bool {
+			return o.kind == g.kind && o.conn == g.conn && o.place == g.place && slices.Equal(o.bytes, g.bytes)
+		})
+		if i < 0 {
+			list = append(list, g)
+		} else {
+			list[i].faults = append(list[i].faults, g.faults...)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b group) int { return slices.Index(kinds, a.kind) - slices.Index(kinds, b.kind) })
+	return list
+}
+
+// line says where, with what, and how to see it again.
+func (s *sweep) line(g group) string {
+	var b strings.Builder
+	if g.conn > 1 {
+		fmt.Fprintf(&b, "connection %d, ", g.conn)
+	}
+	b.WriteString(g.place)
+	if g.place != connecting {
+		passed := s.good.conns[g.conn-1].answer
+		if g.place == requesting {
+			passed = s.good.conns[g.conn-1].request
+		}
+		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
+			fmt.Fprintf(&b, ", after its %d bytes", first)
+		} else {
+			fmt.Fprintf(&b, " bytes %s of %d (%.48q)", ranges(g.bytes), len(passed), passed[first:min(last+1, len(passed))])
+		}
+	}
+	fmt.Fprintf(&b, ", %s: %s", strings.Join(g.faults, ", "), brief(g.text))
+	return b.String()
+}
+
+// brief puts what testify says, or another text of several lines, on one.
+func brief(text string) string {
+	text, _, _ = strings.Cut(assertion(text), "Diff:")
+	if text = strings.Join(strings.Fields(text), " "); len(text) > 160 {
+		text = strings.ToValidUTF8(text[:160], "") + "..."
+	}
+	return text
+}
+
+// assertion leaves out of what testify says where it was called, and the name of the test.
+func assertion(text string) string {
+	if _, rest, ok := strings.Cut(text, "\tError:"); ok {
+		text, _, _ = strings.Cut(rest, "\tTest:")
+	}
+	return strings.TrimSpace(text)
+}
+
+// ranges writes 1, 2, 3, 7 as 1-3, 7.
+func ranges(list []int) string {
+	var parts []string
+	for i := 0; i < len(list); {
+		j := i
+		for j+1 < len(list) && list[j+1] == list[j]+1 {
+			j++
+		}
+		if i == j {
+			parts = append(parts, fmt.Sprint(list[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", list[i], list[j]))
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ", ")
+}
+
+// inFull writes all about one conversation.
+func (s *sweep) inFull(r result) string {
+	var b strings.Builder
+	for i, v := range r.found {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s: %s: %s", r.point.name(), v.kind, assertion(v.text))
+	}
+	fmt.Fprintf(&b, "\n  ended    %s", s.ended(r))
+	if r.point.place != "" {
+		fmt.Fprintf(&b, "\n  again    go test -run '%s'", s.pattern(r.point))
+	}
+	for i, e := range r.timeline {
+		if i == shown {
+			fmt.Fprintf(&b, "\n      ... %s more", count(len(r.timeline)-shown, "event"))
+			break
+		}
+		if e.Kind != fixtures.Looked {
+			fmt.Fprintf(&b, "\n  %v", e)
+		}
+	}
+	if r.stacks != "" {
+		lines := frames(r.stacks)
+		fmt.Fprintf(&b, "\n  %s", strings.Join(lines[:min(len(lines), shown)], "\n  "))
+	}
+	return b.String()
+}
+
+// ended says how the operation ended.
+func (s *sweep) ended(r result) string {
+	text := fmt.Sprintf("after %v, ", r.took)
+	switch {
+	case r.err != nil:
+		text += fmt.Sprintf("with %T: %v", r.err, r.err)
+	default:
+		text += "without an error"
+	}
+	if !r.fired && r.point.place != "" {
+		text += "; the fault never came"
+	}
+	return text
+}
+
+// pattern is what -run takes for one point.
+func (s *sweep) pattern(p point) string {
+	var parts []string
+	for part := range strings.SplitSeq(path.Join(s.t.Name(), p.name()), "/") {
+		parts = append(parts, "^"+part+"$")
+	}
+	return strings.Join(parts, "/")
+}
+
+// count writes a number and what it counts.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,278 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/simnet"
+)
+
+// A kind is what a violation is called.
+type kind string
+
+// The kinds of violations.
+const (
+	late     kind = "late"
+	hangs    kind = "hangs"
+	panics   kind = "panics"
+	leaks    kind = "leaks"
+	wrong    kind = "wrong"
+	dead     kind = "does not recover"
+	repeated kind = "repeated"
+	freezes  kind = "frozen"
+)
+
+// kinds are in the order of the report.
+var kinds = []kind{wrong, repeated, panics, hangs, late, dead, leaks, freezes}
+
+// A violation is one thing that the code under test did wrong at a point.
+type violation struct {
+	kind kind
+	text string
+}
+
+// A result is how a conversation ended.
+type result struct {
+	point    point
+	skipped  bool
+	fired    bool
+	dead     bool // goroutines stay
+	busy     bool // and use the processor
+	recovers bool // Recovers was called
+	err      error
+	took     time.Duration
+	found    []violation
+	broken   error            // the conversation could not begin
+	timeline []fixtures.Event // in full
+	stacks   string           // of who hangs or is left behind; in full
+}
+
+func (r *result) is(k kind) bool {
+	return slices.ContainsFunc(r.found, func(v violation) bool { return v.kind == k })
+}
+
+const (
+	// latency is that of each hop. It puts what follows from each other at different instants, so that
+	// it happens in one order.
+	latency = 100 * time.Microsecond
+	// patience is how many times its limit an operation gets before it hangs.
+	patience = 5
+	// shown is how much of a goroutine's stack and of a timeline a report shows.
+	shown = 40
+)
+
+// A run is one conversation.
+type run struct {
+	*sweep
+	point point
+	full  bool // the report needs a timeline and stacks
+	tap   tap
+
+	mu     sync.Mutex
+	result result
+}
+
+// inBubble has the conversation in a bubble. If goroutines are left in it that nobody can wake, the
+// bubble panics: they are a leak, unless it is known that they hang.
+func (s *sweep) inBubble(r *run) (res result) {
+	r.result.point = r.point
+	defer func() {
+		switch v := recover(); {
+		case v == nil:
+		case !strings.Contains(fmt.Sprint(v), "deadlock"):
+			panic(v)
+		default:
+			r.result.dead = true
+			if r.result.is(hangs) {
+				break
+			}
+			r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
+		}
+		res = r.result
+	}()
+	synctest.Test(s.t, func(*testing.T) { r.converse() })
+	return
+}
+
+func (r *run) add(k kind, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.found = append(r.result.found, violation{k, fmt.Sprintf(format, args...)})
+}
+
+// converse is what runs in the bubble.
+func (r *run) converse() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	nw := simnet.New(nil)
+	nw.Latency(latency)
+	srv, err := r.serve(ctx, nw)
+	if err != nil {
+		r.result.broken = err
+		return
+	}
+	defer srv.stop(r)
+	r.tap.nw, r.tap.to = nw, srv.addr
+	ep, err := fixtures.Start(ctx, &r.tap, fixtures.Place{Stack: nw})
+	if err != nil {
+		r.result.broken = err
+		return
+	}
+	over, contact := r.point.arm(ep, &r.tap), ep.WatchContact()
+	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, end: sync.OnceFunc(func() {
+		r.tap.stop()
+		over()
+	})}
+	r.operate(ctx, c, func() { cancel(); _ = ep.Close() })
+	time.Sleep(r.cfg.Grace)
+	r.result.fired = ep.Count(fixtures.RuleFired) > 0 || r.point.place == connecting && contact().Came
+	r.judge(c)
+	if !r.result.is(hangs) {
+		r.lookForConns(nw, ep)
+		r.lookForRequests()
+	}
+	if r.full {
+		r.result.timeline = ep.Timeline()
+	}
+	c.end()
+	_ = ep.Close()
+}
+
+// operate runs the operation, and lets it go if it hangs.
+func (r *run) operate(ctx context.Context, c *Case, release func()) {
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.ctx = ctx
+	go func() {
+		defer close(done)
+		c.run(ctx, r.op)
+	}()
+	within := func(d time.Duration) bool {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-done:
+			return true
+		case <-t.C:
+			return false
+		}
+	}
+	limit := patience * r.cfg.Limit
+	if within(limit) {
+		return
+	}
+	c.mu.Lock()
+	p := c.phase
+	c.mu.Unlock()
+	if r.full {
+		r.result.stacks = bubbleStacks("sweep.(*Case).run")
+	}
+	how := "not even when its context was cancelled and all connections were closed"
+	if cancel(); within(r.cfg.Limit) {
+		how = "and ended when its context was cancelled"
+	} else if release(); within(r.cfg.Limit) {
+		how = "and ended when all connections were closed"
+	}
+	r.add(hangs, "%v had not returned after %v, %s", p, limit, how)
+}
+
+// judge finds what the operation did wrong. If it hangs, nothing else is known.
+func (r *run) judge(c *Case) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.result.err, r.result.took, r.result.recovers = c.err, c.took[operating], c.asked
+	if r.result.is(hangs) {
+		return
+	}
+	for _, w := range c.wrong {
+		r.add(wrong, "%s", w)
+	}
+	switch {
+	case c.panicked != "":
+		text, stack, _ := strings.Cut(c.panicked, "\n")
+		r.add(panics, "%v panicked: %s", c.phase, text)
+		_, r.result.stacks, _ = strings.Cut(stack, "\npanic(")
+	case !c.returned && !c.failed:
+		r.add(wrong, "the operation called runtime.Goexit: give assertions the *sweep.Case, not the test")
+	}
+	if c.recovers != nil {
+		r.add(dead, "%v after the fault was over, still %v", c.took[recovering], c.recovers)
+	}
+	for p, took := range c.took {
+		if took > r.cfg.Limit && (phase(p) != recovering || c.recovers == nil) {
+			r.add(late, "%v took %v, over the limit of %v", phase(p), took, r.cfg.Limit)
+		}
+	}
+}
+
+// lookForRequests finds those that came twice.
+func (r *run) lookForRequests() {
+	for _, request := range r.cfg.Once {
+		if n := r.tap.count(request); n > 1 {
+			r.add(repeated, "the server was sent %.64q %d times", request, n)
+		}
+	}
+}
+
+// lookForConns finds sockets of the client that it has not closed.
+func (r *run) lookForConns(nw *simnet.Network, ep *fixtures.Endpoint) {
+	sockets, _ := nw.Connected()
+	n := 0
+	for _, s := range sockets {
+		if s.Remote == ep.Addr() {
+			n++
+		}
+	}
+	if n > 0 {
+		r.add(leaks, "%s left open by the client, %v after it returned", count(n, "connection"), r.cfg.Grace)
+	}
+}
+
+// A server is what the client talks to behind the relay.
+type server struct {
+	addr string
+	stop func(*run)
+}
+
+// serve starts the server.
+func (r *run) serve(ctx context.Context, nw *simnet.Network) (server, error) {
+	if r.cfg.Server == nil {
+		ep, err := fixtures.Start(ctx, r.cfg.Fixture, fixtures.Place{Stack: nw})
+		if err != nil {
+			return server{}, fmt.Errorf("Config.Fixture: %w", err)
+		}
+		return server{ep.Addr(), func(*run) { _ = ep.Close() }}, nil
+	}
+	ln, err := nw.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return server{}, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.cfg.Server(ln) }()
+	return server{ln.Addr().String(), func(r *run) { r.stopServer(ln, done) }}, nil
+}
+
+// stopServer closes the server's listener, and waits until it and all goroutines have ended.
+func (r *run) stopServer(ln net.Listener, done chan error) {
+	select {
+	case err := <-done:
+		if r.result.broken == nil {
+			r.result.broken = fmt.Errorf("Config.Server returned during the conversation: %v; want it to serve until ln is closed", err)
+		}
+	default:
+	}
+	_ = ln.Close()
+	time.Sleep(r.cfg.Grace)
+	if r.full && r.result.stacks == "" {
+		r.result.stacks = bubbleStacks("")
+	}
+}

@@ -1,0 +1,95 @@
+package sweep
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// stacks returns those of all goroutines, the caller's first.
+func stacks() []string {
+	for all := make([]byte, 64<<10); ; all = make([]byte, 2*len(all)) {
+		if n := runtime.Stack(all, true); n < len(all) {
+			return strings.Split(string(all[:n]), "\n\n")
+		}
+	}
+}
+
+// bubbleStacks returns the stacks of the goroutines in the caller's bubble that have a frame in
+// them, but not its own.
+func bubbleStacks(frame string) string {
+	all := stacks()
+	own := bubbleOf(all[0])
+	return strings.Join(slices.DeleteFunc(all[1:], func(g string) bool {
+		return bubbleOf(g) != own || plumbing(g) || !strings.Contains(g, frame)
+	}), "\n\n")
+}
+
+// frames writes stacks with one line for each frame, and without arguments.
+func frames(stacks string) []string {
+	var list []string
+	for line := range strings.Lines(stacks) {
+		line = strings.TrimRight(line, "\n")
+		file, isFile := strings.CutPrefix(line, "\t")
+		switch {
+		case isFile && len(list) > 0:
+			file, _, _ = strings.Cut(file, " +0x")
+			list[len(list)-1] += "  " + file
+		case strings.HasPrefix(line, "goroutine ") || line == "":
+			list = append(list, line)
+		default:
+			if i := strings.LastIndex(line, "("); i > 0 && !strings.HasPrefix(line, "created by ") {
+				line = line[:i]
+			}
+			list = append(list, "    "+line[strings.LastIndex(line, "/")+1:])
+		}
+	}
+	return list
+}
+
+// plumbing reports whether a goroutine is the bubble's root, or that of its test.
+func plumbing(g string) bool {
+	return strings.Contains(g, "testing/synctest.") || strings.Contains(g, "sweep.(*run).converse(")
+}
+
+// frozen returns the stacks of who holds up the clock of the bubble that this goroutine runs:
+// goroutines that wait for something outside it. While another one goes on, or the clock does,
+// there are none.
+func frozen(goroutine string) string {
+	all := stacks()
+	i := slices.IndexFunc(all, func(g string) bool { return strings.HasPrefix(g, goroutine+" [") })
+	if i < 0 || bubbleOf(all[i]) == "" {
+		return ""
+	}
+	bubble, root := bubbleOf(all[i]), all[i]
+	var found []string
+	for _, g := range all {
+		header, _, _ := strings.Cut(g, "\n")
+		switch {
+		case bubbleOf(g) != bubble || g == root || strings.Contains(header, "(durable)"):
+		case strings.Contains(header, "[runn"): // running, runnable
+			return ""
+		default:
+			found = append(found, g)
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
+
+// ownName is the beginning of the caller's own stack: "goroutine 9".
+func ownName() string {
+	var b [64]byte
+	name, _, _ := strings.Cut(string(b[:runtime.Stack(b[:], false)]), " [")
+	return name
+}
+
+// bubbleOf reads "goroutine 9 [running, synctest bubble 1]:".
+func bubbleOf(stack string) string {
+	header, _, _ := strings.Cut(stack, "\n")
+	_, number, ok := strings.Cut(header, "synctest bubble ")
+	if !ok {
+		return ""
+	}
+	number, _, _ = strings.Cut(number, "]")
+	return number
+}

@@ -1,0 +1,167 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/argument"
+	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/warm"
+)
+
+// A Config says what the conversation is with, and how long each part of it may take. Set Limit,
+// and Server or Fixture.
+type Config struct {
+	// Server serves ln until ln is closed, as http.Serve does. It is called once for each
+	// conversation. The connections that it accepts are closed for it.
+	Server func(ln net.Listener) error
+
+	// Fixture serves instead of Server: a [fixtures.Scripted], an [fixtures.Echo], and so on.
+	Fixture fixtures.Fixture
+
+	// Limit is how long the operation may take, whatever happens, and so may each [Case.Close] and
+	// each [Case.Recovers]. It is not the client's own timeout: a slow connect and a slow read may
+	// rightly take longer together.
+	Limit time.Duration
+
+	// Grace is how long goroutines and connections may outlive the operation, in virtual time; 0
+	// means 10 s.
+	Grace time.Duration
+
+	// Once are requests that the server must not get twice, each by its bytes or the last of them.
+	// What is sent after the fault, by [Case.Recovers], is not counted.
+	Once []string
+
+	// Faults are what happens at each byte; nil means [DefaultFaults].
+	Faults []Fault
+
+	// Workers is how many conversations run at once, each in a bubble of its own; 0 means GOMAXPROCS.
+	// Set it to 1 for an operation or a Server that shares variables between its calls.
+	Workers int
+}
+
+// defaultGrace is not a sum of timeouts that are common.
+const defaultGrace = 10*time.Second + 7*time.Millisecond
+
+// Run has op talk to the server once, and then again for each byte of that conversation and each
+// fault, each time in a bubble of its own, and fails the test with one report if op does not cope:
+// see the package's documentation for what is looked for.
+//
+// op uses what c gives it and makes its client itself. ctx has no deadline. op returns nil if all
+// went well, as it must without a fault. It checks whether what it got is right, and tells c.
+func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) {
+	if t == nil {
+		panic("bad argument: sweep.Run: t is nil; want the test")
+	}
+	t.Helper()
+	if op == nil {
+		t.Fatalf("bad argument: sweep.Run: op is nil; want the function that uses the code under test")
+	}
+	if err := cfg.check(); err != nil {
+		t.Fatalf("bad argument: sweep.Run: %v", err)
+	}
+	if disarm.On() {
+		t.Skip("sweep.Run: without faults (SOCKETTEST_DISARM=1) there is nothing to sweep")
+	}
+	warm.Resolver()
+	s := &sweep{t: t, cfg: cfg, op: op}
+	points, err := s.begin()
+	switch {
+	case err != nil:
+		t.Fatalf("sweep.Run: %v", err)
+	case selects(t.Name()):
+		s.alone(points)
+	default:
+		if text, bad := s.report(s.all(points)); bad {
+			t.Errorf("%s", text)
+		} else {
+			t.Logf("%s", text)
+		}
+	}
+}
+
+// begin has the good conversation, and finds its points.
+func (s *sweep) begin() ([]point, error) {
+	s.began = time.Now()
+	var err error
+	s.good, err = s.converse()
+	return s.points(), err
+}
+
+// A sweep is one call of Run.
+type sweep struct {
+	t     *testing.T
+	cfg   Config
+	op    func(context.Context, *Case) error
+	began time.Time
+	good  conversation
+}
+
+// check finds what is wrong with the fields, and sets defaults.
+func (cfg *Config) check() error {
+	if cfg.Grace == 0 {
+		cfg.Grace = defaultGrace
+	}
+	if cfg.Faults == nil {
+		cfg.Faults = DefaultFaults()
+	}
+	switch {
+	case cfg.Server == nil && argument.IsNil(cfg.Fixture):
+		return errors.New("Config.Server and Config.Fixture are nil; want what the client talks to, such as Server:" +
+			" func(ln net.Listener) error { return http.Serve(ln, handler) }")
+	case cfg.Server != nil && !argument.IsNil(cfg.Fixture):
+		return errors.New("Config.Server and Config.Fixture are both set; want one of them")
+	case cfg.Limit <= 0:
+		return fmt.Errorf("Config.Limit is %v; want how long the operation may take whatever happens: more than 0, and not its client's"+
+			" own timeout", cfg.Limit)
+	case cfg.Grace < 0:
+		return fmt.Errorf("Config.Grace is %v; want 0 (10s) or more", cfg.Grace)
+	case cfg.Workers < 0:
+		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
+	}
+	for i, f := range cfg.Faults {
+		if f.Name == "" || strings.ContainsAny(f.Name, "/ ") || f.Do.String() == "" {
+			return fmt.Errorf("Config.Faults[%d] is %q, %v; want a name without slashes and spaces, and an effect", i, f.Name, f.Do)
+		}
+	}
+	for i, s := range cfg.Once {
+		if s == "" {
+			return fmt.Errorf("Config.Once[%d] is empty; want the bytes of a request", i)
+		}
+	}
+	return nil
+}
+
+// selects reports whether -run goes deeper than the test: to its points.
+func selects(test string) bool {
+	f := flag.Lookup("test.run")
+	return f != nil && strings.Count(f.Value.String(), "/") > strings.Count(test, "/")
+}
+
+// alone runs the points that -run names, each as a subtest.
+func (s *sweep) alone(points []point) {
+	s.t.Helper()
+	ran := 0
+	for _, p := range points {
+		s.t.Run(p.name(), func(t *testing.T) {
+			t.Helper()
+			ran++
+			r := s.try(p, true)
+			if len(r.found) > 0 {
+				t.Errorf("%s", s.inFull(r))
+			} else {
+				t.Logf("%s", s.ended(r))
+			}
+		})
+	}
+	if ran == 0 {
+		s.t.Fatalf("sweep.Run: no point of this test is called what -run says. The conversation is now: %s", s.good)
+	}
+}
