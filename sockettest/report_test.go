@@ -139,7 +139,7 @@ func steady(text string) string {
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"},
 		{`\[::1\]:\d+`, "[::1]:PORT"},
 		{`/\S*/sockettest-\d+/s\b`, "PATH"},
-		{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "TIME"},
+		{`\b(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b`, "TIME"},
 		{`(?m)^  +[+-]TIME`, "  +TIME"},
 		{`window   0 [-=X]+ TIME`, "window   BAR"},
 		{`\.go:\d+`, ".go:LINE"},
