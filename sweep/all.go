@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 )
 
@@ -28,12 +29,13 @@ func (s *sweep) all(points []point) []result {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	var left left
+	left := left{until: s.until}
+	defer s.progress(len(points), &left)()
 	for range workers {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
-				if results[i] = (result{point: points[i], skipped: left.tooMuch(points[i])}); !results[i].skipped {
-					results[i] = s.try(points[i], false)
+				if results[i] = (result{point: points[i], skipped: left.skips(points[i])}); results[i].skipped == "" {
+					results[i] = s.one(points[i], false)
 					left.count(results[i])
 				}
 			}
@@ -43,17 +45,67 @@ func (s *sweep) all(points []point) []result {
 	return results
 }
 
-// left counts what stays in the process.
+// progressEvery is how often a long sweep with -v says how far it is.
+const progressEvery = 10 * time.Second
+
+// progress says now and then how far the sweep is, until the function is called that it returns.
+func (s *sweep) progress(points int, left *left) (stop func()) {
+	if !testing.Verbose() {
+		return func() {}
+	}
+	over, begin := make(chan struct{}), time.Now()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				done, bad := left.progress()
+				s.t.Logf("sweep: %d of %s, %.0f a second, %d with violations", done, count(points, "conversation"),
+					float64(done)/time.Since(begin).Seconds(), bad)
+			}
+		}
+	})
+	return func() {
+		close(over)
+		wg.Wait()
+	}
+}
+
+// A skip is why a point was not tried.
+type skip string
+
+const (
+	stuck     skip = "too many before them left goroutines behind that never end"
+	outOfTime skip = "the test's deadline is near"
+)
+
+// left counts what stays in the process, and knows how much time is left.
 type left struct {
+	until  time.Time // zero is no limit
 	mu     sync.Mutex
 	frozen map[string]int // by connection, place and fault
 	dead   int
 	busy   bool
+	done   int
+	bad    int
+}
+
+func (l *left) progress() (done, bad int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done, l.bad
 }
 
 func (l *left) count(r result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.done++; len(r.found) > 0 {
+		l.bad++
+	}
 	switch {
 	case r.is(freezes):
 		if l.frozen == nil {
@@ -67,14 +119,20 @@ func (l *left) count(r result) {
 	}
 }
 
-func (l *left) tooMuch(p point) bool {
+func (l *left) skips(p point) skip {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.busy || l.dead >= mostDead || l.frozen[p.series()] >= mostFrozen
+	switch {
+	case l.busy || l.dead >= mostDead || l.frozen[p.series()] >= mostFrozen:
+		return stuck
+	case !l.until.IsZero() && time.Now().After(l.until):
+		return outOfTime
+	}
+	return ""
 }
 
-// try runs one point.
-func (s *sweep) try(p point, full bool) result {
+// one runs one point.
+func (s *sweep) one(p point, full bool) result {
 	return s.watched(&run{sweep: s, point: p, full: full})
 }
 

@@ -28,10 +28,10 @@ func TestBadConfig(t *testing.T) {
 		{Config{Limit: 1, Server: serveRows, Fixture: fixtures.Echo{}}, "Config.Server and Config.Fixture are both set; want one of them"},
 		{Config{Server: serveRows}, "Config.Limit is 0s; want how long the operation may take whatever happens: more than 0, and not its" +
 			" client's own timeout"},
-		{Config{Server: serveRows, Limit: 1, Grace: -1}, "Config.Grace is -1ns; want 0 (10s) or more"},
+		{Config{Server: serveRows, Limit: 1, Grace: -1}, "Config.Grace is -1ns; want 0 (20s) or more"},
 		{Config{Server: serveRows, Limit: 1, Workers: -1}, "Config.Workers is -1; want 0 (GOMAXPROCS) or more"},
 		{Config{Server: serveRows, Limit: 1, Once: []string{""}}, "Config.Once[0] is empty; want the bytes of a request"},
-		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{"a b", fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
+		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a b", Do: fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
 			` without slashes and spaces, and an effect`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a"}}}, `Config.Faults[0] is "a", ; want a name without slashes and spaces,` +
 			` and an effect`},
@@ -85,7 +85,7 @@ func TestBadConversation(t *testing.T) {
 			cfg.Server = tt.server
 		}
 		require.NoError(t, cfg.check())
-		_, err := (&sweep{t: t, cfg: cfg, op: tt.op}).begin()
+		err := (&sweep{t: t, cfg: cfg, op: tt.op}).begin()
 		if assert.Error(t, err, tt.want) {
 			assert.True(t, strings.HasPrefix(err.Error(), tt.want), "%v\n%s", err, tt.want)
 		}

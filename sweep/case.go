@@ -41,10 +41,13 @@ const (
 	operating phase = iota
 	closing
 	recovering
+	waiting // for the server's limit; never late
 	phases
 )
 
-func (p phase) String() string { return [phases]string{"the operation", "Close", "Recovers"}[p] }
+func (p phase) String() string {
+	return [phases]string{"the operation", "Close", "Recovers", "Recovers"}[p]
+}
 
 // Addr returns the server's address, host:port.
 func (c *Case) Addr() string { return c.addr }
@@ -70,7 +73,7 @@ func (c *Case) Close(f func() error) {
 // arrives late. f must return nil within the limit. Until it does it is called again, a second
 // later: a client without retries may find out only now that its connection has died.
 func (c *Case) Recovers(f func(ctx context.Context) error) {
-	c.end()
+	c.during(waiting, c.end)
 	c.during(recovering, func() {
 		begin := time.Now()
 		for {

@@ -30,6 +30,7 @@
 //   - does not recover: the function given to [Case.Recovers] still failed a limit later.
 //   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
 //     left when all is closed.
+//   - kept: the server still has the connection, [Config.ServerLimit] later.
 //   - frozen: a goroutine waits for what no timer ends, such as a mutex whose owner waits for the
 //     network. That stops the clock of a bubble, and nothing else can be said of the point.
 //

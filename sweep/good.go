@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/network"
@@ -19,17 +18,33 @@ import (
 type conversation struct {
 	conns    []stream // in the order in which they were accepted
 	recovers bool     // Recovers was called
-	took     time.Duration
+	obeys    bool     // the context was used
 }
 
 // A stream is what passed on one connection.
-type stream struct{ request, answer []byte }
+type stream struct {
+	request, answer part
+	behind          string // the relay's own address of its connection to the server
+}
+
+// A part is one direction.
+type part struct {
+	bytes  []byte
+	writes []int // where each write begins, as the relay read it
+}
+
+func (p *part) add(b []byte) {
+	if len(b) > 0 {
+		p.writes = append(p.writes, len(p.bytes))
+		p.bytes = append(p.bytes, b...)
+	}
+}
 
 // String lists the lengths.
 func (c conversation) String() string {
 	var parts []string
 	for i, s := range c.conns {
-		parts = append(parts, fmt.Sprintf("connection %d: request of %d bytes, answer of %d", i+1, len(s.request), len(s.answer)))
+		parts = append(parts, fmt.Sprintf("connection %d: request of %d bytes, answer of %d", i+1, len(s.request.bytes), len(s.answer.bytes)))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -48,7 +63,7 @@ func (s *sweep) converse() (conversation, error) {
 }
 
 func (s *sweep) converseOnce() (conversation, error) {
-	run := &run{sweep: s, point: point{arm: func(*fixtures.Endpoint, fixtures.Fixture) func() { return func() {} }}}
+	run := &run{sweep: s}
 	r := s.watched(run)
 	switch {
 	case r.broken != nil:
@@ -60,7 +75,7 @@ func (s *sweep) converseOnce() (conversation, error) {
 	case len(run.tap.conns) == 0:
 		return conversation{}, errors.New("the operation never connected to the server; want it to dial Case.Addr with Case.DialContext")
 	}
-	return conversation{run.tap.conns, r.recovers, r.took}, nil
+	return conversation{run.tap.conns, r.recovers, r.obeys}, nil
 }
 
 // same compares the lengths of two good runs. The contents may differ.
@@ -73,7 +88,7 @@ func (c conversation) same(o conversation) error {
 		for _, part := range []struct {
 			name string
 			a, b []byte
-		}{{"request", c.conns[i].request, o.conns[i].request}, {"answer", c.conns[i].answer, o.conns[i].answer}} {
+		}{{"request", c.conns[i].request.bytes, o.conns[i].request.bytes}, {"answer", c.conns[i].answer.bytes, o.conns[i].answer.bytes}} {
 			if len(part.a) != len(part.b) {
 				at := 0
 				for at < min(len(part.a), len(part.b)) && part.a[at] == part.b[at] {
@@ -101,9 +116,19 @@ func (t *tap) count(request string) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.conns {
-		n += bytes.Count(s.request, []byte(request))
+		n += bytes.Count(s.request.bytes, []byte(request))
 	}
 	return n
+}
+
+// behind is where the relay's connection to the server comes from; empty if there is none.
+func (t *tap) behind(conn int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if conn > len(t.conns) {
+		return ""
+	}
+	return t.conns[conn-1].behind
 }
 
 // Plan implements [fixtures.Fixture].
@@ -146,6 +171,7 @@ func (t *tap) serve(ctx context.Context, c *fixtures.Conn) error {
 	if !ok {
 		return errors.Join(fmt.Errorf("simnet dialled a %T", nc), nc.Close())
 	}
+	t.note(c.ID(), func(s *stream) { s.behind = nc.LocalAddr().String() })
 	return c.Relay(ctx, tapped{sc, t, c.ID()})
 }
 
@@ -158,13 +184,13 @@ type tapped struct {
 
 func (c tapped) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.tap.note(c.n, func(s *stream) { s.answer = append(s.answer, b[:n]...) })
+	c.tap.note(c.n, func(s *stream) { s.answer.add(b[:n]) })
 	return n, err
 }
 
 func (c tapped) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.tap.note(c.n, func(s *stream) { s.request = append(s.request, b[:n]...) })
+	c.tap.note(c.n, func(s *stream) { s.request.add(b[:n]) })
 	return n, err
 }
 

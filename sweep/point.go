@@ -1,8 +1,12 @@
 package sweep
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
@@ -12,23 +16,50 @@ import (
 type Fault struct {
 	Name string // as reports and subtests name it
 	Do   fixtures.Effect
+
+	make func(arena) (do fixtures.Effect, undo func()) // instead of Do
+}
+
+// An arena is where a fault happens.
+type arena struct {
+	ep     *fixtures.Endpoint
+	relay  fixtures.Fixture
+	cancel context.CancelFunc // of the operation's context
 }
 
 // DefaultFaults are what Run tries at each byte: reset and fin, which end the connection; silence,
-// after which what waited arrives late, and silence-reset, after which the connection is reset; and
-// cut, the cable that is pulled. After which means once [Case.Recovers] is called: without it the
-// two silences are the same, and the second is left out.
+// after which what waited arrives late, and silence-reset, after which the connection is reset;
+// cut, the cable that is pulled; and cancel, by which the caller cancels the operation's context.
+// After which means once [Case.Recovers] is called: without it the two silences are the same, and
+// the second is left out. So is cancel, for an operation that does not use its context.
 func DefaultFaults() []Fault {
 	return []Fault{
-		{"reset", fixtures.SendRST()},
-		{"fin", fixtures.SendFIN()},
-		{"silence", fixtures.Mute(fixtures.Open)},
-		{silenceReset, fixtures.Mute(fixtures.RST)},
-		{"cut", fixtures.PartitionFor(0)},
+		{Name: "reset", Do: fixtures.SendRST()},
+		{Name: "fin", Do: fixtures.SendFIN()},
+		{Name: "silence", Do: fixtures.Mute(fixtures.Open)},
+		{Name: silenceReset, Do: fixtures.Mute(fixtures.RST)},
+		{Name: "cut", Do: fixtures.PartitionFor(0)},
+		{Name: cancelled, make: func(a arena) (fixtures.Effect, func()) {
+			return fixtures.Call(func(*fixtures.Conn) { a.cancel() }), func() {}
+		}},
 	}
 }
 
-const silenceReset = "silence-reset"
+const (
+	silenceReset = "silence-reset"
+	cancelled    = "cancel"
+)
+
+// gone is the server that goes away with all its connections, and refuses others.
+var gone = Fault{Name: "gone", make: func(a arena) (fixtures.Effect, func()) {
+	do := fixtures.Call(func(*fixtures.Conn) {
+		_ = a.ep.Become(fixtures.Refused{}) // on simnet that cannot fail
+		for _, c := range a.ep.Conns() {
+			_ = c.Reset() // or it has ended
+		}
+	})
+	return do, func() { _ = a.ep.Become(a.relay) }
+}}
 
 // The places of a conversation.
 const (
@@ -40,10 +71,11 @@ const (
 // A point is one thing that goes wrong.
 type point struct {
 	conn  int    // the number of the connection
+	every bool   // and on each that follows
 	place string // connecting, requesting or answering
 	at    int    // the byte that does not pass any more
-	fault string
-	arm   func(ep *fixtures.Endpoint, relay fixtures.Fixture) (undo func())
+	fault Fault
+	arm   func(arena) (undo func()) // instead of a rule at the byte; may be nil
 }
 
 // name is that of a subtest.
@@ -52,6 +84,9 @@ func (p point) name() string {
 		return "good"
 	}
 	var b strings.Builder
+	if p.every {
+		b.WriteString("every/")
+	}
 	if p.conn > 1 {
 		fmt.Fprintf(&b, "conn_%d/", p.conn)
 	}
@@ -59,55 +94,138 @@ func (p point) name() string {
 	if p.place != connecting {
 		fmt.Fprintf(&b, "/byte_%d", p.at)
 	}
-	b.WriteString("/" + p.fault)
+	b.WriteString("/" + p.fault.Name)
 	return b.String()
 }
 
 // series names the points that differ in their byte alone.
-func (p point) series() string { return fmt.Sprintf("%d/%s/%s", p.conn, p.place, p.fault) }
+func (p point) series() string { return fmt.Sprint(p.every, p.conn, p.place, p.fault.Name) }
 
-// points lists what can go wrong in the good conversation.
-func (s *sweep) points() []point {
+// begin brings the fault about. The function that it returns ends it.
+func (p point) begin(a arena) (undo func()) {
+	switch {
+	case p.place == "":
+		return func() {}
+	case p.arm != nil:
+		return p.arm(a)
+	}
+	r := fixtures.Rule{Conn: p.conn, Do: p.fault.Do}
+	if p.every {
+		r.Conn = 0
+	}
+	after := func() {}
+	if p.fault.make != nil {
+		r.Do, after = p.fault.make(a)
+	}
+	switch {
+	case p.place == connecting: // as soon as it is accepted
+	case p.at == 0 && p.place == requesting:
+		r.Nth = 1
+	case p.at == 0:
+		r.Way, r.Nth = fixtures.Out, 1
+	case p.place == requesting:
+		r.AfterRead = p.at
+	default:
+		r.AfterWritten = p.at
+	}
+	disarm := a.ep.Arm(r)
+	return func() { disarm(); after() }
+}
+
+// points lists what can go wrong in the good conversation. If whole, none is left out.
+func (s *sweep) points(whole bool) []point {
 	var list []point
 	for i, conn := range s.good.conns {
 		list = append(list, connects(i+1)...)
-		list = append(list, s.bytes(i+1, requesting, len(conn.request))...)
-		list = append(list, s.bytes(i+1, answering, len(conn.answer))...)
+		for _, d := range []struct {
+			place string
+			part  part
+		}{{requesting, conn.request}, {answering, conn.answer}} {
+			for _, at := range d.part.sample(whole) {
+				for _, f := range s.faults() {
+					list = append(list, point{conn: i + 1, place: d.place, at: at, fault: f})
+				}
+			}
+		}
 	}
-	return list
-}
-
-// bytes are the points of one direction: before each byte, and behind the last.
-func (s *sweep) bytes(conn int, place string, size int) []point {
-	var list []point
-	for at := range size + 1 {
-		for _, f := range s.cfg.Faults {
-			if f.Name == silenceReset && !s.good.recovers {
-				continue
-			}
-			r := fixtures.Rule{Conn: conn, Do: f.Do}
-			switch {
-			case at == 0 && place == requesting:
-				r.Nth = 1
-			case at == 0:
-				r.Way, r.Nth = fixtures.Out, 1
-			case place == requesting:
-				r.AfterRead = at
-			default:
-				r.AfterWritten = at
-			}
-			if at == 0 && size == 0 { // nothing is to pass
-				continue
-			}
-			list = append(list, point{conn: conn, place: place, at: at, fault: f.Name, arm: armed(r)})
+	if whole {
+		for _, p := range list {
+			list = append(list, p.harder()...)
 		}
 	}
 	return list
 }
 
-func armed(r fixtures.Rule) func(*fixtures.Endpoint, fixtures.Fixture) func() {
-	return func(ep *fixtures.Endpoint, _ fixtures.Fixture) func() { return ep.Arm(r) }
+// faults are those that make a difference.
+func (s *sweep) faults() []Fault {
+	return slices.DeleteFunc(slices.Clone(s.cfg.Faults), func(f Fault) bool {
+		return f.Name == silenceReset && !s.good.recovers || f.Name == cancelled && f.make != nil && !s.good.obeys
+	})
 }
+
+// harder are the points for an operation that tries again: the same on each connection that
+// follows, and a server that is gone.
+func (p point) harder() []point {
+	if p.arm != nil || p.fault.Name == cancelled {
+		return nil
+	}
+	every := p
+	every.every = true
+	if p.fault.Name != "reset" || p.place == connecting {
+		return []point{every}
+	}
+	away := p
+	away.fault = gone
+	return []point{every, away}
+}
+
+const (
+	// sampleOver is how long a part may be of which each byte is tried. In a longer one these are:
+	// ends bytes at each end, near bytes on both sides of where a write begins, and steps others.
+	sampleOver, ends, near, steps = 4096, 64, 8, 1024
+	// mostWrites is how many writes are looked at.
+	mostWrites = 64
+)
+
+// sample lists the bytes of a part that are tried, the end included.
+func (p part) sample(whole bool) (list []int) {
+	size := len(p.bytes)
+	if size == 0 {
+		return nil
+	}
+	special := make([]bool, size+1)
+	for _, w := range p.writes[:min(len(p.writes), mostWrites)] {
+		for at := max(0, w-near); at <= min(size, w+near); at++ {
+			special[at] = true
+		}
+	}
+	for at := range size + 1 {
+		if whole || size <= sampleOver || at < ends || at > size-ends || at%(size/steps+1) == 0 || special[at] {
+			list = append(list, at)
+		}
+	}
+	return list
+}
+
+// budget leaves points out where there are too many, drawn by chance that is the same each time.
+func (s *sweep) budget(points []point) (chosen []point, left int) {
+	most := s.cfg.Max
+	if testing.Short() {
+		most = min(most, shortMax)
+	}
+	if left = len(points) - most; left <= 0 {
+		return points, 0
+	}
+	order := rand.New(rand.NewPCG(1, 1)).Perm(len(points))[:most]
+	slices.Sort(order)
+	for _, i := range order {
+		chosen = append(chosen, points[i])
+	}
+	return chosen, left
+}
+
+// The most conversations of a sweep.
+const defaultMax, shortMax = 20_000, 500
 
 // slow is how long a slow connect takes.
 const slow = 1370 * time.Millisecond
@@ -115,14 +233,14 @@ const slow = 1370 * time.Millisecond
 // connects are the points of a connect, and of those after it.
 func connects(conn int) []point {
 	become := func(name string, f func(relay fixtures.Fixture) fixtures.Fixture) point {
-		return point{conn: conn, place: connecting, fault: name, arm: func(ep *fixtures.Endpoint, relay fixtures.Fixture) func() {
-			now := func() { _ = ep.Become(f(relay)) } // on simnet that cannot fail
-			undo := func() { _ = ep.Become(relay) }
+		return point{conn: conn, place: connecting, fault: Fault{Name: name}, arm: func(a arena) func() {
+			now := func() { _ = a.ep.Become(f(a.relay)) } // on simnet that cannot fail
+			undo := func() { _ = a.ep.Become(a.relay) }
 			if conn == 1 {
 				now()
 				return undo
 			}
-			disarm := ep.Arm(fixtures.Rule{Conn: conn - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
+			disarm := a.ep.Arm(fixtures.Rule{Conn: conn - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
 			return func() { disarm(); undo() }
 		}}
 	}
@@ -132,6 +250,6 @@ func connects(conn int) []point {
 		become("slow", func(relay fixtures.Fixture) fixtures.Fixture {
 			return fixtures.SlowHandshake{Delay: slow, Then: relay}
 		}),
-		{conn: conn, place: connecting, fault: "reset", arm: armed(fixtures.Rule{Conn: conn, Do: fixtures.SendRST()})},
+		{conn: conn, place: connecting, fault: Fault{Name: "reset", Do: fixtures.SendRST()}},
 	}
 }

@@ -30,6 +30,9 @@ func fetch(client *http.Client, url string) (string, error) {
 // The report in the README is what its test prints.
 func TestREADME(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("the report is of all conversations")
+	}
 	cfg := Config{Limit: 11 * time.Second, Server: func(ln net.Listener) error {
 		return http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello, world") }))
 	}}

@@ -14,6 +14,7 @@ import (
 type group struct {
 	kind   kind
 	conn   int
+	every  bool
 	place  string
 	faults []string
 	bytes  []int // in order; none of a connect
@@ -22,11 +23,13 @@ type group struct {
 }
 
 // report writes all violations in one text, and reports whether there are any.
-func (s *sweep) report(results []result) (text string, bad bool) {
+func (s *sweep) report(results []result, left int) (text string, bad bool) {
 	var ran, missed, failed int
+	skipped := map[skip]int{}
 	for _, r := range results {
 		switch {
-		case r.skipped:
+		case r.skipped != "":
+			skipped[r.skipped]++
 			continue
 		case len(r.found) > 0:
 			failed++
@@ -41,8 +44,13 @@ func (s *sweep) report(results []result) (text string, bad bool) {
 	if missed > 0 {
 		fmt.Fprintf(&b, "\n  %s never came to the fault, and prove nothing", count(missed, "conversation"))
 	}
-	if n := len(results) - ran; n > 0 {
-		fmt.Fprintf(&b, "\n  %s not tried, since too many before them left goroutines behind that never end", count(n, "conversation"))
+	for _, why := range []skip{stuck, outOfTime} {
+		if n := skipped[why]; n > 0 {
+			fmt.Fprintf(&b, "\n  %s not tried, since %s", count(n, "conversation"), why)
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "\n  %s not tried, drawn by chance, since Config.Max is %d, and with -short %d", count(left, "conversation"), s.cfg.Max, shortMax)
 	}
 	groups := grouped(results)
 	for _, g := range groups {
@@ -67,7 +75,7 @@ func (s *sweep) examples(groups []group) (list []result) {
 			list = append(list, g.first)
 			continue
 		}
-		r := s.try(g.first.point, true)
+		r := s.one(g.first.point, true)
 		if !r.is(g.kind) {
 			r = g.first
 			r.found = append(r.found, violation{g.kind, "a repetition at once ended otherwise"})
@@ -84,12 +92,12 @@ func grouped(results []result) []group {
 	for _, r := range results {
 		for _, v := range r.found {
 			p := r.point
-			key := fmt.Sprint(v.kind, "/", p.conn, "/", p.place, "/", p.fault)
+			key := fmt.Sprint(v.kind, "/", p.conn, "/", p.place, "/", p.every, "/", p.fault.Name)
 			i, ok := index[key]
 			if !ok {
 				i = len(byFault)
 				index[key] = i
-				byFault = append(byFault, group{kind: v.kind, conn: p.conn, place: p.place, faults: []string{p.fault}, first: r, text: v.text})
+				byFault = append(byFault, group{kind: v.kind, conn: p.conn, place: p.place, faults: []string{p.fault.Name}, every: p.every, first: r, text: v.text})
 			}
 			if g := &byFault[i]; len(g.bytes) == 0 || g.bytes[len(g.bytes)-1] != p.at {
 				g.bytes = append(g.bytes, p.at)
@@ -99,7 +107,7 @@ func grouped(results []result) []group {
 	var list []group
 	for _, g := range byFault {
 		i := slices.IndexFunc(list, func(o group) bool {
-			return o.kind == g.kind && o.conn == g.conn && o.place == g.place && slices.Equal(o.bytes, g.bytes)
+			return o.kind == g.kind && o.conn == g.conn && o.every == g.every && o.place == g.place && slices.Equal(o.bytes, g.bytes)
 		})
 		if i < 0 {
 			list = append(list, g)
@@ -117,11 +125,14 @@ func (s *sweep) line(g group) string {
 	if g.conn > 1 {
 		fmt.Fprintf(&b, "connection %d, ", g.conn)
 	}
+	if g.every {
+		b.WriteString("every time, ")
+	}
 	b.WriteString(g.place)
 	if g.place != connecting {
-		passed := s.good.conns[g.conn-1].answer
+		passed := s.good.conns[g.conn-1].answer.bytes
 		if g.place == requesting {
-			passed = s.good.conns[g.conn-1].request
+			passed = s.good.conns[g.conn-1].request.bytes
 		}
 		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,10 +29,11 @@ const (
 	dead     kind = "does not recover"
 	repeated kind = "repeated"
 	freezes  kind = "frozen"
+	keeps    kind = "kept"
 )
 
 // kinds are in the order of the report.
-var kinds = []kind{wrong, repeated, panics, hangs, late, dead, leaks, freezes}
+var kinds = []kind{wrong, repeated, panics, hangs, late, dead, leaks, keeps, freezes}
 
 // A violation is one thing that the code under test did wrong at a point.
 type violation struct {
@@ -42,11 +44,13 @@ type violation struct {
 // A result is how a conversation ended.
 type result struct {
 	point    point
-	skipped  bool
+	skipped  skip
 	fired    bool
 	dead     bool // goroutines stay
 	busy     bool // and use the processor
 	recovers bool // Recovers was called
+	obeys    bool // the context was used
+	conns    int  // before Recovers
 	err      error
 	took     time.Duration
 	found    []violation
@@ -55,7 +59,7 @@ type result struct {
 	stacks   string           // of who hangs or is left behind; in full
 }
 
-func (r *result) is(k kind) bool {
+func (r result) is(k kind) bool {
 	return slices.ContainsFunc(r.found, func(v violation) bool { return v.kind == k })
 }
 
@@ -76,6 +80,7 @@ type run struct {
 	full  bool // the report needs a timeline and stacks
 	tap   tap
 
+	obeys  atomic.Bool
 	mu     sync.Mutex
 	result result
 }
@@ -126,14 +131,19 @@ func (r *run) converse() {
 		r.result.broken = err
 		return
 	}
-	over, contact := r.point.arm(ep, &r.tap), ep.WatchContact()
-	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, end: sync.OnceFunc(func() {
+	op, cancelOp := context.WithCancel(ctx)
+	defer cancelOp()
+	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp}), ep.WatchContact()
+	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx}
+	c.end = sync.OnceFunc(func() {
+		r.lookAtServer(nw, ep, srv.addr)
 		r.tap.stop()
 		over()
-	})}
-	r.operate(ctx, c, func() { cancel(); _ = ep.Close() })
+	})
+	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.cfg.Grace)
 	r.result.fired = ep.Count(fixtures.RuleFired) > 0 || r.point.place == connecting && contact().Came
+	r.result.conns, r.result.obeys = len(r.tap.conns), r.obeys.Load()
 	r.judge(c)
 	if !r.result.is(hangs) {
 		r.lookForConns(nw, ep)
@@ -146,12 +156,25 @@ func (r *run) converse() {
 	_ = ep.Close()
 }
 
+// A obeyed context notes whether it is used.
+type obeyed struct {
+	context.Context
+	used *atomic.Bool
+}
+
+func (h *obeyed) Done() <-chan struct{} {
+	h.used.Store(true)
+	return h.Context.Done()
+}
+
+func (h *obeyed) Err() error {
+	h.used.Store(true)
+	return h.Context.Err()
+}
+
 // operate runs the operation, and lets it go if it hangs.
-func (r *run) operate(ctx context.Context, c *Case, release func()) {
+func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, release func()) {
 	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.ctx = ctx
 	go func() {
 		defer close(done)
 		c.run(ctx, r.op)
@@ -166,7 +189,7 @@ func (r *run) operate(ctx context.Context, c *Case, release func()) {
 			return false
 		}
 	}
-	limit := patience * r.cfg.Limit
+	limit := patience*r.cfg.Limit + r.cfg.ServerLimit
 	if within(limit) {
 		return
 	}
@@ -208,7 +231,7 @@ func (r *run) judge(c *Case) {
 		r.add(dead, "%v after the fault was over, still %v", c.took[recovering], c.recovers)
 	}
 	for p, took := range c.took {
-		if took > r.cfg.Limit && (phase(p) != recovering || c.recovers == nil) {
+		if took > r.cfg.Limit && phase(p) != waiting && (phase(p) != recovering || c.recovers == nil) {
 			r.add(late, "%v took %v, over the limit of %v", phase(p), took, r.cfg.Limit)
 		}
 	}
@@ -234,6 +257,20 @@ func (r *run) lookForConns(nw *simnet.Network, ep *fixtures.Endpoint) {
 	}
 	if n > 0 {
 		r.add(leaks, "%s left open by the client, %v after it returned", count(n, "connection"), r.cfg.Grace)
+	}
+}
+
+// lookAtServer finds the connection that the fault has struck, if the server keeps it.
+func (r *run) lookAtServer(nw *simnet.Network, ep *fixtures.Endpoint, addr string) {
+	if r.cfg.ServerLimit == 0 || r.point.place == "" || ep.Count(fixtures.RuleFired) == 0 {
+		return
+	}
+	time.Sleep(r.cfg.ServerLimit)
+	sockets, _ := nw.Connected()
+	for _, s := range sockets {
+		if s.Local == addr && s.Remote == r.tap.behind(r.point.conn) {
+			r.add(keeps, "the server still has the connection open, %v after the client was done with it", r.cfg.ServerLimit)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,8 +33,13 @@ type Config struct {
 	Limit time.Duration
 
 	// Grace is how long goroutines and connections may outlive the operation, in virtual time; 0
-	// means 10 s.
+	// means 20 s.
 	Grace time.Duration
+
+	// ServerLimit is how long Server may keep a connection after the fault has struck it; 0 means that
+	// this is not looked at. Set it if the server is under test: the operation is then a good client,
+	// which should call [Case.Recovers] to see that the server goes on.
+	ServerLimit time.Duration
 
 	// Once are requests that the server must not get twice, each by its bytes or the last of them.
 	// What is sent after the fault, by [Case.Recovers], is not counted.
@@ -42,13 +48,18 @@ type Config struct {
 	// Faults are what happens at each byte; nil means [DefaultFaults].
 	Faults []Fault
 
+	// Max is how many conversations there are at most; 0 means 20,000. Of more points, this many are
+	// drawn. With -short there are 500 at most.
+	Max int
+
 	// Workers is how many conversations run at once, each in a bubble of its own; 0 means GOMAXPROCS.
 	// Set it to 1 for an operation or a Server that shares variables between its calls.
 	Workers int
 }
 
-// defaultGrace is not a sum of timeouts that are common.
-const defaultGrace = 10*time.Second + 7*time.Millisecond
+// defaultGrace is not a sum of timeouts that are common. Some clients close in the background, and
+// give that 15 s.
+const defaultGrace = 20*time.Second + 7*time.Millisecond
 
 // Run has op talk to the server once, and then again for each byte of that conversation and each
 // fault, each time in a bubble of its own, and fails the test with one report if op does not cope:
@@ -72,27 +83,48 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 	}
 	warm.Resolver()
 	s := &sweep{t: t, cfg: cfg, op: op}
-	points, err := s.begin()
-	switch {
-	case err != nil:
+	if err := s.begin(); err != nil {
 		t.Fatalf("sweep.Run: %v", err)
-	case selects(t.Name()):
-		s.alone(points)
-	default:
-		if text, bad := s.report(s.all(points)); bad {
-			t.Errorf("%s", text)
-		} else {
-			t.Logf("%s", text)
-		}
+	}
+	if selects(t.Name()) {
+		s.alone(s.points(true))
+	} else if text, bad := s.report(s.try()); bad {
+		t.Errorf("%s", text)
+	} else {
+		t.Logf("%s", text)
 	}
 }
 
-// begin has the good conversation, and finds its points.
-func (s *sweep) begin() ([]point, error) {
+// begin has the good conversation.
+func (s *sweep) begin() (err error) {
 	s.began = time.Now()
-	var err error
+	if end, ok := s.t.Deadline(); ok {
+		s.until = end.Add(-time.Until(end) / 8) // the report needs some, and so do other tests
+	}
 	s.good, err = s.converse()
-	return s.points(), err
+	return err
+}
+
+// try tries all points, and where the operation tried again harder ones. It returns how many it
+// left out.
+func (s *sweep) try() (results []result, left int) {
+	points, left := s.budget(s.points(false))
+	results = s.all(points)
+	var harder []point
+	simple := map[string]result{} // by the name of a harder one
+	for _, r := range results {
+		if r.conns > len(s.good.conns) {
+			for _, p := range r.point.harder() {
+				harder, simple[p.name()] = append(harder, p), r
+			}
+		}
+	}
+	harder, more := s.budget(harder)
+	for _, r := range s.all(harder) {
+		r.found = slices.DeleteFunc(r.found, func(v violation) bool { return simple[r.point.name()].is(v.kind) })
+		results = append(results, r)
+	}
+	return results, left + more
 }
 
 // A sweep is one call of Run.
@@ -101,6 +133,7 @@ type sweep struct {
 	cfg   Config
 	op    func(context.Context, *Case) error
 	began time.Time
+	until time.Time // when to stop; zero is never
 	good  conversation
 }
 
@@ -108,6 +141,9 @@ type sweep struct {
 func (cfg *Config) check() error {
 	if cfg.Grace == 0 {
 		cfg.Grace = defaultGrace
+	}
+	if cfg.Max == 0 {
+		cfg.Max = defaultMax
 	}
 	if cfg.Faults == nil {
 		cfg.Faults = DefaultFaults()
@@ -121,13 +157,17 @@ func (cfg *Config) check() error {
 	case cfg.Limit <= 0:
 		return fmt.Errorf("Config.Limit is %v; want how long the operation may take whatever happens: more than 0, and not its client's"+
 			" own timeout", cfg.Limit)
+	case cfg.ServerLimit < 0:
+		return fmt.Errorf("Config.ServerLimit is %v; want 0 (not looked at) or more", cfg.ServerLimit)
 	case cfg.Grace < 0:
-		return fmt.Errorf("Config.Grace is %v; want 0 (10s) or more", cfg.Grace)
+		return fmt.Errorf("Config.Grace is %v; want 0 (20s) or more", cfg.Grace)
+	case cfg.Max < 0:
+		return fmt.Errorf("Config.Max is %d; want 0 (20,000) or more", cfg.Max)
 	case cfg.Workers < 0:
 		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
 	}
 	for i, f := range cfg.Faults {
-		if f.Name == "" || strings.ContainsAny(f.Name, "/ ") || f.Do.String() == "" {
+		if f.Name == "" || strings.ContainsAny(f.Name, "/ ") || f.Do.String() == "" && f.make == nil {
 			return fmt.Errorf("Config.Faults[%d] is %q, %v; want a name without slashes and spaces, and an effect", i, f.Name, f.Do)
 		}
 	}
@@ -153,7 +193,7 @@ func (s *sweep) alone(points []point) {
 		s.t.Run(p.name(), func(t *testing.T) {
 			t.Helper()
 			ran++
-			r := s.try(p, true)
+			r := s.one(p, true)
 			if len(r.found) > 0 {
 				t.Errorf("%s", s.inFull(r))
 			} else {

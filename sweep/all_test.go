@@ -1,0 +1,95 @@
+package sweep
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestWhatIsNotTried(t *testing.T) {
+	t.Parallel()
+	p, other := point{conn: 1, place: answering, at: 7}, point{conn: 1, place: requesting}
+	var l left
+	for range mostFrozen {
+		assert.Empty(t, l.skips(p))
+		l.count(result{point: p, found: []violation{{freezes, ""}}})
+	}
+	assert.Equal(t, stuck, l.skips(p))
+	assert.Empty(t, l.skips(other))
+	for range mostDead {
+		assert.Empty(t, l.skips(other))
+		l.count(result{dead: true})
+	}
+	assert.Equal(t, stuck, l.skips(other))
+	l = left{until: time.Now().Add(-time.Second)}
+	assert.Equal(t, outOfTime, l.skips(p))
+	l = left{until: time.Now().Add(time.Hour)}
+	l.count(result{busy: true})
+	assert.Equal(t, stuck, l.skips(p))
+}
+
+// In 100 kB these are tried: the ends, both sides of each write, and about a thousand others.
+func TestSample(t *testing.T) {
+	t.Parallel()
+	var p part
+	for range 100 {
+		p.add(make([]byte, 1000))
+	}
+	tried := p.sample(false)
+	assert.Len(t, p.sample(true), 100_001)
+	assert.Greater(t, len(tried), 2*ends+mostWrites*2*near)
+	assert.Less(t, len(tried), steps+2*ends+mostWrites*(2*near+1))
+	for _, at := range []int{0, 1, 63, 992, 1000, 1008, 62_992, 63_008, 98 * 1000, 99_937, 100_000} {
+		assert.Contains(t, tried, at)
+	}
+	assert.NotContains(t, tried, 991)
+	assert.Empty(t, part{}.sample(true))
+}
+
+func TestMax(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("reset")
+	cfg.Max = 10
+	text, bad := sweepOver(t, cfg, using(""))
+	assert.False(t, bad, text)
+	assert.Contains(t, text, "sweep: 10 conversations in ")
+	assert.Contains(t, text, "28 conversations not tried, drawn by chance, since Config.Max is 10")
+}
+
+// Where an operation tries again it meets the fault on each connection, and a server that is gone.
+func TestHarderPoints(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Server: serveRows, Limit: time.Minute, Faults: DefaultFaults()[:1]}
+	text, _ := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		try := func() error {
+			db := &client{c: c}
+			defer c.Close(db.Close)
+			return db.add(ctx)
+		}
+		err := try()
+		for range 2 {
+			if err == nil {
+				break
+			}
+			time.Sleep(time.Second) // rules:allow it is in a bubble
+			err = try()
+		}
+		if err != nil && (strings.HasPrefix(c.Name(), "every/") || strings.HasSuffix(c.Name(), "/gone")) {
+			c.Errorf("%v", err)
+		}
+		return err
+	})
+	for _, want := range []string{
+		`wrong            every time, connect, reset: read tcp `,
+		`wrong            every time, request bytes 0-7 of 7 ("HI\nADD\n"), reset: read tcp `,
+		`wrong            request bytes 0-7 of 7 ("HI\nADD\n"), gone: dial tcp 127.0.0.1:32769: connect: connection refused`,
+		`wrong            every time, answer bytes 0-7 of 8 ("O\x02okO\x02ok"), reset: read tcp `,
+		`wrong            answer bytes 0-7 of 8 ("O\x02okO\x02ok"), gone: dial tcp 127.0.0.1:32769: connect: connection refused`,
+	} {
+		assert.Contains(t, text, "\n  "+want)
+	}
+	assert.Equal(t, 5, strings.Count(text, "\n  wrong "), text)
+}

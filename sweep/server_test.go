@@ -1,0 +1,76 @@
+package sweep
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// echoLines answers each line with itself, and ends a client that is silent for a while.
+func echoLines(ln net.Listener, patience time.Duration) error {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			for r := bufio.NewReader(c); ; {
+				if patience > 0 {
+					_ = c.SetDeadline(time.Now().Add(patience))
+				}
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if _, err := io.WriteString(c, line); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// ask is a good client of echoLines.
+func ask(ctx context.Context, c *Case) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := c.DialContext(ctx, "tcp", c.Addr())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	if _, err := io.WriteString(conn, "hi\n"); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil {
+		assert.Equal(c, "hi\n", line)
+	}
+	return err
+}
+
+func TestServerUnderTest(t *testing.T) {
+	t.Parallel()
+	sweepServer := func(patience time.Duration) (string, bool) {
+		cfg := Config{Limit: 11 * time.Second, ServerLimit: 40 * time.Second,
+			Server: func(ln net.Listener) error { return echoLines(ln, patience) }}
+		return sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+			err := ask(ctx, c)
+			c.Recovers(func(ctx context.Context) error { return ask(ctx, c) })
+			return err
+		})
+	}
+	text, bad := sweepServer(30 * time.Second)
+	require.False(t, bad, text)
+	text, bad = sweepServer(0)
+	require.True(t, bad)
+	assert.Contains(t, text, "\n  kept             request bytes 0-3 of 3 (\"hi\\n\"), silence, silence-reset, cut: the server still has the connection open, 40s after")
+}
