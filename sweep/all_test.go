@@ -2,7 +2,9 @@ package sweep
 
 import (
 	"context"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,4 +94,39 @@ func TestHarderPoints(t *testing.T) {
 		assert.Contains(t, text, "\n  "+want)
 	}
 	assert.Equal(t, 5, strings.Count(text, "\n  wrong "), text)
+}
+
+// A conversation whose length varies is swept, and the report says where it begins to differ.
+func TestVaryingLength(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Max: 5}
+	text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		db := &client{c: c}
+		defer c.Close(db.Close)
+		return db.exchange(ctx, strings.Repeat("x", int(calls.Add(1))), func(r io.Reader) error {
+			_, err := db.frame(r)
+			return err
+		})
+	})
+	assert.False(t, bad)
+	assert.Contains(t, text, "not the same without a fault from run to run, so that a point may be another one each time:"+
+		` request of connection 1: 5 and 6 bytes, which differ from byte 4 on, "\n" and "x\n"`)
+}
+
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Faults: DefaultFaults()[:1], Max: 5}
+	text, _ := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		for begin := time.Now(); ; {
+			db := &client{c: c}
+			err := db.add(ctx)
+			c.Close(db.Close)
+			if err == nil || time.Since(begin) > 10*time.Second {
+				return err
+			}
+		}
+	})
+	assert.Contains(t, text, "floods           every time, request bytes ")
+	assert.Contains(t, text, ", reset: it dialled 300 times, and was kept from going on")
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/go-sockettest/simnet"
@@ -19,8 +20,10 @@ type Case struct {
 	addr  string
 	limit time.Duration
 	nw    *simnet.Network
-	ctx   context.Context // the operation's
+	ctx   context.Context // ends when the operation hangs
 	end   func()          // of the fault
+	dials atomic.Int64
+	most  int64 // dials; further ones wait
 
 	mu       sync.Mutex
 	phase    phase
@@ -55,7 +58,15 @@ func (c *Case) Addr() string { return c.addr }
 // DialContext connects on the network of this conversation, as net.Dialer.DialContext does. Give it
 // to the code under test.
 func (c *Case) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return c.nw.DialContext(ctx, network, address)
+	if c.dials.Add(1) <= c.most {
+		return c.nw.DialContext(ctx, network, address)
+	}
+	select { // no more, so that the clock goes on
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.ctx.Done():
+		return nil, c.ctx.Err()
+	}
 }
 
 // Name returns the name of the point, such as "answer/byte_117/reset", or "good" without a fault.

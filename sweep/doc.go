@@ -26,6 +26,7 @@
 //   - repeated: the server got a request of [Config.Once] twice.
 //   - panics: the operation panicked.
 //   - hangs: the operation, Close or Recovers had not returned after five times the limit.
+//   - floods: the operation dialled 300 times, and ten times as often as without a fault.
 //   - late: it took longer than the limit.
 //   - does not recover: the function given to [Case.Recovers] still failed a limit later.
 //   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
@@ -39,9 +40,10 @@
 //
 // # What is not
 //
-// A conversation must be the same each time, in the number of its connections and bytes. The
-// operation must use [Case.DialContext]: real sockets stand outside of virtual time. A panic of
-// another goroutine than the operation's ends the process, as in any test.
+// A conversation should be the same each time, in the number of its connections and bytes: if not,
+// the report says so, and a point may be another one each time. The operation must use
+// [Case.DialContext]: real sockets stand outside of virtual time. A panic of another goroutine than
+// the operation's ends the process, as in any test.
 //
 // docs/sweep.md says how to read a report, and what a sweep cannot find.
 package sweep

@@ -19,6 +19,8 @@ type conversation struct {
 	conns    []stream // in the order in which they were accepted
 	recovers bool     // Recovers was called
 	obeys    bool     // the context was used
+	dials    int64
+	varies   string // what differs from one run to the next
 }
 
 // A stream is what passed on one connection.
@@ -59,7 +61,8 @@ func (s *sweep) converse() (conversation, error) {
 	if err != nil {
 		return first, fmt.Errorf("the second time, %w", err)
 	}
-	return first, first.same(second)
+	first.varies = first.differs(second)
+	return first, nil
 }
 
 func (s *sweep) converseOnce() (conversation, error) {
@@ -75,31 +78,34 @@ func (s *sweep) converseOnce() (conversation, error) {
 	case len(run.tap.conns) == 0:
 		return conversation{}, errors.New("the operation never connected to the server; want it to dial Case.Addr with Case.DialContext")
 	}
-	return conversation{run.tap.conns, r.recovers, r.obeys}, nil
+	return conversation{conns: run.tap.conns, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
 }
 
-// same compares the lengths of two good runs. The contents may differ.
-func (c conversation) same(o conversation) error {
-	const want = "; want the same lengths in each run, without a random or growing number in them"
+// differs says what differs between two good runs, in lengths: the contents may differ.
+func (c conversation) differs(o conversation) string {
 	if len(c.conns) != len(o.conns) {
-		return fmt.Errorf("the good conversation had %d connections in one run and %d in the next%s", len(c.conns), len(o.conns), want)
+		return fmt.Sprintf("connections: %d and %d", len(c.conns), len(o.conns))
 	}
 	for i := range c.conns {
-		for _, part := range []struct {
+		for _, d := range []struct {
 			name string
 			a, b []byte
-		}{{"request", c.conns[i].request.bytes, o.conns[i].request.bytes}, {"answer", c.conns[i].answer.bytes, o.conns[i].answer.bytes}} {
-			if len(part.a) != len(part.b) {
-				at := 0
-				for at < min(len(part.a), len(part.b)) && part.a[at] == part.b[at] {
-					at++
-				}
-				return fmt.Errorf("the %s on connection %d had %d bytes in one run and %d in the next; they differ from byte %d on: %.32q and"+
-					" %.32q%s", part.name, i+1, len(part.a), len(part.b), at, part.a[at:], part.b[at:], want)
+		}{
+			{requesting, c.conns[i].request.bytes, o.conns[i].request.bytes},
+			{answering, c.conns[i].answer.bytes, o.conns[i].answer.bytes},
+		} {
+			if len(d.a) == len(d.b) {
+				continue
 			}
+			at := 0
+			for at < min(len(d.a), len(d.b)) && d.a[at] == d.b[at] {
+				at++
+			}
+			return fmt.Sprintf("%s of connection %d: %d and %d bytes, which differ from byte %d on, %.32q and %.32q",
+				d.name, i+1, len(d.a), len(d.b), at, d.a[at:], d.b[at:])
 		}
 	}
-	return nil
+	return ""
 }
 
 // A tap is a relay that notes what passes.

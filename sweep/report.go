@@ -53,6 +53,9 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 		fmt.Fprintf(&b, "\n  %s not tried, drawn by chance, since Config.Max is %d, and with -short %d", count(left, "conversation"), s.cfg.Max, shortMax)
 	}
 	groups := grouped(results)
+	if s.good.varies != "" {
+		fmt.Fprintf(&b, "\n  not the same without a fault from run to run, so that a point may be another one each time: %s", s.good.varies)
+	}
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n  %-16s %s", g.kind, s.line(g))
 	}
@@ -194,7 +197,7 @@ func (s *sweep) inFull(r result) string {
 	}
 	for i, e := range r.timeline {
 		if i == shown {
-			fmt.Fprintf(&b, "\n      ... %s more", count(len(r.timeline)-shown, "event"))
+			fmt.Fprintf(&b, "\n      ... %d more", len(r.timeline)-shown)
 			break
 		}
 		if e.Kind != fixtures.Looked {

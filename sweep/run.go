@@ -30,10 +30,11 @@ const (
 	repeated kind = "repeated"
 	freezes  kind = "frozen"
 	keeps    kind = "kept"
+	floods   kind = "floods"
 )
 
 // kinds are in the order of the report.
-var kinds = []kind{wrong, repeated, panics, hangs, late, dead, leaks, keeps, freezes}
+var kinds = []kind{wrong, repeated, panics, hangs, floods, late, dead, leaks, keeps, freezes}
 
 // A violation is one thing that the code under test did wrong at a point.
 type violation struct {
@@ -51,6 +52,7 @@ type result struct {
 	recovers bool // Recovers was called
 	obeys    bool // the context was used
 	conns    int  // before Recovers
+	dials    int64
 	err      error
 	took     time.Duration
 	found    []violation
@@ -69,6 +71,8 @@ const (
 	latency = 100 * time.Microsecond
 	// patience is how many times its limit an operation gets before it hangs.
 	patience = 5
+	// mostDials is how often an operation may dial that does not do so without a fault.
+	mostDials = 300
 	// shown is how much of a goroutine's stack and of a timeline a report shows.
 	shown = 40
 )
@@ -134,7 +138,7 @@ func (r *run) converse() {
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
 	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp}), ep.WatchContact()
-	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx}
+	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: max(mostDials, 10*r.good.dials)}
 	c.end = sync.OnceFunc(func() {
 		r.lookAtServer(nw, ep, srv.addr)
 		r.tap.stop()
@@ -143,9 +147,9 @@ func (r *run) converse() {
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.cfg.Grace)
 	r.result.fired = ep.Count(fixtures.RuleFired) > 0 || r.point.place == connecting && contact().Came
-	r.result.conns, r.result.obeys = len(r.tap.conns), r.obeys.Load()
+	r.result.conns, r.result.obeys, r.result.dials = len(r.tap.conns), r.obeys.Load(), c.dials.Load()
 	r.judge(c)
-	if !r.result.is(hangs) {
+	if !r.result.is(hangs) && !r.result.is(floods) {
 		r.lookForConns(nw, ep)
 		r.lookForRequests()
 	}
@@ -208,12 +212,15 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 	r.add(hangs, "%v had not returned after %v, %s", p, limit, how)
 }
 
-// judge finds what the operation did wrong. If it hangs, nothing else is known.
+// judge finds what the operation did wrong. If it hangs or floods, nothing else is known.
 func (r *run) judge(c *Case) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.result.err, r.result.took, r.result.recovers = c.err, c.took[operating], c.asked
-	if r.result.is(hangs) {
+	if c.dials.Load() > c.most {
+		r.result.found, r.result.stacks = []violation{{floods, fmt.Sprintf("it dialled %d times, and was kept from going on", c.most)}}, ""
+	}
+	if r.result.is(hangs) || r.result.is(floods) {
 		return
 	}
 	for _, w := range c.wrong {
