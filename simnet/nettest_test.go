@@ -9,9 +9,9 @@ import (
 	"example.com/go-sockettest/simnet"
 )
 
-// Outside a bubble, since TestConn runs subtests.
+// Outside a bubble, since TestConn runs subtests; and alone, since it gives a minute to a thousand
+// exchanges, each of which waits behind all that is ready to run.
 func TestConnIsANetConn(t *testing.T) {
-	t.Parallel()
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		nw := simnet.New(nil)
 		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
