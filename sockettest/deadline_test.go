@@ -1,8 +1,10 @@
 package sockettest
 
 import (
+	"context"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/network"
 )
 
 // hangEnv makes the child process hang.
@@ -91,5 +94,36 @@ func TestReportTellsOfTheDeadline(t *testing.T) {
 		slack, _ := want.allowed()
 		text := failure{want: want, slack: slack, result: blocked}.String()
 		assert.Equal(t, contains, strings.Contains(text, "the test's own deadline came"), text)
+	}
+}
+
+// A spinning fixture keeps a processor busy with each connection until it is told to stop.
+type spinning struct{ begun, stop *atomic.Bool }
+
+func (f spinning) Plan() (fixtures.Plan, error) {
+	return fixtures.Plan{State: network.State{Answer: network.Listen}, Rule: "it spins", Serve: func(context.Context, *fixtures.Conn) error {
+		for f.begun.Store(true); !f.stop.Load(); {
+		}
+		return nil
+	}}, nil
+}
+
+// The limit of a look has passed, and a fixture is on its way: a sign of it may still come.
+func TestHopeLastsWhileAFixtureRuns(t *testing.T) {
+	t.Parallel()
+	f := spinning{new(atomic.Bool), new(atomic.Bool)}
+	defer f.stop.Store(true)
+	ep := Start(t, f)
+	c, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	defer c.Close()
+	for !f.begun.Load() {
+		<-time.NewTimer(signTick).C
+	}
+	assert.True(t, hopeFor(0, true).lasts())
+	assert.False(t, hopeFor(0, false).lasts(), "a simulated network shows all at once")
+	f.stop.Store(true)
+	for h := hopeFor(0, true); h.lasts(); {
+		assert.LessOrEqual(t, h.looks, mostLooks)
 	}
 }

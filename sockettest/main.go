@@ -354,10 +354,9 @@ func firesSoon(ep Running, w Window) bool {
 	}
 	s := ep.WatchContact()()
 	if s.Hidden {
-		limit = 0 // a neighbour's refusal would be taken for ours, which had come at once
+		return f.Fired() // a neighbour's refusal would be taken for ours, which had come at once
 	}
-	for limit > 0 && !f.Fired() {
-		limit -= pauseForSigns(s.Kernel)
+	for h := hopeFor(limit, s.Kernel); !f.Fired() && h.lasts(); {
 	}
 	return f.Fired()
 }

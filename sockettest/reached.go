@@ -60,8 +60,8 @@ func (w Window) reachOf(err error, look func() fixtures.Contact, end time.Time) 
 		last = end
 	}
 	r := reach{looked: true, seen: look()}
-	for r.readAddresses(err); limit > 0 && r.mayCome(w.missed); r.seen = look() {
-		limit -= pauseForSigns(r.seen.Kernel)
+	r.readAddresses(err)
+	for h := hopeFor(limit, r.seen.Kernel); r.mayCome(w.missed) && h.lasts(); r.seen = look() {
 		if !end.IsZero() && time.Now().After(last) {
 			break
 		}
@@ -109,6 +109,53 @@ func pauseForSigns(kernel bool) time.Duration {
 	}
 	patience.QueueUp()
 	return signTick
+}
+
+// A hope is the time in which a sign may still come: a number of ticks and then, at a fixture of
+// the kernel, as long as a goroutine of a fixture is on its way. A thread that waits for a
+// processor holds up the goroutine that it runs, while others count ticks.
+type hope struct {
+	ticks  time.Duration
+	kernel bool
+	looks  int // at all goroutines
+	idle   int // in a row, by the latest of them
+}
+
+// mostLooks is for fixtures that are never done, such as one that sends without end.
+const mostLooks = 50
+
+func hopeFor(limit time.Duration, kernel bool) *hope { return &hope{ticks: limit, kernel: kernel} }
+
+// lasts lets whoever is about to see something run, and reports whether it is worth looking again.
+func (h *hope) lasts() bool {
+	for h.ticks <= 0 {
+		if !h.kernel || h.looks == mostLooks {
+			return false
+		}
+		if h.looks++; fixtureRuns() {
+			h.idle, h.ticks = 0, quietPatience
+			break
+		}
+		if h.idle++; h.idle > 1 {
+			return false
+		}
+		h.ticks = signTick // the look has polled the network, and has woken up whom something waited for
+	}
+	h.ticks -= pauseForSigns(h.kernel)
+	return true
+}
+
+// fixtureRuns reports whether a goroutine of a fixture waits for nothing but a processor.
+func fixtureRuns() bool {
+	for g := range strings.SplitSeq(everyStack.now(), "\n\n") {
+		switch stateOf(g) {
+		case "running", "runnable", "syscall":
+			if (stuck{frames: framesOf(g)}).ofFixture() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // answer weighs what was seen. What came counts most; then what the error names, except where

@@ -44,7 +44,9 @@ func settleDown(ep Running, r Result) {
 			c.PeerEnd() // asks the kernel
 		}
 	}
-	for left := signPatience; left > 0 && (left > signPatience-5*signTick || midScript(timelineOf(ep))); {
+	for h := hopeFor(5*signTick, r.reach.seen.Kernel); h.lasts(); {
+	}
+	for left := signPatience; left > 0 && midScript(timelineOf(ep)); {
 		left -= pauseForSigns(r.reach.seen.Kernel)
 	}
 }
