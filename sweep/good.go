@@ -51,6 +51,14 @@ func (c conversation) String() string {
 	return strings.Join(parts, "; ")
 }
 
+// part is the direction that a point is in.
+func (c conversation) part(p point) part {
+	if p.place == requesting {
+		return c.conns[p.conn-1].request
+	}
+	return c.conns[p.conn-1].answer
+}
+
 // converse has the good conversation twice, and compares.
 func (s *sweep) converse() (conversation, error) {
 	first, err := s.converseOnce()

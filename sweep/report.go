@@ -22,47 +22,70 @@ type group struct {
 	text   string // of the first
 }
 
-// report writes all violations in one text, and reports whether there are any.
+// report writes all violations in one text, and reports whether the test fails.
 func (s *sweep) report(results []result, left int) (text string, bad bool) {
-	var ran, missed, failed int
-	skipped := map[skip]int{}
-	for _, r := range results {
-		switch {
-		case r.skipped != "":
-			skipped[r.skipped]++
-			continue
-		case len(r.found) > 0:
-			failed++
-		case !r.fired:
-			missed++
-		}
-		ran++
+	var notes []string
+	if s.cfg.Map != "" {
+		notes, bad = s.know(results, left)
 	}
+	c := counted(results)
 	var b strings.Builder
-	fmt.Fprintf(&b, "sweep: %s in %v, %d with violations; %s", count(ran, "conversation"), time.Since(s.began).Round(time.Millisecond),
-		failed, s.good)
-	if missed > 0 {
-		fmt.Fprintf(&b, "\n  %s never came to the fault, and prove nothing", count(missed, "conversation"))
-	}
-	for _, why := range []skip{stuck, outOfTime} {
-		if n := skipped[why]; n > 0 {
-			fmt.Fprintf(&b, "\n  %s not tried, since %s", count(n, "conversation"), why)
-		}
-	}
-	if left > 0 {
-		fmt.Fprintf(&b, "\n  %s not tried, drawn by chance, since Config.Max is %d, and with -short %d", count(left, "conversation"), s.cfg.Max, shortMax)
+	fmt.Fprintf(&b, "sweep: %s in %v, %d with violations; %s", count(c.ran, "conversation"), time.Since(s.began).Round(time.Millisecond),
+		c.failed, s.good)
+	for _, l := range append(s.doubts(c, left), notes...) {
+		b.WriteString("\n  " + l)
 	}
 	groups := grouped(results)
-	if s.good.varies != "" {
-		fmt.Fprintf(&b, "\n  not the same without a fault from run to run, so that a point may be another one each time: %s", s.good.varies)
-	}
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n  %-16s %s", g.kind, s.line(g))
 	}
 	for _, r := range s.examples(groups) {
 		fmt.Fprintf(&b, "\n\n%s", s.inFull(r))
 	}
-	return b.String(), failed > 0
+	return b.String(), bad || c.failed > 0 || c.missed == c.ran
+}
+
+// counts are of conversations.
+type counts struct {
+	ran, missed, failed int
+	skipped             map[skip]int
+}
+
+func counted(results []result) counts {
+	c := counts{skipped: map[skip]int{}}
+	for _, r := range results {
+		switch {
+		case r.skipped != "":
+			c.skipped[r.skipped]++
+			continue
+		case len(r.found) > 0:
+			c.failed++
+		case !r.fired:
+			c.missed++
+		}
+		c.ran++
+	}
+	return c
+}
+
+// doubts are what a sweep has not shown.
+func (s *sweep) doubts(c counts, left int) (lines []string) {
+	if c.missed > 0 {
+		lines = append(lines, count(c.missed, "conversation")+" never came to the fault, and prove nothing")
+	}
+	for _, why := range []skip{stuck, outOfTime} {
+		if n := c.skipped[why]; n > 0 {
+			lines = append(lines, fmt.Sprintf("%s not tried, since %s", count(n, "conversation"), why))
+		}
+	}
+	if left > 0 {
+		lines = append(lines, fmt.Sprintf("%s not tried, drawn by chance, since Config.Max is %d, and with -short %d",
+			count(left, "conversation"), s.cfg.Max, shortMax))
+	}
+	if s.good.varies != "" {
+		lines = append(lines, "not the same without a fault from run to run, so that a point may be another one each time: "+s.good.varies)
+	}
+	return lines
 }
 
 // examples are the first conversations of each kind, had once more to be told in full.
@@ -133,10 +156,7 @@ func (s *sweep) line(g group) string {
 	}
 	b.WriteString(g.place)
 	if g.place != connecting {
-		passed := s.good.conns[g.conn-1].answer.bytes
-		if g.place == requesting {
-			passed = s.good.conns[g.conn-1].request.bytes
-		}
+		passed := s.good.part(g.first.point).bytes
 		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)
 		} else {

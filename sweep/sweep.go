@@ -48,6 +48,10 @@ type Config struct {
 	// Faults are what happens at each byte; nil means [DefaultFaults].
 	Faults []Fault
 
+	// Map is a file such as "testdata/fetch.map" with what each point comes to, to be compared; empty
+	// means none. It can accept violations, for a reason. go test -sweep.update writes it.
+	Map string
+
 	// Max is how many conversations there are at most; 0 means 20,000. Of more points, this many are
 	// drawn. With -short there are 500 at most.
 	Max int
