@@ -20,22 +20,29 @@ func BenchmarkGrowth(b *testing.B) {
 	for _, row := range []struct {
 		name    string
 		largest int
-		prepare func(b *testing.B, n int) func()
+		prepare func(t testing.TB, n int) func()
 	}{
 		{"segments in flight", 80_000, writesInFlight},
-		{"a partition for each link", 400, func(b *testing.B, n int) func() {
-			return eachLink(b, n, (*simnet.Link).Partition)
-		}},
-		{"a hold for each link", 400, func(b *testing.B, n int) func() {
-			return eachLink(b, n, (*simnet.Link).Hold)
-		}},
+		{"a partition for each link", 400, partitionEachLink},
+		{"a hold for each link", 400, holdEachLink},
 	} {
 		b.Run(row.name, func(b *testing.B) { costs.Growth(b, costs.Sizes(row.largest), row.prepare) })
 	}
 }
 
+// Not parallel: it measures the process.
+func TestCostsGrowInProportion(t *testing.T) {
+	t.Run("segments in flight", func(t *testing.T) { costs.Linear(t, 5000, writesInFlight) })
+	t.Run("a partition for each link", func(t *testing.T) { costs.Linear(t, 50, partitionEachLink) })
+	t.Run("a hold for each link", func(t *testing.T) { costs.Linear(t, 50, holdEachLink) })
+}
+
+func partitionEachLink(t testing.TB, n int) func() { return eachLink(t, n, (*simnet.Link).Partition) }
+
+func holdEachLink(t testing.TB, n int) func() { return eachLink(t, n, (*simnet.Link).Hold) }
+
 // writesInFlight sends n small writes that are all in the air before the first arrives.
-func writesInFlight(b *testing.B, n int) func() {
+func writesInFlight(b testing.TB, n int) func() {
 	b.Helper()
 	nw := simnet.New(b)
 	ln, err := nw.Listen(b.Context(), "tcp", "127.0.0.1:0")
@@ -44,7 +51,7 @@ func writesInFlight(b *testing.B, n int) func() {
 	require.NoError(b, err)
 	s, err := ln.Accept()
 	require.NoError(b, err)
-	nw.Latency(time.Second)
+	nw.Latency(50 * time.Millisecond)
 	return func() {
 		for range n {
 			_, _ = c.Write(make([]byte, 10))
@@ -57,7 +64,7 @@ func writesInFlight(b *testing.B, n int) func() {
 
 // eachLink makes n hosts with ten connections each to a server, and lets the link of each fail, and
 // recover after all have failed.
-func eachLink(b *testing.B, n int, fail func(*simnet.Link) func()) func() {
+func eachLink(b testing.TB, n int, fail func(*simnet.Link) func()) func() {
 	b.Helper()
 	nw := simnet.New(b)
 	srv := nw.Host("srv")

@@ -2,13 +2,20 @@ package sockettest
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/costs"
 	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/simnet"
 )
 
 // BenchmarkExpect is a dial that is refused, by itself and within Expect.
@@ -78,4 +85,55 @@ func BenchmarkNoLeaks(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkGrowth is what one look for leaks costs for each connection and goroutine left behind.
+//
+//	go test -run '^$' -bench Growth -benchtime=1x ./sockettest
+func BenchmarkGrowth(b *testing.B) {
+	b.Run("connections left behind", func(b *testing.B) { costs.Growth(b, costs.Sizes(4000), connsLeft) })
+	b.Run("goroutines left behind", func(b *testing.B) { costs.Growth(b, costs.Sizes(4000), goroutinesLeft) })
+}
+
+// Not parallel: it measures the process.
+func TestLeakChecksCostInProportion(t *testing.T) {
+	t.Run("connections", func(t *testing.T) { costs.Linear(t, 200, connsLeft) })
+	t.Run("goroutines", func(t *testing.T) { costs.Linear(t, 500, goroutinesLeft) })
+}
+
+// connsLeft leaves n connections open, which the function that it returns finds.
+func connsLeft(t testing.TB, n int) func() {
+	nw := simnet.New(t)
+	w := WatchLeaks()
+	ep := Start(t, fixtures.Silent{}, On(nw))
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		c, err := ep.DialContext(t.Context(), "", "")
+		require.NoError(t, err)
+		conns[i] = c
+	}
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, n))
+	return func() {
+		assert.Len(t, w.Find(0).Conns, n)
+		w.Close()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// goroutinesLeft leaves n goroutines, which the function that it returns finds.
+func goroutinesLeft(t testing.TB, n int) func() {
+	w := WatchLeaks()
+	quit := make(chan struct{})
+	var left sync.WaitGroup
+	for range n {
+		left.Go(func() { waitFor(quit) })
+	}
+	return func() {
+		assert.Contains(t, w.Find(0).String(), fmt.Sprint(n)+" goroutines")
+		w.Close()
+		close(quit)
+		left.Wait()
+	}
 }

@@ -3,11 +3,37 @@ package costs
 import (
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
+
+	"example.com/go-sockettest/internal/rawsock/cputime"
 )
+
+// Linear fails the test if what prepare returns costs more than in proportion to its size, in
+// processor time: at four times n eight times as much, where four is linear and sixteen quadratic.
+// What else runs on the machine costs no time but that of cold caches, so the least of some rounds
+// counts. It measures the process: call it in a test that is not parallel.
+func Linear(t testing.TB, n int, prepare func(t testing.TB, n int) (measured func())) {
+	t.Helper()
+	const rounds, most = 5, 1.5
+	least := [2]time.Duration{math.MaxInt64, math.MaxInt64}
+	var power float64
+	for range rounds {
+		for i, size := range [2]int{n, 4 * n} {
+			measured := prepare(t, size)
+			runtime.GC()
+			from := Processor()
+			measured()
+			least[i] = min(least[i], Processor()-from)
+		}
+		if power = Exponent(n, 4*n, float64(least[0]), float64(least[1])); power < most {
+			t.Logf("as the power %.2f of the number", power)
+			return
+		}
+	}
+	t.Errorf("%d cost %v of processor time, and %d %v: as the power %.2f of the number; want 1", n, least[0], 4*n, least[1], power)
+}
 
 // Sizes are three sizes of a growth, each twice the one before.
 func Sizes(largest int) [3]int { return [3]int{largest / 4, largest / 2, largest} }
@@ -15,7 +41,7 @@ func Sizes(largest int) [3]int { return [3]int{largest / 4, largest / 2, largest
 // Growth runs what prepare returns at each size, and reports the processor time for each item, and
 // with which power of the size it grows from the smallest to the largest: 1 is linear, 2 is
 // quadratic. Run such a benchmark with -benchtime=1x or a few more.
-func Growth(b *testing.B, sizes [3]int, prepare func(b *testing.B, n int) (measured func())) {
+func Growth(b *testing.B, sizes [3]int, prepare func(t testing.TB, n int) (measured func())) {
 	b.Helper()
 	var took [3]time.Duration
 	rounds := 0
@@ -45,16 +71,9 @@ var begin = time.Now()
 
 // Processor returns what the process's threads have used; where that is not shown, how long the
 // process has run.
-func Processor() (used time.Duration) {
-	threads, _ := filepath.Glob("/proc/self/task/*/schedstat") // no bad pattern
-	for _, t := range threads {
-		var ran time.Duration
-		text, _ := os.ReadFile(t) // else it has ended
-		_, _ = fmt.Sscan(string(text), &ran)
-		used += ran
+func Processor() time.Duration {
+	if used := cputime.Used(); used > 0 {
+		return used
 	}
-	if used == 0 {
-		used = time.Since(begin)
-	}
-	return used
+	return time.Since(begin)
 }

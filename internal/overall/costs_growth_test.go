@@ -1,11 +1,13 @@
 package overall_test
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
 	"example.com/go-sockettest/internal/costs"
+	"example.com/go-sockettest/internal/faketb"
 )
 
 func TestExponentTellsLinearFromQuadratic(t *testing.T) {
@@ -18,4 +20,22 @@ func TestExponentTellsLinearFromQuadratic(t *testing.T) {
 		assert.InDelta(t, float64(want), costs.Exponent(100, 400, cost(100), cost(400)), 1e-9)
 	}
 	assert.Equal(t, [3]int{100, 200, 400}, costs.Sizes(400))
+}
+
+// Not parallel: it measures the process.
+func TestLinearFindsWhatIsNot(t *testing.T) {
+	var spun atomic.Int64
+	spins := func(times func(n int) int) func(testing.TB, int) func() {
+		return func(_ testing.TB, n int) func() {
+			return func() {
+				for range 100_000 * times(n) {
+					spun.Add(1)
+				}
+			}
+		}
+	}
+	tb := faketb.Run(t, func(tb *faketb.TB) { costs.Linear(tb, 1, spins(func(n int) int { return n })) })
+	assert.False(t, tb.Failed(), tb.Text())
+	tb = faketb.Run(t, func(tb *faketb.TB) { costs.Linear(tb, 1, spins(func(n int) int { return n * n })) })
+	assert.Contains(t, tb.Text(), "of processor time, and 4 ")
 }
