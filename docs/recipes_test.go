@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -409,6 +410,19 @@ func TestSlowClients(t *testing.T) {
 	defer c.Close()
 	sockettest.Expect(t, slow, sockettest.Accepted.Before(limit), c.Ask) // an honest client is served meanwhile
 	sockettest.ExpectEnd(t, slow, sockettest.Disconnected.After(limit))
+}
+
+// My server listens at a port that nobody else takes
+func TestServerOnAReservedPort(t *testing.T) {
+	addr := sockettest.Reserve(t) // for exec.Command("server", "-listen", addr), too
+	srv := &http.Server{Addr: addr, ReadHeaderTimeout: limit}
+	defer srv.Close()
+	go srv.ListenAndServe()
+	for errors.Is(fetch(t.Context(), http.DefaultClient, "http://"+addr), syscall.ECONNREFUSED) {
+	} // until it listens
+
+	a := sockettest.Start(t, hostile.ConnectOnly{Target: addr})
+	sockettest.ExpectEnd(t, a, sockettest.Disconnected.After(limit))
 }
 
 // My server closes its socket, and does not just half-close

@@ -167,15 +167,17 @@ type State struct {
 
 // Check returns an error for a state that no port of that family, "tcp" or "unix", can be in.
 func (s State) Check(family string) error {
-	unix, answers := family == "unix", "Own, Refuse, Listen or Drop"
+	unix, answers := family == "unix", "Own, Refuse, Listen, Drop or Lend"
 	if unix {
 		answers = "Own, Refuse, Listen, Drop or Absent"
 	}
 	switch {
-	case s.Answer < Own || s.Answer > Absent:
+	case s.Answer < Own || s.Answer > Lend:
 		return fmt.Errorf("State.Answer is %d; want %s", s.Answer, answers)
 	case s.Answer == Absent && !unix:
 		return fmt.Errorf("State.Answer is %q; want it on a unix socket only, since a TCP address is always there", s.Answer)
+	case s.Answer == Lend && unix:
+		return fmt.Errorf("State.Answer is %q; want it on TCP only: a path is free until it is bound", s.Answer)
 	case s.Backlog < 0:
 		return fmt.Errorf("State.Backlog is %d; want 0 (all that the platform gives) or more", s.Backlog)
 	case s.Backlog > 0 && s.Answer != Listen:
@@ -205,6 +207,10 @@ const (
 	Drop
 	// Absent, of a unix socket only, takes the file away: the connect fails with ENOENT.
 	Absent
+	// Lend lets somebody else listen at the port: whoever binds it by number, with SO_REUSEADDR, as
+	// package net does. Meanwhile it is theirs; until then, and from then on, it answers as Refuse
+	// does. A port that is lent stays so until Close.
+	Lend
 )
 
 // String names the answer in one word.
@@ -220,6 +226,8 @@ func (a Answer) String() string {
 		return "drop"
 	case Absent:
 		return "absent"
+	case Lend:
+		return "lend"
 	}
 	return "unknown"
 }

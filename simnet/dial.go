@@ -249,7 +249,7 @@ func (d *dial) landSYN(p *port) {
 	case p != nil && (p.state.Cut || p.state.Answer == network.Drop):
 		p.dropSYN()
 		d.skipSYNs(p)
-	case p == nil || p.state.Answer == network.Own || p.state.Answer == network.Refuse:
+	case p == nil || !p.takes():
 		if p != nil {
 			p.refuse()
 		}

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"time"
@@ -15,6 +16,8 @@ type boundPort struct{ p *port }
 // Addr returns the bound address.
 func (b *boundPort) Addr() net.Addr { return b.p.tcp }
 
+var errLent = errors.New("the port is lent until it is closed")
+
 // Become changes how the port answers a connect; see [network.Port]. All states are available,
 // Handshake with any other.
 func (b *boundPort) Become(s network.State) error {
@@ -25,6 +28,9 @@ func (b *boundPort) Become(s network.State) error {
 	defer b.p.n.mu.Unlock()
 	if b.p.closed {
 		return b.p.opError("become", net.ErrClosed)
+	}
+	if b.p.state.Answer == network.Lend && s.Answer != network.Lend {
+		return b.p.opError("become", errLent)
 	}
 	b.p.become(s)
 	return nil

@@ -54,8 +54,8 @@ func (p *port) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: p.net, Addr: p.tcp, Err: err}
 }
 
-// bind takes an address; port 0 means any free one.
-func (h *Host) bind(nw string, a netip.AddrPort) (*port, syscall.Errno) {
+// bind takes an address; port 0 means any free one. A port that is lent is free for who listens.
+func (h *Host) bind(nw string, a netip.AddrPort, listens bool) (*port, syscall.Errno) {
 	b := bindingOf(nw, a)
 	switch ip := b.addr.Addr(); {
 	case !h.has(ip) && !ip.IsUnspecified():
@@ -64,7 +64,7 @@ func (h *Host) bind(nw string, a netip.AddrPort) (*port, syscall.Errno) {
 		b.addr = netip.AddrPortFrom(ip, h.ephemeral(b))
 	}
 	number := b.addr.Port()
-	taken := func(p *port) bool { return p.overlaps(b) }
+	taken := func(p *port) bool { return p.overlaps(b) && !(listens && p.state.Answer == network.Lend) }
 	if number == 0 || h.clientHas(b) || slices.ContainsFunc(h.bound[number], taken) {
 		return nil, syscall.EADDRINUSE
 	}
@@ -73,15 +73,27 @@ func (h *Host) bind(nw string, a netip.AddrPort) (*port, syscall.Errno) {
 	return p, 0
 }
 
-// at returns the port that answers for an address, the most specific one; nil if there is none.
+// at returns the port that answers for an address; nil if there is none.
 func (h *Host) at(a netip.AddrPort) *port {
 	var found *port
 	for _, p := range h.bound[a.Port()] {
-		if p.answers(a.Addr()) && (found == nil || found.addr.Addr().IsUnspecified()) {
+		if p.answers(a.Addr()) && (found == nil || p.before() > found.before()) {
 			found = p
 		}
 	}
 	return found
+}
+
+// before is higher for the port that answers of several: the most specific, and one that is lent
+// only if there is no other.
+func (p *port) before() int {
+	switch {
+	case p.state.Answer == network.Lend:
+		return 0
+	case p.addr.Addr().IsUnspecified():
+		return 1
+	}
+	return 2
 }
 
 // takes reports whether connections that are made are queued for Accept.

@@ -75,7 +75,7 @@ func (h *Host) Bind(ctx context.Context, nw, address string) (network.Port, erro
 	if err != nil {
 		return nil, err
 	}
-	p, errno := h.bind("tcp", addr)
+	p, errno := h.bind("tcp", addr, false)
 	if errno != 0 {
 		return nil, bindError("tcp", addr, errno)
 	}
@@ -128,7 +128,7 @@ func (h *Host) listen(ctx context.Context, nw, address string) (*Listener, error
 	}
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	p, errno := h.bind(nw, first)
+	p, errno := h.bind(nw, first, true)
 	if errno != 0 {
 		failed.Err = syscallError("bind", errno)
 		return nil, failed

@@ -14,6 +14,7 @@
 //   - [Start] runs a fixture of any kind until the test ends: an address or a server (package
 //     fixtures), datagrams (udp), a name server (dnsfault), a client that attacks yours (hostile).
 //   - [Expect] runs an operation of a client, and checks its outcome and its time.
+//   - [Reserve] returns an address for a server under test, and keeps everybody else from its port.
 //   - [ExpectEnd] checks how and when a server ended the connections of a hostile client.
 //   - [NoLeaks] fails a test that leaves goroutines or connections, [NoLeakedSockets] one that
 //     leaves any socket, and [Main] a package whose tests do.

@@ -112,8 +112,8 @@ func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Optio
 	}
 	t.Helper()
 	var p P
-	e, err := p.Start(t.Context(), f, where(t, opts))
-	started(t, err)
+	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
+	started(t, "Start", err)
 	noteArmed(t, e)
 	noteUse(t, e)
 	recentFixtures.add(e)
@@ -147,21 +147,20 @@ func partsOf(e Running) []connected {
 
 // where settles the options. Like started, it calls Helper only to report: that costs a
 // microsecond.
-func where(t testing.TB, opts []Option) fixtures.Place {
+func where(t testing.TB, verb string, opts []Option) fixtures.Place {
 	if t.Context().Err() != nil {
 		t.Helper()
-		t.Fatalf("sockettest.Start: the test has ended, and its cleanups run; want fixtures started before, since each is closed by a" +
-			" cleanup")
+		t.Fatalf("sockettest.%s: the test has ended, and its cleanups run; want it called before, since a cleanup closes what it opens", verb)
 	}
 	if err := disarm.Check(); err != nil {
 		t.Helper()
-		t.Fatalf("bad argument: sockettest.Start: %v", err)
+		t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
 	}
 	w := fixtures.Place{Fail: func(err error) { fault(t, err) }}
 	for _, o := range opts {
 		if o == nil {
 			t.Helper()
-			t.Fatalf("bad argument: sockettest.Start: an option is nil; want On, Family or Address")
+			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Family or Address", verb)
 		}
 		o(&w)
 	}
@@ -169,19 +168,19 @@ func where(t testing.TB, opts []Option) fixtures.Place {
 }
 
 // started ends the test if the fixture did not start.
-func started(t testing.TB, err error) {
+func started(t testing.TB, verb string, err error) {
 	if err == nil {
 		return
 	}
 	t.Helper()
 	if rawsock.NoDescriptors(err) {
-		t.Fatalf("sockettest.Start: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", err)
+		t.Fatalf("sockettest.%s: no descriptors are left; want fewer open at once, or a higher limit (ulimit -n): %v", verb, err)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		skips.add(t, err)
-		t.Skipf("sockettest.Start: %v", err)
+		t.Skipf("sockettest.%s: %v", verb, err)
 	}
-	t.Fatalf("bad argument: sockettest.Start: %v", err)
+	t.Fatalf("bad argument: sockettest.%s: %v", verb, err)
 }
 
 // fault is told of a fault that was asked of a running endpoint and is not available.

@@ -146,7 +146,7 @@ func TestFindOfWhatExpectClosed(t *testing.T) {
 	for _, on := range []string{"tcp4", "unix", "simnet"} {
 		for _, f := range []fixtures.Fixture{fixtures.NeverAccept{}, fixtures.Silent{}} {
 			w := WatchLeaks()
-			ep, err := fixtures.Start(t.Context(), f, where(t, []Option{placed(t, on)}))
+			ep, err := fixtures.Start(t.Context(), f, where(t, "Start", []Option{placed(t, on)}))
 			require.NoError(t, err)
 			var kept net.Conn
 			blocked := func(tb *faketb.TB) {

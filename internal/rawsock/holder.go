@@ -68,6 +68,9 @@ func (sys platform) way(s network.State, v6 bool) (way, error) {
 			w = sys.drop6
 		}
 	}
+	if answer == network.Lend {
+		return w, fmt.Errorf("%s: cannot lend a port: only Linux lets a socket listen where another one is bound: %w", sys.goos, errors.ErrUnsupported)
+	}
 	if w == impossible {
 		return w, fmt.Errorf("%s: cannot answer %q over %s: %s: %w", sys.goos, answer, ipName(v6), sys.whyNot, errors.ErrUnsupported)
 	}

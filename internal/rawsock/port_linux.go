@@ -42,6 +42,8 @@ func newPort(fd int, addr *net.TCPAddr, minTTL bool) *port {
 
 func (p *port) Addr() net.Addr { return p.addr }
 
+var errLent = errors.New("the port is lent until it is closed")
+
 // Become changes the answer; see [network.Port].
 func (p *port) Become(s network.State) error {
 	if err := s.Check("tcp"); err != nil {
@@ -51,6 +53,10 @@ func (p *port) Become(s network.State) error {
 	if p.closed {
 		p.mu.Unlock()
 		return p.opError("become", net.ErrClosed)
+	}
+	if p.state.Answer == network.Lend && s.Answer != network.Lend {
+		p.mu.Unlock()
+		return p.opError("become", errLent)
 	}
 	old := p.shake
 	p.shake = nil
@@ -120,6 +126,11 @@ func (p *port) answer(s network.State) error {
 			return p.listen(fd, s.Backlog)
 		case network.Drop:
 			return p.drop(fd)
+		case network.Lend:
+			if err := p.refuse(fd); err != nil {
+				return err
+			}
+			return setReuseAddr(fd, 1) // bind(2) lets another socket with it listen here, while we do not
 		}
 		return p.refuse(fd) // a bound socket that does not listen answers RST on Linux
 	})

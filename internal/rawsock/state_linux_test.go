@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,4 +280,23 @@ func TestMechanismOfOtherSystems(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A port that is lent is for who sets SO_REUSEADDR, and stays lent.
+func TestLentPort(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		require.NoError(t, p.Become(network.State{Answer: network.Lend}))
+		plain := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+			return onFD(raw, func(fd uintptr) error { return setReuseAddr(int(fd), 0) })
+		}}
+		_, err := plain.Listen(t.Context(), "tcp", p.Addr().String())
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		ln, err := net.Listen("tcp", p.Addr().String())
+		require.NoError(t, err)
+		require.ErrorIs(t, p.Become(network.State{Answer: network.Listen}), errLent)
+		require.NoError(t, p.Become(network.State{Answer: network.Lend}))
+		require.NoError(t, ln.Close())
+	})
 }
