@@ -174,14 +174,14 @@ func holdingUp(bubble, dump string) []string {
 	return list
 }
 
-// bubbleOf reads "goroutine 9 [running, synctest bubble 1]:".
+// bubbleOf reads "goroutine 9 [running, synctest bubble 1]:". With GODEBUG=tracebacklabels=1 the
+// labels follow the number.
 func bubbleOf(header string) string {
 	_, number, ok := strings.Cut(header, "synctest bubble ")
 	if !ok {
 		return ""
 	}
-	number, _, _ = strings.Cut(number, "]")
-	return number
+	return number[:len(number)-len(strings.TrimLeft(number, "0123456789"))]
 }
 
 // withoutMinutes takes out of the header how long the goroutine has waited, which changes.

@@ -70,7 +70,7 @@ a()
 goroutine 7 [synctest.Run (durable), synctest bubble 1]:
 b()
 
-goroutine 11 [sync.Mutex.Lock, 3 minutes, synctest bubble 1]:
+goroutine 11 [sync.Mutex.Lock, 3 minutes, synctest bubble 1 labels:{"a": "b"}]:
 c()
 
 goroutine 12 [IO wait, synctest bubble 2]:
@@ -78,7 +78,7 @@ d()
 
 goroutine 13 [IO wait]:
 e()`
-	assert.Equal(t, []string{"goroutine 11 [sync.Mutex.Lock, synctest bubble 1]:\nc()"}, holdingUp("1", dump))
+	assert.Equal(t, []string{"goroutine 11 [sync.Mutex.Lock, synctest bubble 1 labels:{\"a\": \"b\"}]:\nc()"}, holdingUp("1", dump))
 	assert.Empty(t, holdingUp("3", dump))
 }
 
