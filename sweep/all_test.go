@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"io"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -129,4 +130,23 @@ func TestFloods(t *testing.T) {
 	})
 	assert.Contains(t, text, "floods           every time, request bytes ")
 	assert.Contains(t, text, ", reset: it dialled 300 times, and was kept from going on")
+}
+
+// A panic of another goroutine ends the process. Its stack then has the command that repeats the
+// point.
+func TestCrashNamesThePoint(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Faults: DefaultFaults()[:1], Max: 3}
+	text, _ := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		db := &client{c: c}
+		defer c.Close(db.Close)
+		err := db.add(ctx)
+		if c.Name() != "good" {
+			stack := make(chan string)
+			go func() { stack <- string(debug.Stack()) }()
+			c.Errorf("%s", <-stack)
+		}
+		return err
+	})
+	assert.Regexp(t, `labels:\{"sweep": "go test -run '\^TestCrashNamesThePoint\$/\^answer\$/\^byte_\d\$/\^reset\$'"\}`, text)
 }

@@ -121,6 +121,7 @@ func (r *run) add(k kind, format string, args ...any) {
 func (r *run) converse() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	r.label(ctx)
 	nw := simnet.New(nil)
 	nw.Latency(latency)
 	srv, err := r.serve(ctx, nw)

@@ -1,9 +1,13 @@
 package sweep
 
 import (
+	"context"
+	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // stacks returns those of all goroutines, the caller's first.
@@ -35,7 +39,10 @@ func frames(stacks string) []string {
 		case isFile && len(list) > 0:
 			file, _, _ = strings.Cut(file, " +0x")
 			list[len(list)-1] += "  " + file
-		case strings.HasPrefix(line, "goroutine ") || line == "":
+		case strings.HasPrefix(line, "goroutine "):
+			line, _, _ = strings.Cut(line, ", synctest bubble")
+			list = append(list, strings.TrimSuffix(line, "]:")+"]:")
+		case line == "":
 			list = append(list, line)
 		default:
 			if i := strings.LastIndex(line, "("); i > 0 && !strings.HasPrefix(line, "created by ") {
@@ -83,13 +90,27 @@ func ownName() string {
 	return name
 }
 
-// bubbleOf reads "goroutine 9 [running, synctest bubble 1]:".
+// bubbleOf reads "goroutine 9 [running, synctest bubble 1 labels:{}]:".
 func bubbleOf(stack string) string {
 	header, _, _ := strings.Cut(stack, "\n")
 	_, number, ok := strings.Cut(header, "synctest bubble ")
 	if !ok {
 		return ""
 	}
-	number, _, _ = strings.Cut(number, "]")
-	return number
+	return number[:len(number)-len(strings.TrimLeft(number, "0123456789"))]
+}
+
+// showLabels has the runtime print the labels of a goroutine that ends the process, and with them
+// the point: see run.label.
+var showLabels = sync.OnceFunc(func() {
+	env := "tracebacklabels=1"
+	if was := os.Getenv("GODEBUG"); was != "" {
+		env = was + "," + env
+	}
+	_ = os.Setenv("GODEBUG", env)
+})
+
+// label gives the goroutines of the bubble the command that repeats the point.
+func (r *run) label(ctx context.Context) {
+	pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels("sweep", "go test -run '"+r.pattern(r.point)+"'")))
 }

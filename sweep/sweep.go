@@ -102,6 +102,7 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 // begin has the good conversation.
 func (s *sweep) begin() (err error) {
 	s.began = time.Now()
+	showLabels()
 	if end, ok := s.t.Deadline(); ok {
 		s.until = end.Add(-time.Until(end) / 8) // the report needs some, and so do other tests
 	}
