@@ -30,9 +30,9 @@
 //
 // A network is one machine until you ask for others: [Network.Host] makes one with a name,
 // addresses and a loopback of its own. Between any two machines, in each direction, and for the
-// whole network you can set latency, jitter, bandwidth, loss, reordering of datagrams, hold and
-// partition ([Link]). Each can change while it is in use, and is undone by the function that it
-// returns.
+// whole network you can set latency, jitter, bandwidth, loss, the largest packet, reordering of
+// datagrams, hold and partition ([Link]). Each can change while it is in use, and is undone by the
+// function that it returns.
 //
 // Chance is drawn from a seed, so each run is the same ([Seed]). Each connection and each UDP
 // socket has draws of its own, in each direction and for each kind of fault. They depend neither on

@@ -86,6 +86,18 @@ func (l *Link) Loss(share float64) (undo func()) {
 	return change(l, func(p *path) *override[float64] { return &p.loss }, share)
 }
 
+// MTU makes every packet that is larger vanish, and tells nobody: a black hole for what is large,
+// as behind a firewall that drops ICMP. The bytes are those of IPv4's packet: 52 of a TCP segment
+// and 28 of a datagram are headers. A TLS handshake gets stuck so, and small requests pass. A
+// connection sends again what vanished, in segments of the same size, until it fails with
+// ETIMEDOUT. 0 means no limit.
+func (l *Link) MTU(bytes int) (undo func()) {
+	if bytes != 0 && bytes < minMTU {
+		l.n.fatal(fmt.Errorf("simnet: MTU: bytes is %d; want %d (RFC 791) or more, or 0 for no bound", bytes, minMTU))
+	}
+	return change(l, func(p *path) *override[int] { return &p.mtu }, bytes)
+}
+
 // Reorder lets this share of UDP datagrams, from 0 to 1, be overtaken by the next one of the same
 // socket. If none comes, they arrive 10 ms late. A TCP connection reads everything in order: for
 // it, reordering is jitter.
@@ -175,6 +187,9 @@ func (n *Network) Bandwidth(bytesPerSecond int) (undo func()) {
 
 // Loss is [Link.Loss] for every link and every loopback.
 func (n *Network) Loss(share float64) (undo func()) { return n.wholeNetwork().Loss(share) }
+
+// MTU is [Link.MTU] for every link and every loopback.
+func (n *Network) MTU(bytes int) (undo func()) { return n.wholeNetwork().MTU(bytes) }
 
 // Reorder is [Link.Reorder] for every link and every loopback.
 func (n *Network) Reorder(share float64) (undo func()) { return n.wholeNetwork().Reorder(share) }

@@ -21,6 +21,7 @@ type path struct {
 	jitter    override[time.Duration]
 	bandwidth override[int]     // bytes a second; 0 is no bound
 	loss      override[float64] // of a segment
+	mtu       override[int]     // 0 is no bound
 	reorder   override[float64] // of a datagram
 	holds     int
 	cuts      int
@@ -34,6 +35,15 @@ type path struct {
 // mss is the number of bytes of data in one segment, on a path that loses or delays them:
 // Ethernet's 1500 without the headers of IP and TCP, and TCP's timestamps.
 const mss = 1448
+
+// The headers of IPv4 and of TCP with its timestamps, or of UDP.
+const (
+	tcpHeaders = 1500 - mss
+	udpHeaders = 28
+)
+
+// minMTU is what every path carries (RFC 791, section 3.2).
+const minMTU = 68
 
 // path returns the path from one host to another.
 func (n *Network) path(from, to *Host) *path {
@@ -67,6 +77,16 @@ func (p *path) rate() int {
 		return b
 	}
 	return a
+}
+
+// vanishes reports whether a packet of n bytes is too large.
+func (p *path) vanishes(n int) bool {
+	for _, most := range [...]int{p.mtu.value(), p.n.all.mtu.value()} {
+		if most > 0 && n > most {
+			return true
+		}
+	}
+	return false
 }
 
 // lossy reports whether segments are lost at all.
@@ -115,8 +135,12 @@ func (w *way) loses(kind chance) bool {
 	return passes < 1 && w.random(kind) >= passes
 }
 
-// passes draws how many of n bytes of data get through before a segment is lost.
+// passes draws how many of n bytes of data get through before a segment is lost. Where the first
+// is too large, so are all but the last.
 func (w *way) passes(n int) int {
+	if w.n.faults > 0 && w.vanishes(min(n, mss)+tcpHeaders) {
+		return 0
+	}
 	if !w.lossy() {
 		return n
 	}
@@ -172,7 +196,7 @@ const reorderWait = 10 * time.Millisecond
 // sendDatagram carries a datagram of n bytes. One that is reordered arrives right behind the next,
 // or 10 ms late if none comes.
 func (w *way) sendDatagram(n int, arrive func()) {
-	loses, swaps := w.loses(loss), w.swaps()
+	loses, swaps := w.loses(loss) || w.vanishes(n+udpHeaders), w.swaps()
 	w.carry(n, func() {
 		if w.isCut() || loses {
 			return

@@ -40,7 +40,7 @@ func (c *Conn) noteLoss(behind int) {
 	r.lost = true
 	arrived := 0
 	for ; behind > 0 && arrived < 3; behind -= mss {
-		if !c.out.loses(loss) {
+		if !c.out.loses(loss) && !c.out.vanishes(min(behind, mss)+tcpHeaders) {
 			arrived++
 		}
 	}
