@@ -20,6 +20,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
@@ -37,6 +38,8 @@ type store struct {
 var (
 	errNotFound = errors.New("db: not found")
 	errTooLong  = errors.New("db: answer too long")
+
+	errAnotherAnswer = errors.New("db: not the answer to this question")
 )
 
 func (s *store) open(ctx context.Context) (net.Conn, error) {
@@ -193,6 +196,27 @@ func (s *store) getAll(ctx context.Context, key string) error {
 	}
 	if n, _ := io.Copy(io.Discard, c); n > 1<<16 {
 		return errTooLong
+	}
+	return nil
+}
+
+// getBoth takes the next datagram for the answer to its question.
+func getBoth(ctx context.Context, dial func(ctx context.Context, network, addr string) (net.Conn, error)) error {
+	c, err := dial(ctx, "udp", "")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, question := range []string{"GET k\n", "GET l\n"} {
+		answer := make([]byte, 64)
+		_, _ = io.WriteString(c, question)
+		n, err := c.Read(answer)
+		if err != nil {
+			return err
+		}
+		if string(answer[:n]) != question {
+			return errAnotherAnswer
+		}
 	}
 	return nil
 }
@@ -425,6 +449,76 @@ func TestBugsOfServers(t *testing.T) {
 				text, _, _ = strings.Cut(text, "\n  sockets ")
 			}
 			golden(t, strings.ReplaceAll(text, "#2", "#1")) // which of two is worse is up to the scheduler
+		})
+	}
+}
+
+// rareBugs are told in virtual time only, where the order of events is the same in each run.
+func rareBugs(limit time.Duration) []bug {
+	return []bug{
+		{"an answer taken for that of the next question", func(t, _ testing.TB, on Option) {
+			ep := Start(t, udp.Duplicate{}, on)
+			Expect(t, ep, Accepted.Before(limit), func(ctx context.Context) error { return getBoth(ctx, ep.DialContext) })
+		}},
+		{"an accept loop that ends", func(t, _ testing.TB, on Option) { acceptsAgain(t, on, 0, Accepted.Before(limit)) }},
+		{"an accept loop that spins", func(t, _ testing.TB, on Option) { acceptsAgain(t, on, 3, Accepted.At(15*time.Millisecond)) }},
+		{"a server on simnet without a read deadline", func(t, _ testing.TB, on Option) {
+			addr, ln := listening(t, on)
+			go func() {
+				if c, err := ln.Accept(); err == nil {
+					_, _ = bufio.NewReader(c).ReadString('\n')
+					_ = c.Close()
+				}
+			}()
+			ExpectEnd(t, Start(t, hostile.ConnectOnly{Target: addr}, on), Disconnected.After(limit))
+		}},
+	}
+}
+
+func listening(t testing.TB, on Option) (addr string, ln net.Listener) {
+	var where fixtures.Place
+	on(&where)
+	ln, err := where.Stack.Listen(t.Context(), "tcp", "127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln.Addr().String(), ln
+}
+
+// acceptsAgain runs a server that calls Accept again this often after it has failed, at once.
+func acceptsAgain(t testing.TB, on Option, times int, want Window) {
+	addr, ln := listening(t, on)
+	failing := fixtures.AcceptError{Times: 3}.Listen(ln)
+	loop := func() {
+		for range times + 1 {
+			if c, err := failing.Accept(); err == nil {
+				_, _ = io.WriteString(c, "NONE\n")
+				_ = c.Close()
+				return
+			}
+		}
+	}
+	var where fixtures.Place
+	on(&where)
+	s := &store{addr: addr, dial: where.Stack.DialContext}
+	Expect(t, failing, want, func(ctx context.Context) error {
+		go loop()
+		return s.get(ctx, "k")
+	})
+}
+
+func TestRareBugs(t *testing.T) {
+	t.Parallel()
+	second := regexp.MustCompile(`(?m)^.* #2 .*\n`) // what the client sends after that comes before its return, or not
+	for _, b := range rareBugs(200 * time.Millisecond) {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				nw := simnet.New(t)
+				tb := faketb.Alone(testName(b.name), func(tb *faketb.TB) { b.test(tb, t, On(nw)) })
+				golden(t, second.ReplaceAllString(lineNumbers.ReplaceAllString(tb.Text(), ".go:LINE"), ""))
+			})
 		})
 	}
 }

@@ -229,6 +229,9 @@ func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
 	q := queueOf(a)
 	awaitVerdict(ctx, a, w, q, testDeadline(t))
 	v := verdictOf(a, w, q.left(ctx, a))
+	if v.err != nil && v.result.Outcome == Blocked {
+		v.result.stack = serverStack()
+	}
 	if proved(t, a, w, v.err) {
 		return v.result
 	}

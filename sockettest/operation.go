@@ -32,7 +32,7 @@ type Result struct {
 
 	late      time.Duration      // how much of a delay the machine excuses
 	blocked   time.Duration      // of ExpectEnd: since its start, when the other side was blocked, from which late counts
-	stack     []string           // where the operation was blocked
+	stack     []string           // where the operation was blocked; of ExpectEnd, as it is shown
 	state     string             // of its goroutine there, as the runtime calls it
 	sockets   []fixtures.Sockets // of its endpoint's connections at that moment
 	events    []fixtures.Event   // and its timeline

@@ -245,10 +245,10 @@ func (f failure) window() string {
 	return fmt.Sprintf("0 %s %s   = allowed, X it returned", b, digits(span))
 }
 
-// where shows the client's own frames, innermost first, and what they wait in.
+// where shows the own frames of what is under test, innermost first, and what they wait in.
 func (f failure) where() []string {
 	if f.result.conn > 0 {
-		return nil
+		return f.result.stack
 	}
 	return ends(f.result.stack)
 }

@@ -143,8 +143,9 @@ func steady(text string) string {
 		{`(?m)^  +[+-]TIME`, "  +TIME"},
 		{`window   0 [-=X]+ TIME`, "window   BAR"},
 		{`\.go:\d+`, ".go:LINE"},
-		{`sockettest\.Test[\w.]+\.dialing\.`, "sockettest.dialing."},      // Go 1.26 names a closure by where it was inlined
-		{`\*(poll\.DeadlineExceededError|net\.timeoutError)`, "*TIMEOUT"}, // a coin toss of package net
+		{`sockettest\.Test[\w.]+\.dialing\.`, "sockettest.dialing."},            // Go 1.26 names a closure by where it was inlined
+		{`sockettest\.\S*(patient|serving|serverBugs)\S*  `, "sockettest.$1  "}, // for the same reason
+		{`\*(poll\.DeadlineExceededError|net\.timeoutError)`, "*TIMEOUT"},       // a coin toss of package net
 		{` \(TIME of that for timers that were late, under this test's load or others'\)`, ""},
 		{`(?m)^  others .*\n`, ""},
 		{`\d+ SYNs? sent again`, "N SYNs sent again"},
@@ -156,6 +157,30 @@ func steady(text string) string {
 		text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)
 	}
 	return text
+}
+
+// A server's goroutines are those that this test has started, or the test around it.
+func TestServersInADump(t *testing.T) {
+	t.Parallel()
+	const read = "net.(*netFD).Read(0x1)\n\t/go/net/fd.go:1 +0x1\n"
+	waits := func(id, creator, frames string) string {
+		return "goroutine " + id + " [IO wait]:\n" + frames + "created by x.Go in goroutine " + creator + "\n\t/x/x.go:1 +0x1"
+	}
+	test := func(id, creator string) string {
+		return waits(id, creator, "x.Test(0x1)\n\t/x/x_test.go:1 +0x1\ntesting.tRunner(0x1)\n\t/go/testing/testing.go:1 +0x1\n")
+	}
+	dump := strings.Join([]string{
+		test("1", "0"), test("2", "1"), test("3", "1"),
+		waits("4", "2", read+"x.loop()\n\t/x/x.go:2 +0x1\n"), waits("5", "4", read+"x.serve()\n\t/x/x.go:3 +0x1\n"),
+		waits("6", "4", read+"x.serve()\n\t/x/x.go:3 +0x1\n"), waits("7", "3", read+"x.neighbour()\n\t/x/x.go:4 +0x1\n"),
+		waits("8", "2", read+fixturesPath+".(*Conn).Read(0x1)\n\t/x/f.go:1 +0x1\n"), waits("9", "99", read+"x.stranger()\n\t/x/x.go:5 +0x1\n"),
+	}, "\n\n")
+	reads := "(it waits in net.(*netFD).Read)"
+	assert.Equal(t, []string{"x.serve  x.go:3", reads, "and in x.loop  x.go:2", reads}, serversIn(dump, "goroutine 2"))
+	assert.Equal(t, []string{"x.neighbour  x.go:4", reads}, serversIn(dump, "goroutine 3"))
+	around := strings.Replace(dump, "created by x.Go in goroutine 2\n\t/x/x.go:1 +0x1\n\ngoroutine 5", "created by x.Go in goroutine 1\n\t/x/x.go:1 +0x1\n\ngoroutine 5", 1)
+	assert.Len(t, serversIn(around, "goroutine 2"), 4, "what the test around it has started")
+	assert.Empty(t, serversIn(dump, "goroutine 1"))
 }
 
 func TestEndsOfAStack(t *testing.T) {
@@ -255,6 +280,7 @@ func TestHistoryForgetsAnEarlierRun(t *testing.T) {
 	h.ended("TestTable") // of which nothing is known
 	h.note("TestTable/a", did(ResetByPeer, "read", 1), false)
 	h.note("TestTable/b", did(ResetByPeer, "read", 2), false)
+	h.ended("TestTable/a")
 	h.ended("TestTable/a")
 	assert.Equal(t, "2 operations before this in TestTable: a ok (reset in read, 1s); ok (reset in read, 2s)", h.others("TestTable/b"))
 	h.note("TestTable/a", did(ResetByPeer, "read", 3), false)

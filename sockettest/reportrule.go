@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/udp"
 )
 
 // Rules that hold whatever the fixture is.
@@ -35,7 +36,11 @@ const (
 	ruleWrite     = "a write waits as long as the other side does not read: only a deadline ends it (SetWriteDeadline)"
 	rulePast      = "it did not wait: the deadline was past when the call began. A deadline is a moment, not a span: each operation sets its own (SetDeadline)"
 	ruleHandshake = "a handshake has no limit of its own: only a deadline, or the context of HandshakeContext, ends it"
-	ruleAccept    = "accept waits for the next connection forever: only Close, or a deadline of the listener, ends it"
+	ruleLoopEnds  = "Accept failed %s before this, and the server has not called it again: a loop that returns takes the server down, and one that pauses" +
+		" must do so for less than its clients wait (net/http: 5 ms, doubled up to 1 s)"
+	ruleLoopSpins = "an accept loop must pause after an error: this one called again %s later, which burns a processor until the trouble is over (net/http" +
+		" pauses for 5 ms, doubled up to 1 s)"
+	ruleAccept = "accept waits for the next connection forever: only Close, or a deadline of the listener, ends it"
 )
 
 // waits are the rules of what waits in a phase.
@@ -48,7 +53,11 @@ func (f failure) chooseRule() string {
 	switch _, right := w.choose(r); {
 	case !right && f.stale() > 0:
 		return fmt.Sprintf(ruleStale, f.stale())
-	case exited(r.Err), r.reach.text() != "" && r.Outcome != SelfClosed:
+	case exited(r.Err):
+		return ""
+	case f.ruleOfAccepts() != "":
+		return f.ruleOfAccepts()
+	case r.reach.text() != "" && r.Outcome != SelfClosed:
 		return ""
 	case r.conn > 0:
 		return f.ruleOfEnd(right)
@@ -103,6 +112,29 @@ func (f failure) ruleOfBlocked() string {
 	return waits[r.Phase]
 }
 
+// ruleOfAccepts is for an accept loop that has ended, or that does not pause.
+func (f failure) ruleOfAccepts() string {
+	var failed time.Duration
+	shortest, waits := time.Hour, false
+	for _, e := range f.shown {
+		switch {
+		case e.Kind == fixtures.Failed:
+			failed, waits = e.At, true
+		case e.Kind == fixtures.Accepting && waits:
+			shortest, waits = min(shortest, e.At-failed), false
+		}
+	}
+	switch {
+	case !f.did(fixtures.Accepting):
+		return "" // it is no listener
+	case waits:
+		return fmt.Sprintf(ruleLoopEnds, digits(f.from+f.result.Elapsed-failed))
+	case shortest < time.Millisecond:
+		return fmt.Sprintf(ruleLoopSpins, digits(shortest))
+	}
+	return ""
+}
+
 // ruleOfLate is for the right end that comes too late.
 func (f failure) ruleOfLate() string {
 	r := f.result
@@ -127,6 +159,10 @@ func (f failure) ruleOfWrongOutcome() string {
 		return ruleOwnFailure
 	}
 	switch f.result.Outcome {
+	case Other, Accepted:
+		if f.answeredTwice() {
+			return f.rule
+		}
 	case Closed:
 		if f.did(fixtures.SentFIN) {
 			return fmt.Sprintf(ruleHalfClose, f.tested)
@@ -140,6 +176,16 @@ func (f failure) ruleOfWrongOutcome() string {
 		return f.rule
 	}
 	return ""
+}
+
+// answeredTwice reports whether a datagram was answered more than once.
+func (f failure) answeredTwice() bool {
+	answered := map[int]bool{}
+	return slices.ContainsFunc(f.shown, func(e fixtures.Event) bool {
+		before := answered[e.Conn]
+		answered[e.Conn] = before || e.Kind == udp.Answered
+		return before && e.Kind == udp.Answered
+	})
 }
 
 // stale returns the connection that the fixture had ended when the call began, if that is what the

@@ -368,26 +368,30 @@ func (h *history) note(name string, r Result, failed bool) {
 	t.n++
 }
 
-// of returns what is remembered of a test's outermost one; nil if nothing is. What it did in an
-// earlier run (go test -count) is forgotten. The caller holds mu.
-func (h *history) of(name string) *testRows {
+// find returns what is remembered of a test's outermost one; nil if nothing is. The caller holds
+// mu.
+func (h *history) find(name string) *testRows {
 	root := rootName(name)
-	i := slices.IndexFunc(h.tests[:], func(t testRows) bool { return t.root == root })
-	if i < 0 {
-		return nil
+	if i := slices.IndexFunc(h.tests[:], func(t testRows) bool { return t.root == root }); i >= 0 {
+		return &h.tests[i]
 	}
-	t := &h.tests[i]
-	if slices.ContainsFunc(t.rows[:min(t.n, keepRows)], func(r row) bool { return r.over && r.name == name }) {
+	return nil
+}
+
+// of is find for a test that runs: what it did in an earlier run (go test -count) is forgotten.
+func (h *history) of(name string) *testRows {
+	t := h.find(name)
+	if t != nil && slices.ContainsFunc(t.rows[:min(t.n, keepRows)], func(r row) bool { return r.over && r.name == name }) {
 		t.n = 0
 	}
 	return t
 }
 
-// ended notes that a test is over.
+// ended notes that a test is over. It may be called for each of the test's fixtures.
 func (h *history) ended(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := h.of(name)
+	t := h.find(name)
 	if t == nil {
 		return
 	}

@@ -297,7 +297,7 @@ func usageOf(t testing.TB, ep Running) (u usage) {
 		p, known := uses.Load(part)
 		if !known {
 			if p, known = uses.LoadOrStore(part, &partUsage{of: ep}); !known {
-				t.Cleanup(func() { checkFired(t, part, ep); forget(part) })
+				t.Cleanup(func() { checkFired(t, part, ep); forget(part); rows.ended(t.Name()) })
 			}
 		}
 		u = append(u, p.(*partUsage))
