@@ -246,8 +246,8 @@ func TestSeededBugs(t *testing.T) {
 				` and ended when its context was cancelled`,
 		}},
 		{"pool keeps a broken connection", "reset", []string{
-			`does not recover request bytes 4-12 of 12 ("OWS\nADD\n"), reset: 11s after the fault was over, still write tcp`,
-			`does not recover answer bytes 4-20 of 20 ("O\x03oneO\x03twoO\x00O\x02ok"), reset: 11s after the fault was over, still write tcp`,
+			`does not recover request bytes 4-12 of 12 ("OWS\nADD\n"), reset: 11s after Recovers was called, still write tcp`,
+			`does not recover answer bytes 4-20 of 20 ("O\x03oneO\x03twoO\x00O\x02ok"), reset: 11s after Recovers was called, still write tcp`,
 		}},
 		{"deadline on the connect only", "silence", []string{
 			`hangs            request bytes 3-11 of 12 ("ROWS\nADD\n"), silence, silence-reset: the operation had not returned after 55s,`,
@@ -309,6 +309,6 @@ func TestMendedClientIsBlameless(t *testing.T) {
 	t.Parallel()
 	text, bad := sweepOver(t, Config{Server: serveRows, Limit: 11 * time.Second, Once: []string{"ADD\n"}}, using(""))
 	assert.False(t, bad, text)
-	assert.Contains(t, text, "sweep: 208 conversations in ")
+	assert.Contains(t, text, "sweep: 276 conversations in ")
 	assert.Contains(t, text, "0 with violations; connection 1: request of 12 bytes, answer of 20")
 }

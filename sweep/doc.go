@@ -27,6 +27,7 @@
 //   - panics: the operation panicked.
 //   - hangs: the operation, Close or Recovers had not returned after five times the limit.
 //   - floods: the operation dialled 300 times, and ten times as often as without a fault.
+//   - fails: it returned an error at a fault that is [Fault.Harmless].
 //   - late: it took longer than the limit.
 //   - does not recover: the function given to [Case.Recovers] still failed a limit later.
 //   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
@@ -35,8 +36,8 @@
 //   - frozen: a goroutine waits for what no timer ends, such as a mutex whose owner waits for the
 //     network. That stops the clock of a bubble, and nothing else can be said of the point.
 //
-// An error is no violation: a client may fail when its connection breaks. Where it must not, tell
-// [Case.Errorf] if there is one.
+// Any other error is no violation: a client may fail when its connection breaks. Where it must not,
+// tell [Case.Errorf] if there is one.
 //
 // # What is not
 //

@@ -14,10 +14,14 @@ import (
 
 // A Fault is what happens at a byte.
 type Fault struct {
-	Name string // as reports and subtests name it
-	Do   fixtures.Effect
+	Name     string // as reports and subtests name it
+	Do       fixtures.Effect
+	Harmless bool // the operation must succeed all the same
 
-	make func(arena) (do fixtures.Effect, undo func()) // instead of Do
+	make      func(arena) (do fixtures.Effect, undo func()) // instead of Do
+	forGood   bool                                          // in both directions, and past Recovers
+	recovers  bool                                          // it makes a difference if Recovers is called
+	cancelled bool                                          // it makes a difference if the context is used
 }
 
 // An arena is where a fault happens.
@@ -27,28 +31,33 @@ type arena struct {
 	cancel context.CancelFunc // of the operation's context
 }
 
-// DefaultFaults are what Run tries at each byte: reset and fin, which end the connection; silence,
-// after which what waited arrives late, and silence-reset, after which the connection is reset;
-// cut, the cable that is pulled; and cancel, by which the caller cancels the operation's context.
-// After which means once [Case.Recovers] is called: without it the two silences are the same, and
-// the second is left out. So is cancel, for an operation that does not use its context.
+// DefaultFaults are what Run tries at each byte:
+//
+//   - reset and fin end the connection, in both directions;
+//   - silence lets nothing pass in one direction, until [Case.Recovers] is called and what waited
+//     arrives late;
+//   - silence-reset is the same, and then the connection is reset;
+//   - dead lets nothing pass in either direction any more, after Recovers too: new connections work;
+//   - cut is the cable that is pulled, until Recovers;
+//   - cancel is the caller, who cancels the operation's context;
+//   - split makes a pause of 10 ms between two bytes, which must do no harm.
+//
+// Left out are silence-reset and dead where Recovers is not called, since they are as silence and
+// cut then, and cancel where the operation does not use its context.
 func DefaultFaults() []Fault {
 	return []Fault{
 		{Name: "reset", Do: fixtures.SendRST()},
 		{Name: "fin", Do: fixtures.SendFIN()},
+		{Name: "split", Do: fixtures.PauseFor(10 * time.Millisecond), Harmless: true},
 		{Name: "silence", Do: fixtures.Mute(fixtures.Open)},
-		{Name: silenceReset, Do: fixtures.Mute(fixtures.RST)},
+		{Name: "silence-reset", Do: fixtures.Mute(fixtures.RST), recovers: true},
+		{Name: "dead", Do: fixtures.DropRest(), recovers: true, forGood: true},
 		{Name: "cut", Do: fixtures.PartitionFor(0)},
-		{Name: cancelled, make: func(a arena) (fixtures.Effect, func()) {
+		{Name: "cancel", cancelled: true, make: func(a arena) (fixtures.Effect, func()) {
 			return fixtures.Call(func(*fixtures.Conn) { a.cancel() }), func() {}
 		}},
 	}
 }
-
-const (
-	silenceReset = "silence-reset"
-	cancelled    = "cancel"
-)
 
 // gone is the server that goes away with all its connections, and refuses others.
 var gone = Fault{Name: "gone", make: func(a arena) (fixtures.Effect, func()) {
@@ -102,7 +111,7 @@ func (p point) name() string {
 func (p point) series() string { return fmt.Sprint(p.every, p.conn, p.place, p.fault.Name) }
 
 // begin brings the fault about. The function that it returns ends it.
-func (p point) begin(a arena) (undo func()) {
+func (p point) begin(a arena) (end func()) {
 	switch {
 	case p.place == "":
 		return func() {}
@@ -128,8 +137,21 @@ func (p point) begin(a arena) (undo func()) {
 	default:
 		r.AfterWritten = p.at
 	}
-	disarm := a.ep.Arm(r)
-	return func() { disarm(); after() }
+	undos := []func(){after, a.ep.Arm(r)}
+	ends := p.fault.Do.String() == "SendRST()" || p.fault.Do.String() == "SendFIN()"
+	if p.fault.forGood || ends && p.place == requesting { // the server is not to get the rest
+		r.Hits, r.Do = fixtures.In, fixtures.DropRest()
+		undos = append(undos, a.ep.Arm(r)) // of two rules at one point the later acts first
+	}
+	if p.fault.forGood {
+		r.Hits, r.Do = fixtures.Out, fixtures.DropRest()
+		undos = append(undos, a.ep.Arm(r))
+	}
+	return func() {
+		for _, undo := range undos {
+			undo()
+		}
+	}
 }
 
 // points lists what can go wrong in the good conversation. If whole, none is left out.
@@ -159,14 +181,14 @@ func (s *sweep) points(whole bool) []point {
 // faults are those that make a difference.
 func (s *sweep) faults() []Fault {
 	return slices.DeleteFunc(slices.Clone(s.cfg.Faults), func(f Fault) bool {
-		return f.Name == silenceReset && !s.good.recovers || f.Name == cancelled && f.make != nil && !s.good.obeys
+		return f.recovers && !s.good.recovers || f.cancelled && !s.good.obeys
 	})
 }
 
 // harder are the points for an operation that tries again: the same on each connection that
 // follows, and a server that is gone.
 func (p point) harder() []point {
-	if p.arm != nil || p.fault.Name == cancelled {
+	if p.arm != nil || p.fault.cancelled || p.fault.Harmless {
 		return nil
 	}
 	every := p

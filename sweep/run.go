@@ -26,7 +26,8 @@ const (
 	panics   kind = "panics"
 	leaks    kind = "leaks"
 	wrong    kind = "wrong"
-	dead     kind = "does not recover"
+	lost     kind = "does not recover"
+	fails    kind = "fails"
 	repeated kind = "repeated"
 	freezes  kind = "frozen"
 	keeps    kind = "kept"
@@ -34,7 +35,7 @@ const (
 )
 
 // kinds are in the order of the report.
-var kinds = []kind{wrong, repeated, panics, hangs, floods, late, dead, leaks, keeps, freezes}
+var kinds = []kind{wrong, repeated, panics, hangs, floods, late, fails, lost, leaks, keeps, freezes}
 
 // A violation is one thing that the code under test did wrong at a point.
 type violation struct {
@@ -236,7 +237,10 @@ func (r *run) judge(c *Case) {
 		r.add(wrong, "the operation called runtime.Goexit: give assertions the *sweep.Case, not the test")
 	}
 	if c.recovers != nil {
-		r.add(dead, "%v after the fault was over, still %v", c.took[recovering], c.recovers)
+		r.add(lost, "%v after Recovers was called, still %v", c.took[recovering], c.recovers)
+	}
+	if c.err != nil && r.point.fault.Harmless {
+		r.add(fails, "it did, with an error, though the fault is harmless: %v", c.err)
 	}
 	for p, took := range c.took {
 		if took > r.cfg.Limit && phase(p) != waiting && (phase(p) != recovering || c.recovers == nil) {
