@@ -289,7 +289,7 @@ func TestDatagramFaultThatNeverFired(t *testing.T) {
 			t.Run(fmt.Sprintf("%T %d", f, sent), func(t *testing.T) {
 				t.Parallel()
 				tb := faketb.Run(t, func(tb *faketb.TB) {
-					ep := sockettest.Start(tb, f)
+					ep := sockettest.Start(tb, f, apart)
 					sockettest.Expect(tb, ep, fine, func(ctx context.Context) error {
 						c, err := ep.DialContext(ctx, "udp", "")
 						if err != nil {

@@ -118,6 +118,14 @@ func kinds() []kind {
 // errOwn is a client's error that tells nothing of what it hides.
 var errOwn = errors.New("cannot")
 
+// apart is an [sockettest.Option] for datagrams: on the kernel's network, an address at which none
+// comes from a stranger for whoever had the port before.
+func apart(w *fixtures.Place) {
+	if w.Stack == nil || w.Stack == sockettest.Kernel {
+		w.Address = net.JoinHostPort(manytests.OwnLoopback().String(), "0")
+	}
+}
+
 // visit is one operation of a client: it connects, sends a byte, and waits a moment for an answer.
 func visit(dial dialFunc, network, addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -214,8 +222,8 @@ func checkReach(t *testing.T, kinds []kind, dial dialFunc, elsewhere map[string]
 func (row reachRow) check(t *testing.T, k kind, kernel bool, wanted string, dial dialFunc, elsewhere string, opts ...sockettest.Option) {
 	var r sockettest.Result
 	tb := faketb.Run(t, func(tb *faketb.TB) {
-		if k.network == "udp" && kernel { // a stranger's datagram for whoever had the port before would be contact
-			opts = append(opts[:len(opts):len(opts)], sockettest.Address(net.JoinHostPort(manytests.OwnLoopback().String(), "0")))
+		if k.network == "udp" {
+			opts = append(opts[:len(opts):len(opts)], apart)
 		}
 		expect, addr := k.start(tb, opts...)
 		r = expect(row.want, row.op(visit(dial, k.network, addr), visit(dial, k.network, elsewhere)))

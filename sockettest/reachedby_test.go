@@ -178,7 +178,7 @@ func TestReachedByADatagramSocketThatWaits(t *testing.T) {
 	t.Parallel()
 	manytests.NeedsProc(t)
 	onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-		ep := sockettest.Start(t, udp.Silent{}, opts...)
+		ep := sockettest.Start(t, udp.Silent{}, append(opts, apart)...)
 		c, err := dial(t.Context(), "udp", ep.Addr())
 		require.NoError(t, err)
 		_, err = c.Write([]byte("x"))

@@ -38,7 +38,7 @@ func TestReachedByADatagramFromBefore(t *testing.T) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
 			onBothNetworks(t, func(t *testing.T, dial dialFunc, opts ...sockettest.Option) {
-				ep := sockettest.Start(t, udp.Echo{}, opts...)
+				ep := sockettest.Start(t, udp.Echo{}, append(opts, apart)...)
 				c, err := dial(t.Context(), "udp", ep.Addr())
 				require.NoError(t, err)
 				for range 20 {
