@@ -164,7 +164,7 @@ func (w *Watch) Late(from, to time.Time) (worst, sum time.Duration) {
 	begin, end := from.Sub(base), to.Sub(base)
 	worst, sum = all.late(w.from, begin, end)
 	ownWorst, ownSum := w.own.late(&w.head, begin, end)
-	waited := min(tallySince(end-tick).since(w.been), end-begin)
+	waited := min(tallySince(end).since(w.been), end-begin)
 	return max(worst, ownWorst), max(sum, ownSum, waited)
 }
 

@@ -56,6 +56,18 @@ func TestTallyIsAskedOnce(t *testing.T) {
 	assert.NotSame(t, now, tallySince(now.at+1))
 }
 
+// What threads have waited until the end of an operation counts, though somebody asked just before.
+func TestTallyIsOfTheEndOrLater(t *testing.T) {
+	var w Watch
+	w.Begin(time.Hour)
+	defer w.End()
+	begin := time.Now()
+	before := &tally{at: begin.Sub(base)}
+	lastTally.Store(before)
+	w.Late(begin, begin.Add(1))
+	assert.NotSame(t, before, lastTally.Load())
+}
+
 // More threads than processors wait for each other, while the timers may be in time.
 func TestThreadsThatWaitAreSeen(t *testing.T) {
 	if len(threads()) == 0 {
