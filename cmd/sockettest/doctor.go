@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/probe"
+	"example.com/go-sockettest/internal/rawsock"
 )
 
 // checks are all fixtures, in the order of docs/fixtures.md, and what can be done to one while it
@@ -139,7 +139,7 @@ func (f *finding) judge(err error) {
 	switch {
 	case err == nil:
 		f.verdict = works
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EMFILE): // "ulimit -n"
+	case errors.Is(err, errors.ErrUnsupported), rawsock.NoDescriptors(err): // "ulimit -n"
 		f.verdict, f.by, f.note = skipped, "", err.Error()
 	default:
 		f.verdict, f.note = broken, err.Error()

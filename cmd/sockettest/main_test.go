@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -140,12 +141,18 @@ func TestDoctorSkipsWhatCannotBe(t *testing.T) {
 
 func TestDoctorSkipsWithoutDescriptors(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	none := func(context.Context, probe.Running) (string, error) {
-		return "", os.NewSyscallError("accept4", syscall.EMFILE)
+	none := []syscall.Errno{syscall.EMFILE, syscall.ENFILE}
+	if runtime.GOOS == "windows" {
+		none = []syscall.Errno{10024} // WSAEMFILE
 	}
-	assert.Zero(t, doctor(t.Context(), &out, []probe.Row{{Fixture: fixtures.Echo{}, On: []string{"tcp4"}, Judge: none}}))
-	assert.Regexp(t, `(?m)^Echo +tcp4 +skipped .*accept4: `, out.String())
+	for _, errno := range none {
+		var out strings.Builder
+		fails := func(context.Context, probe.Running) (string, error) {
+			return "", os.NewSyscallError("accept4", errno)
+		}
+		assert.Zero(t, doctor(t.Context(), &out, []probe.Row{{Fixture: fixtures.Echo{}, On: []string{"tcp4"}, Judge: fails}}))
+		assert.Regexp(t, `(?m)^Echo +tcp4 +skipped .*accept4: `, out.String())
+	}
 }
 
 func TestUsage(t *testing.T) {
