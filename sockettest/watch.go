@@ -60,8 +60,10 @@ func WatchLeaks(ignore ...string) *Watch {
 }
 
 // WatchSockets begins a watch for sockets that the process opens from now on, whoever opens them:
-// those of other tests count too. Until Close the process's finalizers wait, as for [WatchLeaks].
-// Where a process's sockets are not listed (systems other than Linux, or no /proc), the error wraps
+// those of other tests count too. Until Close the process's finalizers wait, as for [WatchLeaks];
+// but not if it begins in a bubble (testing/synctest), which would own the channel that they wait
+// for: begin it outside, or a garbage collection may close a socket that was leaked. Where a
+// process's sockets are not listed (systems other than Linux, or no /proc), the error wraps
 // [errors.ErrUnsupported].
 func WatchSockets() (*Watch, error) {
 	w := &Watch{bubble: ownBubble()}
