@@ -1,11 +1,12 @@
 package sweep
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 )
 
@@ -14,7 +15,7 @@ const (
 	// it must be found frozen, in the same way. Before each look everybody else gets turns.
 	glance, glances, turns = 250 * time.Millisecond, 3, 100
 	// busy is how much real time one conversation may take while something in it goes on.
-	busy = time.Minute
+	busy = 20 * time.Second
 	// mostFrozen is how many conversations with one fault in one direction may freeze, and mostDead
 	// how many in all may leave goroutines behind: these stay until the process ends.
 	mostFrozen, mostDead = 2, 500
@@ -22,16 +23,12 @@ const (
 
 // all runs all points, as many at once as there are workers, and returns their results in order.
 func (s *sweep) all(points []point) []result {
+	s.t.Helper()
 	results := make([]result, len(points))
-	workers := s.cfg.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	left := left{until: s.until}
-	defer s.progress(len(points), &left)()
-	for range workers {
+	for range min(cmp.Or(s.cfg.Workers, runtime.GOMAXPROCS(0)), len(points)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
 				if results[i] = (result{point: points[i], skipped: left.skips(points[i])}); results[i].skipped == "" {
@@ -41,39 +38,27 @@ func (s *sweep) all(points []point) []result {
 			}
 		})
 	}
-	wg.Wait()
-	return results
-}
-
-// progressEvery is how often a long sweep with -v says how far it is.
-const progressEvery = 10 * time.Second
-
-// progress says now and then how far the sweep is, until the function is called that it returns.
-func (s *sweep) progress(points int, left *left) (stop func()) {
-	if !testing.Verbose() {
-		return func() {}
-	}
-	over, begin := make(chan struct{}), time.Now()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(progressEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-over:
-				return
-			case <-tick.C:
-				done, bad := left.progress()
-				s.t.Logf("sweep: %d of %s, %.0f a second, %d with violations", done, count(points, "conversation"),
-					float64(done)/time.Since(begin).Seconds(), bad)
-			}
-		}
-	})
-	return func() {
-		close(over)
+	over := make(chan struct{})
+	go func() {
 		wg.Wait()
+		close(over)
+	}()
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for begin := time.Now(); ; {
+		select {
+		case <-over:
+			return results
+		case <-tick.C:
+			done, bad := left.progress()
+			s.t.Logf("sweep: %d of %s, %.0f a second, %d with violations", done, count(len(points), "conversation"),
+				float64(done)/time.Since(begin).Seconds(), bad)
+		}
 	}
 }
+
+// progressEvery is how often a long sweep says how far it is, which go test shows at once with -v.
+const progressEvery = 10 * time.Second
 
 // A skip is why a point was not tried.
 type skip string
@@ -156,26 +141,34 @@ func (s *sweep) watched(r *run) result {
 		for range turns {
 			runtime.Gosched()
 		}
-		now := ""
+		holding, others := "", ""
 		if own := name.Load(); own != nil {
-			now = frozen(*own)
+			holding, others = lookInto(*own)
 		}
-		if same++; now == "" || now != who {
-			who, same = now, 0
+		if same++; holding == "" || holding != who {
+			who, same = holding, 0
 		}
 		if same == glances {
-			return r.givenUp(freezes, who, "cannot be judged in virtual time: a goroutine waits for what no timer ends, such as a mutex, and"+
-				" stops the clock")
+			return r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+waitsFor(holding)+
+				" and stops the clock")
 		}
 		if d := time.Since(begin); d > busy {
-			res := r.givenUp(hangs, "", fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
+			res := r.givenUp(hangs, others, fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
 			res.busy = true
 			return res
 		}
 	}
 }
 
+// waitsFor guesses what stops the clock.
+func waitsFor(stack string) string {
+	if strings.Contains(stack, "[IO wait") {
+		return "a real socket, which is not of the sweep's network,"
+	}
+	return "what no timer ends, such as a mutex,"
+}
+
 // givenUp is the result of a conversation that still goes on.
 func (r *run) givenUp(k kind, stacks, text string) result {
-	return result{point: r.point, fired: true, found: []violation{{k, text}}, stacks: stacks}
+	return result{point: r.point, fired: true, goesOn: true, found: []violation{{k, text}}, stacks: stacks}
 }

@@ -32,6 +32,9 @@ func TestBadConfig(t *testing.T) {
 		{Config{Server: serveRows, Limit: 1, Once: []string{""}}, "Config.Once[0] is empty; want the bytes of a request"},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a b", Do: fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
 			` without slashes and spaces, and an effect`},
+		{Config{Server: serveRows, Limit: 1, Faults: []Fault{}}, "Config.Faults is empty; want nil, for DefaultFaults, or some"},
+		{Config{Server: serveRows, Limit: 1, Faults: append(DefaultFaults(), DefaultFaults()[1])}, `Config.Faults[1] and [8] are both called "fin";` +
+			` want names that differ`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a"}}}, `Config.Faults[0] is "a", ; want a name without slashes and spaces,` +
 			` and an effect`},
 	} {
@@ -62,9 +65,16 @@ func TestBadConversation(t *testing.T) {
 		want   string
 	}{
 		{nil, func(context.Context, *Case) error { return errors.New("no such table") },
-			"without any fault, the operation failed: no such table; want a conversation that works"},
+			"the operation never connected to the server (no such table); want it to dial Case.Addr with Case.DialContext"},
 		{nil, func(context.Context, *Case) error { return nil },
-			"the operation never connected to the server; want it to dial Case.Addr with Case.DialContext"},
+			"the operation never connected to the server (it returned no error); want it to dial Case.Addr with Case.DialContext"},
+		{nil, func(ctx context.Context, c *Case) error { _ = get("HI")(ctx, c); return errors.New("no such table") },
+			"without any fault, the operation failed: no such table; want a conversation that works"},
+		{nil, func(_ context.Context, c *Case) error { c.FailNow(); return nil }, "without any fault, good: wrong: Case.FailNow was called"},
+		{nil, func(_ context.Context, c *Case) error { c.Close(nil); return nil }, "without any fault, good: wrong: bad argument: Case.Close: f is nil"},
+		{nil, func(_ context.Context, c *Case) error { c.Recovers(nil); return nil },
+			"without any fault, good: wrong: bad argument: Case.Recovers: f is nil"},
+		{func(net.Listener) error { panic("oh") }, get("HI"), "without any fault, good: panics: Config.Server panicked: oh"},
 		{nil, func(_ context.Context, c *Case) error { c.Errorf("got %d", 1); return nil }, "without any fault, good: wrong: got 1"},
 		{nil, func(context.Context, *Case) error { runtime.Goexit(); return nil },
 			"without any fault, good: wrong: the operation called runtime.Goexit: give assertions the *sweep.Case, not the test"},
@@ -73,7 +83,8 @@ func TestBadConversation(t *testing.T) {
 			"without any fault, good: hangs: the operation had not returned after 55s, and ended when its context was cancelled"},
 		{func(net.Listener) error { return errors.New("no licence") }, get("HI"),
 			"Config.Server returned during the conversation: no licence; want it to serve until ln is closed"},
-		{func(ln net.Listener) error { _ = serveRows(ln); select {} }, get("HI"), "without any fault, good: leaks: goroutines were left behind"},
+		{func(ln net.Listener) error { _ = serveRows(ln); select {} }, get("HI"),
+			"without any fault, good: leaks: Config.Server has not returned, 20.007s after its listener was closed"},
 	} {
 		cfg := Config{Server: serveRows, Limit: 11 * time.Second}
 		if tt.server != nil {
@@ -85,4 +96,56 @@ func TestBadConversation(t *testing.T) {
 			assert.True(t, strings.HasPrefix(err.Error(), tt.want), "%v\n%s", err, tt.want)
 		}
 	}
+}
+
+// A request of Once that is never sent is a typing error.
+func TestOnceIsNeverSent(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("fin")
+	cfg.Once = []string{"AD\n"}
+	require.NoError(t, cfg.check())
+	s := &sweep{t: t, cfg: cfg, op: using("")}
+	require.ErrorContains(t, s.begin(), `Config.Once has "AD\n", which the operation does not send`)
+}
+
+// The command that repeats a point quotes the test's name.
+func TestPatternQuotes(t *testing.T) {
+	t.Parallel()
+	t.Run("x (y)+", func(t *testing.T) {
+		s := &sweep{t: t}
+		p := point{conn: 2, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
+		assert.Equal(t, `^TestPatternQuotes$/^x_\(y\)\+$/^every$/^conn_2$/^answer$/^byte_7$/^fin$`, s.pattern(p))
+	})
+}
+
+// An operation may use the test's own context, which makes a channel when it is first asked.
+func TestContextOfTheTest(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("fin")
+	cfg.Max, cfg.Once = 3, nil
+	Run(t, cfg, func(_ context.Context, c *Case) error {
+		db := &client{c: c}
+		defer c.Close(db.Close)
+		_ = db.add(t.Context())
+		return db.add(t.Context())
+	})
+}
+
+// An operation that dials as fast as it can, without end, is given up by the virtual clock.
+func TestDialsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("reset")
+	cfg.Max = 8
+	text, _ := sweepOver(t, cfg, func(_ context.Context, c *Case) error {
+		for {
+			db := &client{c: c}
+			err := db.add(context.Background()) // rules:allow it obeys nothing
+			c.Close(db.Close)
+			if err == nil {
+				return nil
+			}
+		}
+	})
+	assert.Contains(t, text, "floods           ")
+	assert.NotContains(t, text, "leaks            ")
 }

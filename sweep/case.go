@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -23,7 +24,7 @@ type Case struct {
 	ctx   context.Context // ends when the operation hangs
 	end   func()          // of the fault
 	dials atomic.Int64
-	most  int64 // dials; further ones wait
+	most  int64 // dials; further ones are slow, and fail
 
 	mu       sync.Mutex
 	phase    phase
@@ -61,12 +62,8 @@ func (c *Case) DialContext(ctx context.Context, network, address string) (net.Co
 	if c.dials.Add(1) <= c.most {
 		return c.nw.DialContext(ctx, network, address)
 	}
-	select { // no more, so that the clock goes on
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-c.ctx.Done():
-		return nil, c.ctx.Err()
-	}
+	time.Sleep(again) // so that the clock goes on, whatever its caller does
+	return nil, errors.New("sweep: no more dials: there were too many")
 }
 
 // Name returns the name of the point, such as "answer/byte_117/reset", or "good" without a fault.
@@ -77,6 +74,10 @@ func (c *Case) Name() string { return c.name }
 //
 //	defer c.Close(db.Close)
 func (c *Case) Close(f func() error) {
+	if f == nil {
+		c.Errorf("bad argument: Case.Close: f is nil; want the function that closes the client")
+		return
+	}
 	c.during(closing, func() { _ = f() })
 }
 
@@ -84,6 +85,10 @@ func (c *Case) Close(f func() error) {
 // arrives late. f must return nil within the limit. Until it does it is called again, a second
 // later: a client without retries may find out only now that its connection has died.
 func (c *Case) Recovers(f func(ctx context.Context) error) {
+	if f == nil {
+		c.Errorf("bad argument: Case.Recovers: f is nil; want what must work when the fault is over")
+		return
+	}
 	c.during(waiting, c.end)
 	c.during(recovering, func() {
 		begin := time.Now()
@@ -100,7 +105,7 @@ func (c *Case) Recovers(f func(ctx context.Context) error) {
 	})
 }
 
-// again is when Recovers tries again.
+// again is when Recovers tries again, and how long each dial takes of an operation that floods.
 const again = time.Second
 
 // Errorf says that the code under test did something wrong, such as to return a value that is not

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,18 +74,28 @@ func (s *sweep) converse() (conversation, error) {
 	return first, nil
 }
 
+var errNone = errors.New("it returned no error")
+
 func (s *sweep) converseOnce() (conversation, error) {
-	run := &run{sweep: s}
+	run := &run{sweep: s, full: true}
 	r := s.watched(run)
 	switch {
 	case r.broken != nil:
 		return conversation{}, r.broken
+	case s.t.Failed():
+		return conversation{}, errors.New("the operation failed the test by itself: give assertions the *sweep.Case, not the test")
+	case len(run.tap.conns) == 0 && (r.err != nil || len(r.found) == 0):
+		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext",
+			cmp.Or(r.err, errNone))
 	case len(r.found) > 0:
 		return conversation{}, fmt.Errorf("without any fault, %s", s.inFull(r))
 	case r.err != nil:
 		return conversation{}, fmt.Errorf("without any fault, the operation failed: %w; want a conversation that works", r.err)
-	case len(run.tap.conns) == 0:
-		return conversation{}, errors.New("the operation never connected to the server; want it to dial Case.Addr with Case.DialContext")
+	}
+	for _, request := range s.cfg.Once {
+		if run.tap.count(request) == 0 {
+			return conversation{}, fmt.Errorf("Config.Once has %q, which the operation does not send; want the bytes of a request of its", request)
+		}
 	}
 	return conversation{conns: run.tap.conns, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
 }

@@ -3,6 +3,7 @@ package sweep
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 	for _, r := range s.examples(groups) {
 		fmt.Fprintf(&b, "\n\n%s", s.inFull(r))
 	}
-	return b.String(), bad || c.failed > 0 || c.missed == c.ran
+	return b.String(), bad || c.failed > 0 || c.tooManyMissed()
 }
 
 // counts are of conversations.
@@ -68,10 +69,17 @@ func counted(results []result) counts {
 	return c
 }
 
+// tooManyMissed reports whether the test shows too little to pass.
+func (c counts) tooManyMissed() bool { return 3*c.missed >= c.ran }
+
 // doubts are what a sweep has not shown.
 func (s *sweep) doubts(c counts, left int) (lines []string) {
 	if c.missed > 0 {
-		lines = append(lines, count(c.missed, "conversation")+" never came to the fault, and prove nothing")
+		text := count(c.missed, "conversation") + " never came to the fault, and prove nothing"
+		if c.tooManyMissed() {
+			text += ": over a third, so the test fails"
+		}
+		lines = append(lines, text)
 	}
 	for _, why := range []skip{stuck, outOfTime} {
 		if n := c.skipped[why]; n > 0 {
@@ -221,7 +229,7 @@ func (s *sweep) inFull(r result) string {
 			break
 		}
 		if e.Kind != fixtures.Looked {
-			fmt.Fprintf(&b, "\n  %v", e)
+			b.WriteString("\n  " + strings.Replace(e.String(), "Call(f)", r.point.fault.Name, 1))
 		}
 	}
 	if r.stacks != "" {
@@ -235,6 +243,8 @@ func (s *sweep) inFull(r result) string {
 func (s *sweep) ended(r result) string {
 	text := fmt.Sprintf("after %v, ", r.took)
 	switch {
+	case r.goesOn:
+		text = "it had not"
 	case r.err != nil:
 		text += fmt.Sprintf("with %T: %v", r.err, r.err)
 	default:
@@ -250,7 +260,7 @@ func (s *sweep) ended(r result) string {
 func (s *sweep) pattern(p point) string {
 	var parts []string
 	for part := range strings.SplitSeq(path.Join(s.t.Name(), p.name()), "/") {
-		parts = append(parts, "^"+part+"$")
+		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	return strings.Join(parts, "/")
 }

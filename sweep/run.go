@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -50,6 +51,7 @@ type result struct {
 	fired    bool
 	dead     bool // goroutines stay
 	busy     bool // and use the processor
+	goesOn   bool // the operation has not ended
 	recovers bool // Recovers was called
 	obeys    bool // the context was used
 	conns    int  // before Recovers
@@ -100,11 +102,9 @@ func (s *sweep) inBubble(r *run) (res result) {
 		case !strings.Contains(fmt.Sprint(v), "deadlock"):
 			panic(v)
 		default:
-			r.result.dead = true
-			if r.result.is(hangs) {
-				break
+			if r.result.dead = true; !r.result.is(hangs) && !r.result.is(floods) && !r.result.is(leaks) {
+				r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
 			}
-			r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
 		}
 		res = r.result
 	}()
@@ -232,7 +232,11 @@ func (r *run) judge(c *Case) {
 	case c.panicked != "":
 		text, stack, _ := strings.Cut(c.panicked, "\n")
 		r.add(panics, "%v panicked: %s", c.phase, text)
-		_, r.result.stacks, _ = strings.Cut(stack, "\npanic(")
+		_, stack, _ = strings.Cut(stack, "\npanic(")
+		_, stack, _ = strings.Cut(stack, "\n") // the rest of panic's own frame
+		_, r.result.stacks, _ = strings.Cut(stack, "\n")
+	case c.failed && len(c.wrong) == 0:
+		r.add(wrong, "Case.FailNow was called")
 	case !c.returned && !c.failed:
 		r.add(wrong, "the operation called runtime.Goexit: give assertions the *sweep.Case, not the test")
 	}
@@ -306,7 +310,15 @@ func (r *run) serve(ctx context.Context, nw *simnet.Network) (server, error) {
 		return server{}, err
 	}
 	done := make(chan error, 1)
-	go func() { done <- r.cfg.Server(ln) }()
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				r.add(panics, "Config.Server panicked: %v", v)
+				done <- errors.New("it panicked")
+			}
+		}()
+		done <- r.cfg.Server(ln)
+	}()
 	return server{ln.Addr().String(), func(r *run) { r.stopServer(ln, done) }}, nil
 }
 
@@ -314,13 +326,17 @@ func (r *run) serve(ctx context.Context, nw *simnet.Network) (server, error) {
 func (r *run) stopServer(ln net.Listener, done chan error) {
 	select {
 	case err := <-done:
-		if r.result.broken == nil {
+		done <- err
+		if r.result.broken == nil && !r.result.is(panics) {
 			r.result.broken = fmt.Errorf("Config.Server returned during the conversation: %v; want it to serve until ln is closed", err)
 		}
 	default:
 	}
 	_ = ln.Close()
 	time.Sleep(r.cfg.Grace)
+	if len(done) == 0 && !r.result.is(hangs) {
+		r.add(leaks, "Config.Server has not returned, %v after its listener was closed", r.cfg.Grace)
+	}
 	if r.full && r.result.stacks == "" {
 		r.result.stacks = bubbleStacks("")
 	}

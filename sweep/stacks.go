@@ -59,28 +59,36 @@ func plumbing(g string) bool {
 	return strings.Contains(g, "testing/synctest.") || strings.Contains(g, "sweep.(*run).converse(")
 }
 
-// frozen returns the stacks of who holds up the clock of the bubble that this goroutine runs:
-// goroutines that wait for something outside it. While another one goes on, or the clock does,
-// there are none.
-func frozen(goroutine string) string {
+// lookInto returns the stacks of the bubble that a goroutine runs: of those that hold up its clock,
+// because they wait for something outside, and of the others. While one of them goes on, or the
+// clock does, nobody holds it up.
+func lookInto(goroutine string) (holding, others string) {
 	all := stacks()
 	i := slices.IndexFunc(all, func(g string) bool { return strings.HasPrefix(g, goroutine+" [") })
 	if i < 0 || bubbleOf(all[i]) == "" {
-		return ""
+		return "", ""
 	}
 	bubble, root := bubbleOf(all[i]), all[i]
-	var found []string
+	var held, rest []string
+	goesOn := false
 	for _, g := range all {
 		header, _, _ := strings.Cut(g, "\n")
 		switch {
-		case bubbleOf(g) != bubble || g == root || strings.Contains(header, "(durable)"):
+		case bubbleOf(g) != bubble || g == root || plumbing(g):
 		case strings.Contains(header, "[runn"): // running, runnable
-			return ""
+			goesOn, rest = true, slices.Insert(rest, 0, g)
+		case strings.Contains(header, "(durable)"):
+			if !strings.Contains(g, "/fixtures.") { // the relay
+				rest = append(rest, g)
+			}
 		default:
-			found = append(found, g)
+			held = append(held, g)
 		}
 	}
-	return strings.Join(found, "\n\n")
+	if goesOn {
+		held = nil
+	}
+	return strings.Join(held, "\n\n"), strings.Join(rest, "\n\n")
 }
 
 // ownName is the beginning of the caller's own stack: "goroutine 9".

@@ -21,7 +21,8 @@ import (
 // and Server or Fixture.
 type Config struct {
 	// Server serves ln until ln is closed, as http.Serve does. It is called once for each
-	// conversation. The connections that it accepts are closed for it.
+	// conversation, in a bubble of its own: make the server inside. An http.Server, a WaitGroup or a
+	// channel from outside that two bubbles use ends the process. Accepted connections are closed.
 	Server func(ln net.Listener) error
 
 	// Fixture serves instead of Server: a [fixtures.Scripted], an [fixtures.Echo], and so on.
@@ -85,6 +86,10 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 	if disarm.On() {
 		t.Skip("sweep.Run: without faults (SOCKETTEST_DISARM=1) there is nothing to sweep")
 	}
+	if now := time.Now(); now == now.Round(0) { // virtual time has no monotonic reading
+		t.Fatalf("bad argument: sweep.Run: called in a testing/synctest bubble; want it outside, since it makes bubbles of its own")
+	}
+	t.Context().Done() // made outside of any bubble: an operation may use it
 	warm.Resolver()
 	s := &sweep{t: t, cfg: cfg, op: op}
 	if err := s.begin(); err != nil {
@@ -113,6 +118,7 @@ func (s *sweep) begin() (err error) {
 // try tries all points, and where the operation tried again harder ones. It returns how many it
 // left out.
 func (s *sweep) try() (results []result, left int) {
+	s.t.Helper()
 	points, left := s.budget(s.points(false))
 	results = s.all(points)
 	var harder []point
@@ -171,10 +177,8 @@ func (cfg *Config) check() error {
 	case cfg.Workers < 0:
 		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
 	}
-	for i, f := range cfg.Faults {
-		if f.Name == "" || strings.ContainsAny(f.Name, "/ ") || f.Do.String() == "" && f.make == nil {
-			return fmt.Errorf("Config.Faults[%d] is %q, %v; want a name without slashes and spaces, and an effect", i, f.Name, f.Do)
-		}
+	if err := checkFaults(cfg.Faults); err != nil {
+		return err
 	}
 	for i, s := range cfg.Once {
 		if s == "" {
@@ -184,10 +188,30 @@ func (cfg *Config) check() error {
 	return nil
 }
 
-// selects reports whether -run goes deeper than the test: to its points.
+func checkFaults(list []Fault) error {
+	if len(list) == 0 {
+		return errors.New("Config.Faults is empty; want nil, for DefaultFaults, or some")
+	}
+	for i, f := range list {
+		if j := slices.IndexFunc(list, func(o Fault) bool { return o.Name == f.Name }); j != i {
+			return fmt.Errorf("Config.Faults[%d] and [%d] are both called %q; want names that differ", j, i, f.Name)
+		}
+		if f.Name == "" || strings.ContainsAny(f.Name, "/ ") || f.Do.String() == "" && f.make == nil {
+			return fmt.Errorf("Config.Faults[%d] is %q, %v; want a name without slashes and spaces, and an effect", i, f.Name, f.Do)
+		}
+	}
+	return nil
+}
+
+// selects reports whether -run or -skip goes deeper than the test: to its points.
 func selects(test string) bool {
-	f := flag.Lookup("test.run")
-	return f != nil && strings.Count(f.Value.String(), "/") > strings.Count(test, "/")
+	for _, name := range []string{"test.run", "test.skip"} {
+		f := flag.Lookup(name)
+		if f != nil && strings.Count(f.Value.String(), "/") > strings.Count(test, "/") {
+			return true
+		}
+	}
+	return false
 }
 
 // alone runs the points that -run names, each as a subtest.
