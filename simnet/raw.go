@@ -157,7 +157,7 @@ func (c *Conn) settle(l *lent) {
 	}
 	b := make([]byte, l.end-l.start+1)
 	left, err := sockpair.Peek(l.near, b)
-	if l.reset && err != syscall.ECONNRESET {
+	if l.reset && left <= 0 && err != syscall.ECONNRESET { // it has been told: it comes behind the bytes
 		c.soErr = 0
 	}
 	l.start = l.end - int64(max(left, 0))

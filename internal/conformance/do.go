@@ -2,9 +2,13 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net"
+	"syscall"
 	"time"
 
+	"example.com/go-sockettest/internal/rawsock/sockpair"
 	"example.com/go-sockettest/network"
 )
 
@@ -25,6 +29,11 @@ func (c *call) do(r *run) {
 		c.err = r.port.Become(r.listening())
 	case ClosePort:
 		c.err = r.port.Close()
+	case ListenThere:
+		var ln net.Listener
+		if ln, c.err = r.stack.Listen(r.ctx, "tcp", c.end.address); c.err == nil {
+			c.err = ln.Close()
+		}
 	default:
 		c.doConn(c.end.conn)
 	}
@@ -38,6 +47,21 @@ func (c *call) doConn(conn network.Conn) {
 	case Write:
 		c.data = pattern(c.end.sent, s.N)
 		c.n, c.err = conn.Write(c.data)
+	case ReadFrom:
+		c.data = pattern(c.end.sent, s.N)
+		n, err := conn.(io.ReaderFrom).ReadFrom(struct{ io.Reader }{bytes.NewReader(c.data)})
+		c.n, c.err = int(n), err
+	case WriteTo:
+		n, err := conn.(io.WriterTo).WriteTo((*firstPart)(&c.data))
+		c.n, c.err = int(n), err
+	case Flood:
+		c.n, c.err = conn.Write(plenty[:flood])
+	case Look:
+		c.look(conn.(syscall.Conn))
+	case Option:
+		c.err = options[s.N].set(conn)
+	case LongLinger:
+		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(60)
 	case Fill:
 		c.n, c.err = conn.Write(plenty[:c.end.plenty()])
 	case Drain:
@@ -113,4 +137,54 @@ func pattern(from, n int) []byte {
 		b[i] = byte('a' + (from+i)%26)
 	}
 	return b
+}
+
+// flood is twice as much as an end takes before it sees the RST of another that was closed.
+const flood = 1 << 20
+
+// A firstPart takes one part, and fails.
+type firstPart []byte
+
+// Write implements [io.Writer].
+func (p *firstPart) Write(b []byte) (int, error) {
+	*p = bytes.Clone(b)
+	return len(b), errEnough
+}
+
+var errEnough = errors.New("enough")
+
+// look sees what a pool of connections does: it reads a byte of the descriptor, or peeks at it.
+func (c *call) look(conn syscall.Conn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		c.err = err
+		return
+	}
+	at := sockpair.Peek
+	if c.step.N == 0 {
+		at = sockpair.Read
+	}
+	var seen error
+	c.data = make([]byte, 1)
+	c.err = raw.Read(func(fd uintptr) bool { c.n, seen = at(int(fd), c.data); return true })
+	if c.err == nil {
+		c.err = seen
+	}
+}
+
+// options are those of a *net.TCPConn that change nothing that a program sees.
+var options = [...]struct {
+	text string
+	set  func(network.Conn) error
+}{
+	{"SetNoDelay(false)", func(c network.Conn) error { return c.(interface{ SetNoDelay(bool) error }).SetNoDelay(false) }},
+	{"SetKeepAlive(true)", func(c network.Conn) error { return c.(interface{ SetKeepAlive(bool) error }).SetKeepAlive(true) }},
+	{"SetKeepAlivePeriod(time.Hour)", func(c network.Conn) error {
+		return c.(interface{ SetKeepAlivePeriod(time.Duration) error }).SetKeepAlivePeriod(time.Hour)
+	}},
+	{"SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Hour})", func(c network.Conn) error {
+		return c.(interface {
+			SetKeepAliveConfig(net.KeepAliveConfig) error
+		}).SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Hour})
+	}},
 }

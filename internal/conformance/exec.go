@@ -52,13 +52,18 @@ type end struct {
 	fin      bool // FIN was sent
 	rst      bool // RST was sent
 	closed   bool
+	closing  bool // its Close waits
 	shut     bool // CloseRead
 	past     bool // the read deadline has expired
 	pastW    bool // the write deadline has
 	abrupt   bool // SetLinger(0)
+	lingers  bool // LongLinger
 	reading  bool // a Read waits
+	copying  bool // a WriteTo waits
+	raw      bool // Look has read a byte
 	filling  bool // a Fill waits
 	before   int  // bytes that were sent before Fill
+	emptied  bool // Drain has read all that there will ever be
 	drained  bool // the other side has read all that a Fill writes
 	full     bool // Fill was called: more is written than arrives before the other side reads for long
 	cut      bool // Partition: what the other end sends vanishes
@@ -71,20 +76,21 @@ type end struct {
 
 // A call is one that was begun.
 type call struct {
-	step   Step
-	number int // in order of their beginning
-	end    *end
-	rst    bool // a Close that will send RST
-	full   bool // a Fill on an end that had been filled before
-	whole  bool // a Drain of a Fill that still writes
-	mute   bool // a Close that will send nothing
-	done   chan struct{}
-	n      int
-	data   []byte
-	conn   network.Conn
-	peer   network.PeerState
-	ctx    context.Context
-	err    error
+	step    Step
+	number  int // in order of their beginning
+	end     *end
+	rst     bool // a Close that will send RST
+	full    bool // a Fill on an end that had been filled before
+	whole   bool // a Drain of a Fill that still writes
+	mute    bool // a Close that will send nothing
+	lingers bool // a Close that waits until all is read
+	done    chan struct{}
+	n       int
+	data    []byte
+	conn    network.Conn
+	peer    network.PeerState
+	ctx     context.Context
+	err     error
 }
 
 // Execute runs the program on the world's stack, each step until nothing moves any more.
@@ -193,14 +199,18 @@ func (r *run) begin(s Step) *call {
 		i := r.seen[s.End]
 		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.SocketInfo)
 	}
+	if e := c.end; s.Op == Close && e.lingers && e.full && !e.broken && !e.closed && !c.rst && !c.mute {
+		e.noteClose(c) // for everybody else it is closed
+		c.lingers, e.closing = true, true
+	}
 	if s.Op == Fill {
 		if c.full = c.end.full; !c.full {
 			c.end.before = c.end.sent
 		}
 		c.end.full, c.end.filling, c.end.drained = true, true, false
 	}
-	if s.Op == Read || s.Op == Drain {
-		c.end.reading = true
+	if s.Op.reads() || s.Op == Drain {
+		c.end.reading, c.end.copying = true, s.Op == WriteTo
 	}
 	c.whole = s.Op == Drain && c.end.peer.filling
 	if s.Op == Connect {

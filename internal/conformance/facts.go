@@ -20,19 +20,26 @@ func (r *run) note(c *call) {
 		if c.err == nil {
 			r.refused, r.dropping = false, c.step.Op == Drop
 		}
-	case Read, Drain:
-		e.reading = false
+	case Look:
+		if c.step.N == 0 && c.err == nil {
+			e.received += c.n
+			e.raw = true
+		}
+	case Read, WriteTo, Drain:
+		e.reading, e.copying = false, false
 		e.received += c.n
+		e.emptied = e.emptied || c.step.Op == Drain && !c.whole && c.err == nil
 		e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
-	case Write:
+	case Write, ReadFrom, Flood:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
 		e.send(c.n > 0)
 	case Fill:
 		e.noteFill(c)
-	case Linger:
+	case Linger, LongLinger:
 		if c.err == nil {
-			e.abrupt = c.step.N == 0
+			e.abrupt = c.step.Op == Linger && c.step.N == 0
+			e.lingers = c.step.Op == LongLinger
 		}
 	case CloseRead:
 		e.shut = e.shut || c.err == nil
@@ -109,7 +116,10 @@ func (e *end) noteDeadline(c *call) {
 }
 
 func (e *end) noteClose(c *call) {
-	if c.err != nil {
+	if c.lingers {
+		e.closing = false
+	}
+	if c.err != nil || c.lingers {
 		return
 	}
 	e.closed, e.cut = true, false

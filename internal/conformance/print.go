@@ -29,6 +29,13 @@ var calls = [ops]string{
 	Partition:     "%s.Partition()",
 	Heal:          "%s.Heal()",
 	Setup:         "// on",
+	LongLinger:    "%s.SetLinger(60)",
+	ReadFrom:      "%s.ReadFrom(bytes.NewReader(make([]byte, %d)))",
+	WriteTo:       "%s.WriteTo(firstPart)",
+	Flood:         "%s.Write(make([]byte, 1<<20))",
+	ListenThere:   "stack.Listen(ctx, \"tcp\", %s.LocalAddr().String())",
+	Look:          "%s.SyscallConn: read a byte",
+	Option:        "%s.",
 	Drain:         "io.CopyN(io.Discard, %s, 8<<20)",
 }
 
@@ -42,6 +49,12 @@ func (s Step) Go() string {
 		}
 	case Linger:
 		n = -s.N
+	case Look:
+		if s.N > 0 {
+			text = strings.Replace(text, "read", "peek at", 1)
+		}
+	case Option:
+		text += options[s.N].text
 	case Setup:
 		for i, name := range []string{"::1", "with a small window at the port", "with a small window at the client"} {
 			if s.N>>i&1 > 0 {

@@ -33,6 +33,13 @@ const (
 	Partition               // what the other side sends vanishes
 	Heal                    // and arrives, with its next retransmission
 	Setup                   // comes first, if it does: N says where the program runs, IPv6 and the like
+	LongLinger              // SetLinger(60): a Close waits until all has arrived
+	ReadFrom                // a Write by io.Copy
+	WriteTo                 // a Read by io.Copy, to what takes one part and fails
+	Flood                   // writes more than fits to an end that was closed
+	ListenThere             // a listener at the client's own address
+	Look                    // what a pool of connections sees at the descriptor
+	Option                  // sets keep-alive, or an option of TCP
 	ops
 )
 
@@ -71,7 +78,12 @@ var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
 	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
+	LongLinger: 2, ReadFrom: 3, WriteTo: 3, Flood: 2, ListenThere: 2, Look: 3, Option: 1,
 }
+
+// reads and writes: what a Read waits for, and what a Write does.
+func (o Op) reads() bool  { return o == Read || o == WriteTo }
+func (o Op) writes() bool { return o == Write || o == ReadFrom }
 
 // Decode reads a program from any bytes, three a step, so that a fuzzer can change one step without
 // the others. What is left of them, if anything is, makes the Setup.
@@ -94,10 +106,14 @@ func Decode(b []byte) Program {
 			connections++
 		case Accept, Cancel, Refuse, Drop, Listen, ClosePort:
 			s.End = 0
-		case Read, Write:
+		case Read, Write, ReadFrom:
 			s.N = sizes[int(b[2])%len(sizes)]
-		case ReadDeadline, WriteDeadline, Deadline, Linger:
+		case ReadDeadline, WriteDeadline, Deadline, Linger, Look:
 			s.N = int(b[2]) % 2
+		case Option:
+			s.N = int(b[2]) % len(options)
+		case ListenThere:
+			s.End &^= 1 // of a client
 		}
 		p = append(p, s)
 	}
@@ -115,7 +131,7 @@ func (p Program) Encode() []byte {
 	for i, s := range p {
 		if i > 0 || s.Op != Connect {
 			n := s.N
-			if s.Op == Read || s.Op == Write {
+			if s.Op == Read || s.Op.writes() {
 				n = slices.Index(sizes[:], s.N)
 			}
 			b = append(b, byte(slices.Index(table, s.Op)), byte(s.End), byte(n))

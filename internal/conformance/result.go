@@ -27,9 +27,9 @@ func (r *run) result(c *call) string {
 			return "a connection from an unknown " + c.conn.RemoteAddr().String()
 		}
 		return r.addresses(c.conn)
-	case Read:
+	case Read, WriteTo, Look:
 		return fmt.Sprintf("%d %q, %s", c.n, c.data[:max(0, min(c.n, len(c.data)))], err)
-	case Write:
+	case Write, ReadFrom, Flood:
 		return fmt.Sprintf("%d, %s", c.n, err)
 	case Fill, Drain:
 		if c.n > 0 && (c.err != nil || c.step.Op == Drain && !c.whole) {

@@ -226,7 +226,7 @@ func (e *end) movingCut(peer view) string {
 }
 
 func (r *run) canWait(c *call) bool {
-	return c.step.Op == Read || c.step.Op == Accept || c.step.Op == Fill || c.step.Op == Connect && r.dropping
+	return c.step.Op.reads() || c.step.Op == Accept || c.step.Op == Fill || c.lingers || c.step.Op == Connect && r.dropping
 }
 
 // due says whether a call returns by itself, with all as it was last seen.
@@ -236,12 +236,14 @@ func (r *run) due(c *call) bool {
 		return r.closed || len(r.queue) > 0
 	case Connect:
 		return !r.dropping || c.ctx != nil && c.ctx.Err() != nil
+	case Close:
+		return !c.lingers || c.end.peer.closed || c.end.peer.emptied
 	case Fill:
 		e := c.end
 		return e.closed || e.pastW || e.fin || e.drained || dead(r.seen[c.step.End].SocketInfo)
-	case Read:
+	case Read, WriteTo:
 		e, i := c.end, r.seen[c.step.End]
-		return e.closed || e.past || e.shut || c.step.N == 0 || i.Unread > 0 || ended(i.SocketInfo)
+		return e.closed || e.past || e.shut || c.step.Op == Read && c.step.N == 0 || i.Unread > 0 || ended(i.SocketInfo)
 	}
 	return true
 }

@@ -28,6 +28,10 @@ package conformance
 //     again to an end that is gone is not answered there either;
 //   - Close in a partition in which the other end has sent something: whether that or the FIN comes
 //     first is a race;
+//   - Close after SetLinger in a partition, with a small window, towards an end that takes nothing
+//     any more (CloseRead), or beside a Read or a Fill: the last of them to end closes, and waits;
+//   - a listener at the address of a connection that has ended: it may be another process's;
+//   - keep-alive that finds an end gone: it takes 10 s at least ([Truth] has it);
 //   - Drain after CloseRead: it would end wherever the queue happens to be empty;
 //   - a port that changes its answer while a Connect waits: the client notices when it next
 //     retransmits its SYN, after a second or more.
@@ -58,7 +62,7 @@ func (r *run) useless(s Step) string {
 	if e == nil || e.conn == nil {
 		return "there is no such end"
 	}
-	for _, why := range []string{e.uselessBeside(s), r.uselessCut(e, s), e.uselessSmall(s), e.uselessFull(s)} {
+	for _, why := range []string{e.uselessBeside(s), r.uselessCut(e, s), e.uselessSmall(s), e.uselessFull(s), e.uselessAtEnd(s)} {
 		if why != "" {
 			return why
 		}
@@ -69,9 +73,13 @@ func (r *run) useless(s Step) string {
 // uselessBeside: beside a call that waits.
 func (e *end) uselessBeside(s Step) string {
 	switch {
-	case e.reading && (s.Op == Read || s.Op == Fill || s.Op == Drain):
+	case e.closing:
+		return "its Close waits"
+	case s.Op == Close && e.lingers && (e.reading || e.filling):
+		return "which of the two closes is a race"
+	case e.reading && (s.Op.reads() || s.Op == Look || s.Op == Fill || s.Op == Drain):
 		return "a Read waits"
-	case e.filling && (s.Op == Read || s.Op == Drain):
+	case e.filling && (s.Op.reads() || s.Op == Look || s.Op == Drain):
 		return "a Fill waits"
 	}
 	return ""
@@ -85,7 +93,7 @@ func (r *run) uselessCut(e *end, s Step) string {
 		return "its partition is a matter of time"
 	case s.Op == Fill && (e.everCut || p.everCut):
 		return "it was partitioned"
-	case (s.Op == Write && s.N > 0 || s.Op == CloseWrite) && e.cut && e.unacked:
+	case (s.Op.writes() && s.N > 0 || s.Op == CloseWrite) && e.cut && e.unacked:
 		return "it may wait for an acknowledgement"
 	case s.Op == Close && e.cut && e.missing:
 		return "what comes first is a race"
@@ -98,7 +106,7 @@ func (e *end) uselessSmall(s Step) string {
 	switch {
 	case s.Op == Fill && e.small && !e.peer.small:
 		return "the window grows to take it all"
-	case s.Op == Write && e.peer.small && e.sent+s.N > e.peer.received+sureRoom:
+	case s.Op.writes() && e.peer.small && e.sent+s.N > e.peer.received+sureRoom:
 		return "its window may be full"
 	case s.Op == Drain && e.small:
 		return "its window opens by a timer"
@@ -109,14 +117,32 @@ func (e *end) uselessSmall(s Step) string {
 // uselessFull: with buffers that are full, or can never be.
 func (e *end) uselessFull(s Step) string {
 	switch {
-	case (s.Op == Write || s.Op == Fill) && e.full && !e.broken && !e.closed:
+	case (s.Op.writes() || s.Op == Fill || s.Op == Flood) && e.full && !e.broken && !e.closed:
 		return "its buffers are full"
 	case s.Op == Fill && (e.peer.closed || e.peer.conn == nil || e.peer.shut && e.peer.half):
 		return "the other end does not take it"
 	case s.Op == Drain && (e.shut || !e.peer.full || !e.peer.filling && !e.peer.half && !e.peer.closed):
 		return "there is nothing that ends"
+	case s.Op == WriteTo && e.peer.full, s.Op == Fill && e.peer.copying:
+		return "how much one read takes is up to the kernel"
 	case s.Op == CloseRead && e.half && e.peer.full, s.Op == CloseWrite && e.shut && e.peer.full:
 		return "the other end has filled the buffers"
+	}
+	return ""
+}
+
+// uselessAtEnd: when one end is closed, or about to be.
+func (e *end) uselessAtEnd(s Step) string {
+	p := e.peer
+	switch {
+	case s.Op == Flood && (!p.closed || e.small || p.small || e.everCut || p.everCut):
+		return "it may fit"
+	case s.Op == Peer && e.raw:
+		return "it counts what was read"
+	case s.Op == ListenThere && (e.closed || p.closed || e.lost || e.rst || p.rst || e.fin && p.fin || e.shut && e.half):
+		return "the address may be another's"
+	case s.Op == Close && e.lingers && (p.shut || e.small || p.small || e.everCut || p.everCut):
+		return "how long it waits is a matter of time"
 	}
 	return ""
 }

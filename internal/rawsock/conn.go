@@ -81,7 +81,13 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // WriteTo hides that of [net.TCPConn], which would not count.
-func (c *conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
+func (c *conn) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, struct{ io.Reader }{c})
+	if err != nil {
+		err = &net.OpError{Op: "writeto", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+	}
+	return n, err
+}
 
 // Partition drops all that arrives; see [network.Conn].
 func (c *conn) Partition() error { return c.change(&c.own, true) }
