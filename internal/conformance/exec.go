@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -140,7 +141,7 @@ func (r *run) listening() network.State {
 // end resets all that is open: RST leaves no TIME-WAIT behind.
 func (r *run) end() {
 	for _, e := range r.ends {
-		if e != nil && e.conn != nil {
+		if e != nil && e.conn != nil && !e.closed {
 			_ = e.conn.Reset()
 		}
 	}
@@ -156,8 +157,11 @@ func (r *run) end() {
 
 // step makes one call, waits until nothing moves, and tells what came of it.
 func (r *run) step(s Step) (string, error) {
-	if s.Op == Setup {
+	switch s.Op {
+	case Setup:
 		return "done", nil
+	case CloseFull:
+		return r.all(Step{Fill, s.End, 0}, Step{WriteDeadline, s.End, 0}, Step{LongLinger, s.End, 0}, Step{Close, s.End, 0})
 	}
 	for _, c := range r.pending {
 		if c.returned() {
@@ -173,6 +177,18 @@ func (r *run) step(s Step) (string, error) {
 	var back []*call
 	err := r.settle(func(done *call) { back = append(back, done) })
 	return r.text(c, back), err
+}
+
+// all makes several calls, one after the other.
+func (r *run) all(steps ...Step) (string, error) {
+	var texts []string
+	for _, s := range steps {
+		text, err := r.step(s)
+		if texts = append(texts, text); err != nil {
+			return strings.Join(texts, "\n"), err
+		}
+	}
+	return strings.Join(texts, "\n"), nil
 }
 
 // text is what came of a call: its own result, and those of earlier ones that have waited for it,

@@ -35,6 +35,7 @@ var calls = [ops]string{
 	Flood:         "%s.Write(make([]byte, 1<<20))",
 	ListenThere:   "stack.Listen(ctx, \"tcp\", %s.LocalAddr().String())",
 	Look:          "%s.SyscallConn: read a byte",
+	CloseFull:     "%s: write 8 MB until a deadline, SetLinger(60), Close",
 	Option:        "%s.",
 	Drain:         "io.CopyN(io.Discard, %s, 8<<20)",
 }

@@ -39,6 +39,7 @@ const (
 	Flood                   // writes more than fits to an end that was closed
 	ListenThere             // a listener at the client's own address
 	Look                    // what a pool of connections sees at the descriptor
+	CloseFull               // a Fill that its deadline ends, LongLinger and Close
 	Option                  // sets keep-alive, or an option of TCP
 	ops
 )
@@ -78,7 +79,7 @@ var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
 	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
-	LongLinger: 2, ReadFrom: 3, WriteTo: 3, Flood: 2, ListenThere: 2, Look: 3, Option: 1,
+	LongLinger: 1, CloseFull: 2, ReadFrom: 3, WriteTo: 3, Flood: 2, ListenThere: 2, Look: 3, Option: 1,
 }
 
 // reads and writes: what a Read waits for, and what a Write does.
@@ -112,8 +113,8 @@ func Decode(b []byte) Program {
 			s.N = int(b[2]) % 2
 		case Option:
 			s.N = int(b[2]) % len(options)
-		case ListenThere:
-			s.End &^= 1 // of a client
+		case ListenThere, LongLinger, CloseFull:
+			s.End &^= 1 // of a client: a port waits for a Close of its own
 		}
 		p = append(p, s)
 	}

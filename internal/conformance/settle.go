@@ -237,7 +237,8 @@ func (r *run) due(c *call) bool {
 	case Connect:
 		return !r.dropping || c.ctx != nil && c.ctx.Err() != nil
 	case Close:
-		return !c.lingers || c.end.peer.closed || c.end.peer.emptied
+		p := c.end.peer
+		return !c.lingers || p.closed || p.emptied || p.lost
 	case Fill:
 		e := c.end
 		return e.closed || e.pastW || e.fin || e.drained || dead(r.seen[c.step.End].SocketInfo)

@@ -135,11 +135,11 @@ func (e *end) uselessFull(s Step) string {
 func (e *end) uselessAtEnd(s Step) string {
 	p := e.peer
 	switch {
-	case s.Op == Flood && (!p.closed || e.small || p.small || e.everCut || p.everCut):
+	case s.Op == Flood && (!p.closed || p.full || e.small || p.small || e.everCut || p.everCut):
 		return "it may fit"
 	case s.Op == Peer && e.raw:
 		return "it counts what was read"
-	case s.Op == ListenThere && (e.closed || p.closed || e.lost || e.rst || p.rst || e.fin && p.fin || e.shut && e.half):
+	case s.Op == ListenThere && (e.closed || p.closed || e.lost || e.rst || p.rst || e.fin && p.fin || e.shut && e.half || p.shut && p.half):
 		return "the address may be another's"
 	case s.Op == Close && e.lingers && (p.shut || e.small || p.small || e.everCut || p.everCut):
 		return "how long it waits is a matter of time"

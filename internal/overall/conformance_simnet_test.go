@@ -79,3 +79,15 @@ func TestPrograms(t *testing.T) {
 		}
 	}
 }
+
+// The same for programs of UDP sockets.
+func TestDatagramPrograms(t *testing.T) {
+	t.Parallel()
+	truth, other := kernel(t), memory()
+	other.Host = truth.Host
+	for i := range manytests.Rounds(max(*programs, 1)) {
+		if conformance.Datagrams(t, *first+uint64(i), truth, other); t.Failed() {
+			return
+		}
+	}
+}

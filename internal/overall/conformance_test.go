@@ -30,6 +30,12 @@ func (loopback) Listen(ctx context.Context, nw, address string) (net.Listener, e
 	return lc.Listen(ctx, nw, address)
 }
 
+// ListenPacket also binds [::], of which package net has its own answers.
+func (loopback) ListenPacket(ctx context.Context, nw, address string) (net.PacketConn, error) {
+	var lc net.ListenConfig
+	return lc.ListenPacket(ctx, nw, address)
+}
+
 // kernel is the truth. Its address is this process's own, so that nobody else's connections are
 // among ours.
 func kernel(t *testing.T) conformance.World {
