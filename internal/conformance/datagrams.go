@@ -33,8 +33,8 @@ const maxSockets = 5
 // datagramSizes are those that are sent. More than one of the largest does not fit a queue.
 var datagramSizes = [...]int{0, 1, 5, 1000, 65507, 65508, 65527, 65528}
 
-// A udpRun is a random program of UDP sockets. Whether a call would wait is known from what was sent
-// before: a datagram on loopback has arrived when its Write returns.
+// A udpRun is a random program of UDP sockets. Whether a call would wait is known from what was
+// sent before: a datagram on loopback has arrived when its Write returns.
 type udpRun struct {
 	run     // for its names
 	random  *rand.Rand
@@ -54,8 +54,8 @@ type udpSocket struct {
 	closed  bool
 }
 
-// Datagrams fails if the random program of the seed observes anything else in one of the worlds than
-// in truth.
+// Datagrams fails if the random program of the seed observes anything else in one of the worlds
+// than in truth.
 func Datagrams(t *testing.T, seed uint64, truth World, others ...World) {
 	t.Helper()
 	want := udpTrace(t, seed, truth)
@@ -136,13 +136,12 @@ func (r *udpRun) open() {
 		binds = binds[:1]
 	}
 	kind, target := r.random.IntN(2*len(binds)), r.random.IntN(max(1, len(r.sockets)))
-	s, call, nw := &udpSocket{}, "", "udp"
-	var c any
-	var err error
+	s, call := &udpSocket{}, ""
+	open := func() (any, error) { return r.stack.DialContext(r.ctx, "udp", s.to.String()) }
 	if kind < len(binds) || len(r.sockets) == 0 {
 		b := binds[kind%len(binds)]
 		call = fmt.Sprintf("s%d = ListenPacket(%q, %q)", len(r.sockets), b.nw, b.address)
-		c, err = r.stack.ListenPacket(r.ctx, b.nw, b.address)
+		open = func() (any, error) { return r.stack.ListenPacket(r.ctx, b.nw, b.address) }
 	} else {
 		of := r.sockets[target]
 		if of.closed {
@@ -151,16 +150,21 @@ func (r *udpRun) open() {
 		if s.to = of.at; s.to.Addr().IsUnspecified() {
 			s.to = netip.AddrPortFrom([]netip.Addr{host, netip.IPv6Loopback()}[r.random.IntN(2)], of.at.Port())
 		}
-		call = fmt.Sprintf("s%d = Dial(%q, %q)", len(r.sockets), nw, s.to)
-		c, err = r.stack.DialContext(r.ctx, nw, s.to.String())
+		call = fmt.Sprintf("s%d = Dial(\"udp\", %q)", len(r.sockets), s.to)
 	}
-	if err != nil {
-		r.say(call, err)
-		return
+	for again := true; again; { // a port that another has had would have its name
+		c, err := open()
+		if err != nil {
+			r.say(call, err)
+			return
+		}
+		s.udpConn = c.(udpConn)
+		s.at = s.LocalAddr().(*net.UDPAddr).AddrPort()
+		s.at = netip.AddrPortFrom(s.at.Addr().Unmap(), s.at.Port())
+		if again = slices.ContainsFunc(r.sockets, func(o *udpSocket) bool { return o.at.Port() == s.at.Port() }); again {
+			_ = s.Close()
+		}
 	}
-	s.udpConn = c.(udpConn)
-	s.at = s.LocalAddr().(*net.UDPAddr).AddrPort()
-	s.at = netip.AddrPortFrom(s.at.Addr().Unmap(), s.at.Port())
 	r.names = append(r.names, fmt.Sprint(":", s.at.Port()), fmt.Sprintf(":s%d", len(r.sockets)))
 	r.sockets = append(r.sockets, s)
 	r.say(call, s.LocalAddr(), s.RemoteAddr())

@@ -58,16 +58,10 @@ func (c *call) doConn(conn network.Conn) {
 		c.n, c.err = conn.Write(plenty[:flood])
 	case Look:
 		c.look(conn.(syscall.Conn))
-	case Option:
-		c.err = options[s.N].set(conn)
-	case LongLinger:
-		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(60)
 	case Fill:
 		c.n, c.err = conn.Write(plenty[:c.end.plenty()])
 	case Drain:
 		c.drain(conn)
-	case Linger:
-		c.err = conn.(interface{ SetLinger(int) error }).SetLinger(-s.N)
 	case Peer:
 		c.peer, c.err = conn.Peer()
 	case CloseRead:
@@ -82,13 +76,27 @@ func (c *call) doConn(conn network.Conn) {
 		c.err = conn.Close()
 	case Reset:
 		c.err = conn.Reset()
-	case ReadDeadline:
-		c.err = conn.SetReadDeadline(instant(s.N))
-	case WriteDeadline:
-		c.err = conn.SetWriteDeadline(instant(s.N))
-	case Deadline:
-		c.err = conn.SetDeadline(instant(s.N))
+	default:
+		c.err = s.set(conn)
 	}
+}
+
+// set sets an option or a deadline.
+func (s Step) set(conn network.Conn) error {
+	lingers := conn.(interface{ SetLinger(int) error })
+	switch s.Op {
+	case Option:
+		return options[s.N].set(conn)
+	case LongLinger:
+		return lingers.SetLinger(60)
+	case Linger:
+		return lingers.SetLinger(-s.N)
+	case ReadDeadline:
+		return conn.SetReadDeadline(instant(s.N))
+	case WriteDeadline:
+		return conn.SetWriteDeadline(instant(s.N))
+	}
+	return conn.SetDeadline(instant(s.N))
 }
 
 // drain reads all of a Fill that still writes, else to the end: how much a Fill that was ended had

@@ -215,7 +215,7 @@ func (r *run) begin(s Step) *call {
 		i := r.seen[s.End]
 		c.rst, c.mute = i.Unread > 0 || c.end.abrupt, dead(i.SocketInfo)
 	}
-	if e := c.end; s.Op == Close && e.lingers && e.full && !e.broken && !e.closed && !c.rst && !c.mute {
+	if e := c.end; s.Op == Close && e.lingers && e.full && !e.closed && !c.rst && !c.mute {
 		e.noteClose(c) // for everybody else it is closed
 		c.lingers, e.closing = true, true
 	}

@@ -20,16 +20,8 @@ func (r *run) note(c *call) {
 		if c.err == nil {
 			r.refused, r.dropping = false, c.step.Op == Drop
 		}
-	case Look:
-		if c.step.N == 0 && c.err == nil {
-			e.received += c.n
-			e.raw = true
-		}
-	case Read, WriteTo, Drain:
-		e.reading, e.copying = false, false
-		e.received += c.n
-		e.emptied = e.emptied || c.step.Op == Drain && !c.whole && c.err == nil
-		e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
+	case Look, Read, WriteTo, Drain:
+		e.noteRead(c)
 	case Write, ReadFrom, Flood:
 		e.sent += c.n
 		e.lost = e.lost || c.n > 0 && e.peer.closed
@@ -54,6 +46,19 @@ func (r *run) note(c *call) {
 	case ReadDeadline, WriteDeadline, Deadline:
 		e.noteDeadline(c)
 	}
+}
+
+func (e *end) noteRead(c *call) {
+	if c.step.Op == Look {
+		if c.step.N == 0 && c.err == nil {
+			e.received, e.raw = e.received+c.n, true
+		}
+		return
+	}
+	e.reading, e.copying = false, false
+	e.received += c.n
+	e.emptied = e.emptied || c.step.Op == Drain && !c.whole && c.err == nil
+	e.peer.drained = e.peer.drained || c.step.Op == Drain && c.whole && c.err == nil
 }
 
 func (r *run) noteConnect(c *call) {
