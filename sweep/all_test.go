@@ -34,7 +34,7 @@ func TestWhatIsNotTried(t *testing.T) {
 	assert.Equal(t, stuck, l.skips(p))
 }
 
-// In 100 kB these are tried: the ends, both sides of each write, and about a thousand others.
+// In 100 kB these are tried: the ends, both sides of each write, and 256 others.
 func TestSample(t *testing.T) {
 	t.Parallel()
 	var p part
@@ -45,11 +45,18 @@ func TestSample(t *testing.T) {
 	assert.Len(t, p.sample(true), 100_001)
 	assert.Greater(t, len(tried), 2*ends+mostWrites*2*near)
 	assert.Less(t, len(tried), steps+2*ends+mostWrites*(2*near+1))
-	for _, at := range []int{0, 1, 63, 992, 1000, 1008, 62_992, 63_008, 98 * 1000, 99_937, 100_000} {
+	for _, at := range []int{0, 1, 63, 992, 1000, 1008, 62_992, 63_008, 200 * 391, 99_937, 100_000} {
 		assert.Contains(t, tried, at)
 	}
 	assert.NotContains(t, tried, 991)
 	assert.Empty(t, part{}.sample(true))
+}
+
+// A byte that was not tried ends no range.
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "1-3, 7", ranges([]int{1, 2, 3, 7}, []int{0, 1, 2, 3, 4, 7, 8}))
+	assert.Equal(t, "1-7, 9", ranges([]int{1, 2, 3, 7, 9}, []int{0, 1, 2, 3, 7, 8, 9}))
 }
 
 func TestMax(t *testing.T) {
@@ -59,7 +66,7 @@ func TestMax(t *testing.T) {
 	text, bad := sweepOver(t, cfg, using(""))
 	assert.False(t, bad, text)
 	assert.Contains(t, text, "sweep: 10 conversations in ")
-	assert.Contains(t, text, "28 conversations not tried, drawn by chance, since Config.Max is 10")
+	assert.Contains(t, text, "28 conversations not tried, since Config.Max is 10: those that were are drawn by chance, the same each time")
 }
 
 // Where an operation tries again it meets the fault on each connection, and a server that is gone.
@@ -128,8 +135,8 @@ func TestFloods(t *testing.T) {
 			}
 		}
 	})
-	assert.Contains(t, text, "floods           every time, request bytes ")
-	assert.Contains(t, text, ", reset: it dialled 300 times, and was kept from going on")
+	assert.Contains(t, text, "\n  floods           connect, refused: it dialled 300 times, and was kept from going on")
+	assert.Contains(t, text, "\n  floods           every time, ")
 }
 
 // A panic of another goroutine ends the process. Its stack then has the command that repeats the

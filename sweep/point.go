@@ -107,6 +107,9 @@ func (p point) name() string {
 	return b.String()
 }
 
+// part names the direction that the point is in.
+func (p point) part() string { return fmt.Sprint(p.conn, p.place) }
+
 // series names the points that differ in their byte alone.
 func (p point) series() string { return fmt.Sprint(p.every, p.conn, p.place, p.fault.Name) }
 
@@ -204,7 +207,7 @@ func (p point) harder() []point {
 const (
 	// sampleOver is how long a part may be of which each byte is tried. In a longer one these are:
 	// ends bytes at each end, near bytes on both sides of where a write begins, and steps others.
-	sampleOver, ends, near, steps = 4096, 64, 8, 1024
+	sampleOver, ends, near, steps = 1024, 64, 8, 256
 	// mostWrites is how many writes are looked at.
 	mostWrites = 64
 )
@@ -229,25 +232,46 @@ func (p part) sample(whole bool) (list []int) {
 	return list
 }
 
-// budget leaves points out where there are too many, drawn by chance that is the same each time.
+// budget leaves points out where there are too many: bytes with all their faults, drawn by chance
+// that is the same each time.
 func (s *sweep) budget(points []point) (chosen []point, left int) {
-	most := s.cfg.Max
-	if testing.Short() {
-		most = min(most, shortMax)
-	}
-	if left = len(points) - most; left <= 0 {
+	most := s.most()
+	if len(points) <= most+most/10 {
 		return points, 0
 	}
-	order := rand.New(rand.NewPCG(1, 1)).Perm(len(points))[:most]
-	slices.Sort(order)
-	for _, i := range order {
-		chosen = append(chosen, points[i])
+	bytes := map[string][]point{}
+	var order []string
+	for _, p := range points {
+		at := fmt.Sprint(p.conn, p.place, p.at)
+		if bytes[at] == nil {
+			order = append(order, at)
+		}
+		bytes[at] = append(bytes[at], p)
 	}
-	return chosen, left
+	drawn := map[string]bool{}
+	n := 0
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(len(order)) {
+		if drawn[order[i]] = n < most; n < most {
+			n += len(bytes[order[i]])
+		}
+	}
+	for _, at := range order {
+		if drawn[at] {
+			chosen = append(chosen, bytes[at]...)
+		}
+	}
+	return chosen, len(points) - len(chosen)
 }
 
 // The most conversations of a sweep.
-const defaultMax, shortMax = 20_000, 500
+const defaultMax, shortMax = 3000, 500
+
+func (s *sweep) most() int {
+	if testing.Short() {
+		return min(s.cfg.Max, shortMax)
+	}
+	return s.cfg.Max
+}
 
 // slow is how long a slow connect takes.
 const slow = 1370 * time.Millisecond

@@ -36,9 +36,9 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 	for _, l := range append(s.doubts(c, left), notes...) {
 		b.WriteString("\n  " + l)
 	}
-	groups := grouped(results)
+	groups, tried := grouped(results), tried(results)
 	for _, g := range groups {
-		fmt.Fprintf(&b, "\n  %-16s %s", g.kind, s.line(g))
+		fmt.Fprintf(&b, "\n  %-16s %s", g.kind, s.line(g, tried))
 	}
 	for _, r := range s.examples(groups) {
 		fmt.Fprintf(&b, "\n\n%s", s.inFull(r))
@@ -87,8 +87,11 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 		}
 	}
 	if left > 0 {
-		lines = append(lines, fmt.Sprintf("%s not tried, drawn by chance, since Config.Max is %d, and with -short %d",
-			count(left, "conversation"), s.cfg.Max, shortMax))
+		why := fmt.Sprintf("Config.Max is %d", s.cfg.Max)
+		if s.most() < s.cfg.Max {
+			why = fmt.Sprintf("with -short there are %d at most", shortMax)
+		}
+		lines = append(lines, fmt.Sprintf("%s not tried, since %s: those that were are drawn by chance, the same each time", count(left, "conversation"), why))
 	}
 	if s.good.varies != "" {
 		lines = append(lines, "not the same without a fault from run to run, so that a point may be another one each time: "+s.good.varies)
@@ -154,7 +157,7 @@ func grouped(results []result) []group {
 }
 
 // line says where, with what, and how to see it again.
-func (s *sweep) line(g group) string {
+func (s *sweep) line(g group, tried map[string][]int) string {
 	var b strings.Builder
 	if g.conn > 1 {
 		fmt.Fprintf(&b, "connection %d, ", g.conn)
@@ -168,7 +171,7 @@ func (s *sweep) line(g group) string {
 		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)
 		} else {
-			fmt.Fprintf(&b, " bytes %s of %d (%.48q)", ranges(g.bytes), len(passed), passed[first:min(last+1, len(passed))])
+			fmt.Fprintf(&b, " bytes %s of %d (%.48q)", ranges(g.bytes, tried[g.first.point.part()]), len(passed), passed[first:min(last+1, len(passed))])
 		}
 	}
 	fmt.Fprintf(&b, ", %s: %s", strings.Join(g.faults, ", "), brief(g.text))
@@ -192,13 +195,14 @@ func assertion(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// ranges writes 1, 2, 3, 7 as 1-3, 7.
-func ranges(list []int) string {
+// ranges writes bytes 1, 2, 3, 7 as 1-3, 7. Bytes that were not tried end no range.
+func ranges(list, tried []int) string {
 	var parts []string
 	for i := 0; i < len(list); {
+		at, _ := slices.BinarySearch(tried, list[i])
 		j := i
-		for j+1 < len(list) && list[j+1] == list[j]+1 {
-			j++
+		for j+1 < len(list) && at+1 < len(tried) && list[j+1] == tried[at+1] {
+			j, at = j+1, at+1
 		}
 		if i == j {
 			parts = append(parts, fmt.Sprint(list[i]))
@@ -208,6 +212,21 @@ func ranges(list []int) string {
 		i = j + 1
 	}
 	return strings.Join(parts, ", ")
+}
+
+// tried lists the bytes with a conversation, in order, by the part that they are in.
+func tried(results []result) map[string][]int {
+	m := map[string][]int{}
+	for _, r := range results {
+		if part := r.point.part(); r.skipped == "" && !slices.Contains(m[part][max(0, len(m[part])-1):], r.point.at) {
+			m[part] = append(m[part], r.point.at)
+		}
+	}
+	for part := range m {
+		slices.Sort(m[part])
+		m[part] = slices.Compact(m[part])
+	}
+	return m
 }
 
 // inFull writes all about one conversation.

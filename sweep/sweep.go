@@ -53,8 +53,8 @@ type Config struct {
 	// means none. It can accept violations, for a reason. go test -sweep.update writes it.
 	Map string
 
-	// Max is how many conversations there are at most; 0 means 20,000. Of more points, this many are
-	// drawn. With -short there are 500 at most.
+	// Max is how many conversations there are at most; 0 means 3,000. Of more points, about this many
+	// are drawn. With -short there are 500 at most.
 	Max int
 
 	// Workers is how many conversations run at once, each in a bubble of its own; 0 means GOMAXPROCS.
@@ -173,7 +173,7 @@ func (cfg *Config) check() error {
 	case cfg.Grace < 0:
 		return fmt.Errorf("Config.Grace is %v; want 0 (20s) or more", cfg.Grace)
 	case cfg.Max < 0:
-		return fmt.Errorf("Config.Max is %d; want 0 (20,000) or more", cfg.Max)
+		return fmt.Errorf("Config.Max is %d; want 0 (3,000) or more", cfg.Max)
 	case cfg.Workers < 0:
 		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
 	}
