@@ -18,12 +18,18 @@ const forkTries = 1000
 func pastForks[T any](address string, f func() (T, error)) (T, error) {
 	v, err := f()
 	for try := 0; try < forkTries && err != nil && addressInUse(err) && isElsewhere(address); try++ {
-		syscall.ForkLock.RLock() // free when no child is that far back
-		syscall.ForkLock.RUnlock()
+		awaitForks()
 		time.Sleep(time.Millisecond)
 		v, err = f()
 	}
 	return v, err
+}
+
+// awaitForks returns when children that are being forked have come nearly as far as their own
+// program.
+func awaitForks() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 }
 
 // isElsewhere reports that address has a port, at which no socket of this process is bound or
