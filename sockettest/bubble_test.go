@@ -77,7 +77,11 @@ goroutine 12 [IO wait, synctest bubble 2]:
 d()
 
 goroutine 13 [IO wait]:
-e()`
+e()
+
+goroutine 14 [sync.Mutex.Lock, synctest bubble 1]:
+example.com/go-sockettest/internal/shared.(*Look[...]).Now(0x1, 0x2)
+f()`
 	assert.Equal(t, []string{"goroutine 11 [sync.Mutex.Lock, synctest bubble 1 labels:{\"a\": \"b\"}]:\nc()"}, holdingUp("1", dump))
 	assert.Empty(t, holdingUp("3", dump))
 }
