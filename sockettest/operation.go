@@ -295,7 +295,7 @@ func (w Window) patience(start, end time.Time) time.Duration {
 func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	r.cancel()
 	begun := time.Now()
-	if r.returns(grace(contextGrace, end)) {
+	if r.returns(contextGrace, end, r.lateSince) {
 		r.howReleased = "it returned " + digits(time.Since(begun)) + " after its context was cancelled"
 		return true
 	}
@@ -305,7 +305,7 @@ func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
 	}
 	hit := r.of.usage.close(ep, r)
 	begun = time.Now()
-	if r.returns(grace(sum(2*time.Second, elapsed), end)) {
+	if r.returns(sum(2*time.Second, elapsed), end, r.lateSince) {
 		r.howReleased += "; it returned " + digits(time.Since(begun)) + " after the fixture was closed" + hit
 		return true
 	}
@@ -323,16 +323,29 @@ func grace(d time.Duration, end time.Time) time.Duration {
 	return min(d, max(left, (left+reportReserve)/4))
 }
 
-func (r *run) returns(within time.Duration) bool {
-	limit := time.NewTimer(within)
-	defer limit.Stop()
-	select {
-	case <-r.done:
-		r.released = r.ending.err
-		return true
-	case <-limit.C:
-		return false
+// returns waits for the operation, and for what the machine was late meanwhile as well.
+func (r *run) returns(within time.Duration, end time.Time, late func(since time.Time) time.Duration) bool {
+	begun := time.Now()
+	for left := grace(within, end); left > 0; {
+		limit := time.NewTimer(left)
+		select {
+		case <-r.done:
+			limit.Stop()
+			r.released = r.ending.err
+			return true
+		case <-limit.C:
+		}
+		left = sum(within, late(begun)) - time.Since(begun)
+		if !end.IsZero() {
+			left = min(left, time.Until(end))
+		}
 	}
+	return false
+}
+
+// lateSince is how much the machine excuses of a wait that goes on.
+func (r *run) lateSince(begun time.Time) time.Duration {
+	return r.want.excused(r.ref.Late(begun, time.Now()))
 }
 
 // contextEnded is when a context ended that the operation had made of its own, if it was wanted to

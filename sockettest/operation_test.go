@@ -155,3 +155,16 @@ func TestReferenceDoesNotExcuseSlowCode(t *testing.T) {
 		})
 	}
 }
+
+// What is let go has as much longer to return as the machine was late meanwhile, up to the time
+// for the report.
+func TestReturnsLateOnALateMachine(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{0, time.Minute} {
+		for _, end := range []time.Time{{}, time.Now().Add(time.Hour), time.Now()} {
+			r := &run{done: make(chan struct{}, 1)}
+			returned := r.returns(1, end, func(time.Time) time.Duration { r.done <- struct{}{}; return late })
+			assert.Equal(t, late > 0 && (end.IsZero() || time.Until(end) > 0), returned)
+		}
+	}
+}
