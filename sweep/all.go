@@ -92,7 +92,7 @@ func (l *left) count(r result) {
 		l.bad++
 	}
 	switch {
-	case r.is(freezes):
+	case r.frozen:
 		if l.frozen == nil {
 			l.frozen = map[string]int{}
 		}
@@ -118,7 +118,13 @@ func (l *left) skips(p point) skip {
 
 // one runs one point.
 func (s *sweep) one(p point, full bool) result {
-	return s.watched(&run{sweep: s, point: p, full: full})
+	return s.watched(s.run(p, full))
+}
+
+// run prepares one. What it needs of the sweep that changes, it has itself: it may be given up, and
+// go on.
+func (s *sweep) run(p point, full bool) *run {
+	return &run{sweep: s, point: p, full: full, hop: s.hop, most: max(mostDials, 10*s.good.dials)}
 }
 
 // watched has a conversation, and gives it up if its clock stands still.
@@ -149,8 +155,8 @@ func (s *sweep) watched(r *run) result {
 			who, same = holding, 0
 		}
 		if same == glances {
-			return r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+waitsFor(holding)+
-				" and stops the clock")
+			return s.thaw(r, r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+
+				waitsFor(holding)+" and stops the clock"))
 		}
 		if d := time.Since(begin); d > busy {
 			res := r.givenUp(hangs, others, fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
@@ -158,6 +164,20 @@ func (s *sweep) watched(r *run) result {
 			return res
 		}
 	}
+}
+
+// thaw has a conversation once more whose clock stood still, in real time: its operation may be
+// right, and a timer end what it waits for. What is wrong then, is wrong. The good run has to do
+// without.
+func (s *sweep) thaw(r *run, frozen result) result {
+	if r.point.place == "" {
+		return frozen
+	}
+	again := s.run(r.point, true)
+	again.real, again.result.point = true, r.point
+	again.converse()
+	again.result.frozen = true
+	return again.result
 }
 
 // waitsFor guesses what stops the clock.

@@ -135,7 +135,7 @@ func TestContextOfTheTest(t *testing.T) {
 func TestDialsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	cfg := rowsConfig("reset")
-	cfg.Max = 8
+	cfg.Max = 4
 	text, _ := sweepOver(t, cfg, func(_ context.Context, c *Case) error {
 		for {
 			db := &client{c: c}

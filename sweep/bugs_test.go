@@ -68,11 +68,13 @@ func (c *client) exchangeOnce(ctx context.Context, line string, read func(io.Rea
 	switch c.bug {
 	case "deadline on the connect only", "lock held while reading":
 		timeout = time.Hour
+	case "deadline of 200ms":
+		timeout = 200 * time.Millisecond
 	case "cancel ignored":
 		timeout = 4 * clientTimeout
 	}
 	_ = conn.SetDeadline(time.Now().Add(timeout))
-	if c.bug != "lock held while reading" {
+	if c.bug != "lock held while reading" && c.bug != "deadline of 200ms" {
 		defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	}
 	if _, err = io.WriteString(conn, line+"\n"); err == nil {
@@ -97,7 +99,11 @@ func (c *client) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(clientTimeout))
+	timeout := clientTimeout
+	if c.bug == "deadline of 200ms" {
+		timeout = 200 * time.Millisecond
+	}
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	if _, err = io.WriteString(conn, "HI\n"); err == nil {
 		_, err = c.frame(conn)
 	}
@@ -197,7 +203,7 @@ func caller(ctx context.Context, bug string, f func(context.Context) error) erro
 	if bug != "lock held while reading" {
 		return f(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout/30)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
@@ -292,17 +298,52 @@ func TestSeededBugs(t *testing.T) {
 	}
 }
 
-// This bug stops the clock, which takes a second to find.
+// This bug stops the clock, which takes a second to find. In real time Close never ends.
 func TestLockHeldWhileReading(t *testing.T) {
 	t.Parallel()
 	cfg := rowsConfig("silence")
-	cfg.Max, cfg.Workers = 6, 6 // all at once
+	cfg.Max, cfg.Workers, cfg.Limit, cfg.Grace = 6, 6, 100*time.Millisecond, 50*time.Millisecond // all at once
 	text, bad := sweepOver(t, cfg, using("lock held while reading"))
 	assert.True(t, bad)
-	assert.Contains(t, text, "sweep: 6 conversations in ")
-	assert.Regexp(t, `\n  frozen           request bytes .* of 12 \(.*\), silence: cannot be judged in virtual time: a goroutine waits for`+
-		` what no timer ends, such as a mutex, and stops the clock\n  frozen           answer bytes `, text)
+	assert.Contains(t, text, "\n  6 conversations judged in real time, since a goroutine waited for a mutex, which stops the virtual clock")
+	assert.Regexp(t, `\n  hangs            request bytes .* of 12 \(.*\), silence: Close had not returned after 1.1s of real time, and ended when`+
+		` all connections were closed\n  hangs            answer bytes `, text)
 	assert.Contains(t, text, "sweep.(*client).Close")
+}
+
+// A client may hold a mutex over a round trip that its deadline ends.
+func TestMutexUnderDeadline(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("silence")
+	cfg.Max, cfg.Workers, cfg.Grace = 4, 4, 50*time.Millisecond
+	text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		db := &client{c: c, bug: "deadline of 200ms"}
+		err := caller(ctx, "lock held while reading", db.add)
+		c.Close(db.Close)
+		return err
+	})
+	assert.False(t, bad, text)
+	assert.Contains(t, text, "judged in real time, since a goroutine waited for a mutex")
+}
+
+// Two goroutines may wait for each other's round trip: the sweep then does without latency.
+func TestTwoCallersOfOneMutex(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("reset")
+	cfg.Once = nil
+	require.NoError(t, cfg.check())
+	s := &sweep{t: t, cfg: cfg, op: func(ctx context.Context, c *Case) error {
+		db := &client{c: c}
+		defer c.Close(db.Close)
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			go func() { errs <- db.add(ctx) }()
+		}
+		return errors.Join(<-errs, <-errs)
+	}}
+	require.NoError(t, s.begin())
+	assert.Zero(t, s.hop)
+	assert.Len(t, s.good.conns, 1)
 }
 
 func TestMendedClientIsBlameless(t *testing.T) {

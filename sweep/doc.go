@@ -33,8 +33,9 @@
 //   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
 //     left when all is closed.
 //   - kept: the server still has the connection, [Config.ServerLimit] later.
-//   - frozen: a goroutine waits for what no timer ends, such as a mutex whose owner waits for the
-//     network. That stops the clock of a bubble, and nothing else can be said of the point.
+//
+// A goroutine that waits for a mutex whose owner waits for the network stops the clock of a bubble.
+// Such a point is judged in real time.
 //
 // Any other error is no violation: a client may fail when its connection breaks. Where it must not,
 // tell [Case.Errorf] if there is one.

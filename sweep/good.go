@@ -63,6 +63,10 @@ func (c conversation) part(p point) part {
 // converse has the good conversation twice, and compares.
 func (s *sweep) converse() (conversation, error) {
 	first, err := s.converseOnce()
+	if errors.Is(err, errFrozen) {
+		s.hop = 0
+		first, err = s.converseOnce()
+	}
 	if err != nil {
 		return first, err
 	}
@@ -74,19 +78,24 @@ func (s *sweep) converse() (conversation, error) {
 	return first, nil
 }
 
+// errFrozen says that the clock stood still. It has no text of its own.
+var errFrozen = errors.New("")
+
 var errNone = errors.New("it returned no error")
 
 func (s *sweep) converseOnce() (conversation, error) {
-	run := &run{sweep: s, full: true}
+	run := s.run(point{}, true)
 	r := s.watched(run)
 	switch {
 	case r.broken != nil:
 		return conversation{}, r.broken
 	case s.t.Failed():
 		return conversation{}, errors.New("the operation failed the test by itself: give assertions the *sweep.Case, not the test")
-	case len(run.tap.conns) == 0 && (r.err != nil || len(r.found) == 0):
+	case len(run.tap.conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.found) == 0):
 		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext",
 			cmp.Or(r.err, errNone))
+	case r.is(freezes):
+		return conversation{}, fmt.Errorf("without any fault, %s%w", s.inFull(r), errFrozen)
 	case len(r.found) > 0:
 		return conversation{}, fmt.Errorf("without any fault, %s", s.inFull(r))
 	case r.err != nil:

@@ -48,8 +48,8 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 
 // counts are of conversations.
 type counts struct {
-	ran, missed, failed int
-	skipped             map[skip]int
+	ran, missed, failed, frozen int
+	skipped                     map[skip]int
 }
 
 func counted(results []result) counts {
@@ -64,7 +64,9 @@ func counted(results []result) counts {
 		case !r.fired:
 			c.missed++
 		}
-		c.ran++
+		if c.ran++; r.frozen {
+			c.frozen++
+		}
 	}
 	return c
 }
@@ -80,6 +82,9 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 			text += ": over a third, so the test fails"
 		}
 		lines = append(lines, text)
+	}
+	if c.frozen > 0 {
+		lines = append(lines, count(c.frozen, "conversation")+" judged in real time, since a goroutine waited for a mutex, which stops the virtual clock")
 	}
 	for _, why := range []skip{stuck, outOfTime} {
 		if n := c.skipped[why]; n > 0 {
@@ -108,7 +113,7 @@ func (s *sweep) examples(groups []group) (list []result) {
 			continue
 		}
 		told[g.kind], shown[name] = true, true
-		if g.kind == freezes { // has its stacks, and costs real time
+		if g.first.frozen { // has its stacks, and costs real time
 			list = append(list, g.first)
 			continue
 		}

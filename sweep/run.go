@@ -52,6 +52,7 @@ type result struct {
 	dead     bool // goroutines stay
 	busy     bool // and use the processor
 	goesOn   bool // the operation has not ended
+	frozen   bool // the clock of its bubble stood still
 	recovers bool // Recovers was called
 	obeys    bool // the context was used
 	conns    int  // before Recovers
@@ -84,7 +85,10 @@ const (
 type run struct {
 	*sweep
 	point point
-	full  bool // the report needs a timeline and stacks
+	full  bool          // the report needs a timeline and stacks
+	real  bool          // in real time, and not in a bubble
+	hop   time.Duration // latency
+	most  int64         // dials
 	tap   tap
 
 	obeys  atomic.Bool
@@ -124,7 +128,7 @@ func (r *run) converse() {
 	defer cancel()
 	r.label(ctx)
 	nw := simnet.New(nil)
-	nw.Latency(latency)
+	nw.Latency(r.hop)
 	srv, err := r.serve(ctx, nw)
 	if err != nil {
 		r.result.broken = err
@@ -140,14 +144,14 @@ func (r *run) converse() {
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
 	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp}), ep.WatchContact()
-	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: max(mostDials, 10*r.good.dials)}
+	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most}
 	c.end = sync.OnceFunc(func() {
 		r.lookAtServer(nw, ep, srv.addr)
 		r.tap.stop()
 		over()
 	})
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
-	time.Sleep(r.cfg.Grace)
+	time.Sleep(r.grace())
 	r.result.fired = ep.Count(fixtures.RuleFired) > 0 || r.point.place == connecting && contact().Came
 	r.result.conns, r.result.obeys, r.result.dials = len(r.tap.conns), r.obeys.Load(), c.dials.Load()
 	r.judge(c)
@@ -162,7 +166,18 @@ func (r *run) converse() {
 	_ = ep.Close()
 }
 
-// A obeyed context notes whether it is used.
+// grace is that of the sweep. In real time nobody waits so long for what is about to end.
+func (r *run) grace() time.Duration {
+	if r.real {
+		return min(r.cfg.Grace, slack)
+	}
+	return r.cfg.Grace
+}
+
+// slack is what a conversation in real time gets for the machine.
+const slack = time.Second
+
+// An obeyed context notes whether it is used.
 type obeyed struct {
 	context.Context
 	used *atomic.Bool
@@ -195,7 +210,10 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 			return false
 		}
 	}
-	limit := patience*r.cfg.Limit + r.cfg.ServerLimit
+	limit, more, clock := patience*r.cfg.Limit+r.cfg.ServerLimit, r.cfg.Limit, ""
+	if r.real {
+		limit, more, clock = r.cfg.Limit+slack, slack, " of real time"
+	}
 	if within(limit) {
 		return
 	}
@@ -206,12 +224,12 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 		r.result.stacks = bubbleStacks("sweep.(*Case).run")
 	}
 	how := "not even when its context was cancelled and all connections were closed"
-	if cancel(); within(r.cfg.Limit) {
+	if cancel(); within(more) {
 		how = "and ended when its context was cancelled"
-	} else if release(); within(r.cfg.Limit) {
+	} else if release(); within(more) {
 		how = "and ended when all connections were closed"
 	}
-	r.add(hangs, "%v had not returned after %v, %s", p, limit, how)
+	r.add(hangs, "%v had not returned after %v%s, %s", p, limit, clock, how)
 }
 
 // judge finds what the operation did wrong. If it hangs or floods, nothing else is known.
@@ -247,7 +265,7 @@ func (r *run) judge(c *Case) {
 		r.add(fails, "it did, with an error, though the fault is harmless: %v", c.err)
 	}
 	for p, took := range c.took {
-		if took > r.cfg.Limit && phase(p) != waiting && (phase(p) != recovering || c.recovers == nil) {
+		if took > r.cfg.Limit && !r.real && phase(p) != waiting && (phase(p) != recovering || c.recovers == nil) {
 			r.add(late, "%v took %v, over the limit of %v", phase(p), took, r.cfg.Limit)
 		}
 	}
@@ -278,7 +296,7 @@ func (r *run) lookForConns(nw *simnet.Network, ep *fixtures.Endpoint) {
 
 // lookAtServer finds the connection that the fault has struck, if the server keeps it.
 func (r *run) lookAtServer(nw *simnet.Network, ep *fixtures.Endpoint, addr string) {
-	if r.cfg.ServerLimit == 0 || r.point.place == "" || ep.Count(fixtures.RuleFired) == 0 {
+	if r.cfg.ServerLimit == 0 || r.real || r.point.place == "" || ep.Count(fixtures.RuleFired) == 0 {
 		return
 	}
 	time.Sleep(r.cfg.ServerLimit)
@@ -333,9 +351,9 @@ func (r *run) stopServer(ln net.Listener, done chan error) {
 	default:
 	}
 	_ = ln.Close()
-	time.Sleep(r.cfg.Grace)
+	time.Sleep(r.grace())
 	if len(done) == 0 && !r.result.is(hangs) {
-		r.add(leaks, "Config.Server has not returned, %v after its listener was closed", r.cfg.Grace)
+		r.add(leaks, "Config.Server has not returned, %v after its listener was closed", r.grace())
 	}
 	if r.full && r.result.stacks == "" {
 		r.result.stacks = bubbleStacks("")

@@ -106,7 +106,7 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 
 // begin has the good conversation.
 func (s *sweep) begin() (err error) {
-	s.began = time.Now()
+	s.began, s.hop = time.Now(), latency
 	showLabels()
 	if end, ok := s.t.Deadline(); ok {
 		s.until = end.Add(-time.Until(end) / 8) // the report needs some, and so do other tests
@@ -144,7 +144,8 @@ type sweep struct {
 	cfg   Config
 	op    func(context.Context, *Case) error
 	began time.Time
-	until time.Time // when to stop; zero is never
+	hop   time.Duration // latency, or 0 where a mutex is waited for that is held over a round trip
+	until time.Time     // when to stop; zero is never
 	good  conversation
 }
 

@@ -22,7 +22,7 @@ func serve(ln net.Listener) error {
 
 func TestHTTP(t *testing.T) {
 	t.Parallel()
-	cfg := sweep.Config{Server: serve, Limit: 11 * time.Second}
+	cfg := sweep.Config{Server: serve, Limit: 11 * time.Second, Max: 300}
 	sweep.Run(t, cfg, func(ctx context.Context, c *sweep.Case) error {
 		client := http.Client{Transport: &http.Transport{DialContext: c.DialContext}, Timeout: 5 * time.Second}
 		defer c.Close(func() error { client.CloseIdleConnections(); return nil })
