@@ -295,7 +295,7 @@ func TestPortableSaysWhatItCannotDo(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	assert.ErrorContains(t, err, "fakeos")
 	err = p.Become(network.State{Answer: 9})
-	require.EqualError(t, err, "State.Answer is 9; want Own, Refuse, Listen or Drop")
+	require.EqualError(t, err, "State.Answer is 9; want Own, Refuse, Listen, Drop or Lend")
 	assert.Equal(t, network.State{}, p.state, "the state is as it was")
 }
 

@@ -183,7 +183,7 @@ func TestBadStatesAreNamed(t *testing.T) {
 			state network.State
 			want  string
 		}{
-			{network.State{Answer: 9}, "State.Answer is 9; want Own, Refuse, Listen or Drop"},
+			{network.State{Answer: 9}, "State.Answer is 9; want Own, Refuse, Listen, Drop or Lend"},
 			{network.State{Answer: network.Absent}, `State.Answer is "absent"; want it on a unix socket only, since a TCP address is always there`},
 			{network.State{Answer: network.Listen, Backlog: -1}, "State.Backlog is -1; want 0 (all that the platform gives) or more"},
 			{network.State{Answer: network.Drop, Backlog: 2}, `State.Backlog is 2, and State.Answer is "drop"; want network.Listen, or 0`},
