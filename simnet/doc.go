@@ -62,6 +62,8 @@
 //     or broadcast is ENETUNREACH, as on a machine without an interface.
 //   - The names of localhost are localhost alone: no file is read.
 //   - A raw write to a connection that was reset is EPIPE at once; Linux has ECONNRESET before it.
+//     One to a connection that takes less is taken whole, up to what a socket pair holds, since a
+//     descriptor cannot be told how much room there is.
 //
 // There are no file descriptors but the one that [Conn.SyscallConn] lends. So listeners and UDP
 // sockets have no SyscallConn, nothing has File, and what [net.ListenConfig.Control] and

@@ -2,7 +2,7 @@
 // written once against the seam and run on every stack: the truth table ([Truth]), whose lines were
 // read off Linux 6.18; a suite for listeners ([Listeners]), since nobody has one
 // (go.dev/issue/31036); and random socket programs ([Program]), whose traces on two stacks must be
-// equal ([Compare]).
+// equal ([Compare]), and those of UDP sockets ([Datagrams]).
 //
 // What a program observes depends on the kernel alone, not on its timing: each call is made when
 // all before it have had their whole effect, and whether a call waits is decided without a clock,
