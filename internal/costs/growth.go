@@ -16,16 +16,24 @@ import (
 // counts. It measures the process: call it in a test that is not parallel.
 func Linear(t testing.TB, n int, prepare func(t testing.TB, n int) (measured func())) {
 	t.Helper()
+	LinearBy(t, n, func(size int) time.Duration {
+		measured := prepare(t, size)
+		runtime.GC()
+		from := Processor()
+		measured()
+		return Processor() - from
+	})
+}
+
+// LinearBy is Linear by another measure.
+func LinearBy(t testing.TB, n int, cost func(size int) time.Duration) {
+	t.Helper()
 	const rounds, most = 5, 1.5
 	least := [2]time.Duration{math.MaxInt64, math.MaxInt64}
 	var power float64
 	for range rounds {
 		for i, size := range [2]int{n, 4 * n} {
-			measured := prepare(t, size)
-			runtime.GC()
-			from := Processor()
-			measured()
-			least[i] = min(least[i], Processor()-from)
+			least[i] = min(least[i], cost(size))
 		}
 		if power = Exponent(n, 4*n, float64(least[0]), float64(least[1])); power < most {
 			t.Logf("as the power %.2f of the number", power)

@@ -1,8 +1,9 @@
 package overall_test
 
 import (
-	"sync/atomic"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -22,20 +23,26 @@ func TestExponentTellsLinearFromQuadratic(t *testing.T) {
 	assert.Equal(t, [3]int{100, 200, 400}, costs.Sizes(400))
 }
 
-// Not parallel: it measures the process.
 func TestLinearFindsWhatIsNot(t *testing.T) {
-	var spun atomic.Int64
-	spins := func(times func(n int) int) func(testing.TB, int) func() {
-		return func(_ testing.TB, n int) func() {
-			return func() {
-				for range 100_000 * times(n) {
-					spun.Add(1)
-				}
-			}
-		}
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		costs []time.Duration // of the smaller size and the larger, in turn
+		want  string
+	}{
+		{"linear", []time.Duration{10, 40}, ""},
+		{"one slow round", []time.Duration{10, 400, 100, 50}, ""},
+		{"quadratic", []time.Duration{10, 170, 20, 160, 11, 161, 12, 200, 10, 180}, "100 cost 10ns of processor time, and 400 160ns: as the power 2.00"},
+	} {
+		rounds := slices.Clone(tt.costs)
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			costs.LinearBy(tb, 100, func(int) (cost time.Duration) {
+				cost, rounds = rounds[0], rounds[1:]
+				return cost
+			})
+		})
+		assert.Equal(t, tt.want != "", tb.Failed(), tt.name)
+		assert.Contains(t, tb.Text(), tt.want, tt.name)
+		assert.Empty(t, rounds, tt.name)
 	}
-	tb := faketb.Run(t, func(tb *faketb.TB) { costs.Linear(tb, 1, spins(func(n int) int { return n })) })
-	assert.False(t, tb.Failed(), tb.Text())
-	tb = faketb.Run(t, func(tb *faketb.TB) { costs.Linear(tb, 1, spins(func(n int) int { return n * n })) })
-	assert.Contains(t, tb.Text(), "of processor time, and 4 ")
 }
