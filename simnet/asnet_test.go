@@ -36,6 +36,12 @@ type stack interface {
 // kernel is package net, with plain TCP.
 type kernel struct{ net.Dialer }
 
+func newKernel() *kernel {
+	k := &kernel{}
+	k.SetMultipathTCP(false)
+	return k
+}
+
 func (*kernel) DialFrom(ctx context.Context, nw string, local net.Addr, address string) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: local}
 	return d.DialContext(ctx, nw, address)
@@ -150,7 +156,7 @@ func eachRow(t *testing.T, rows []row) {
 	file := "testdata/" + t.Name() + ".txt"
 	said := map[string]*strings.Builder{"kernel": {}, "simnet": {}}
 	for _, r := range rows {
-		for name, s := range map[string]stack{"kernel": &kernel{}, "simnet": simnet.New(t)} {
+		for name, s := range map[string]stack{"kernel": newKernel(), "simnet": simnet.New(t)} {
 			t.Run(name+"/"+r.name, func(t *testing.T) {
 				if name == "kernel" {
 					if runtime.GOOS != "linux" {

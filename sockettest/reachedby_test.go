@@ -292,6 +292,9 @@ func TestReachedByAConnectThatHangs(t *testing.T) {
 				if tt.waits && nw == sockettest.Kernel && testing.Short() {
 					t.Skip("waits for a timer of the kernel")
 				}
+				if nw == sockettest.Kernel {
+					manytests.NeedsPlainTCP(t) // package net dials again without it
+				}
 				unsure := tt.unsure && nw == sockettest.Kernel
 				judge := func(want sockettest.Window, err error) (r sockettest.Result, said string) {
 					for begin := time.Now(); ; begin = time.Now() {
@@ -337,6 +340,7 @@ func TestReachedByAConnectThatHangs(t *testing.T) {
 // In a partition what is written is contact, once. What the kernel sends again is none, nor is FIN.
 func TestReachedInAPartition(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t) // MPTCP cannot be partitioned
 	waitForResend := func(_ net.Conn, ep *fixtures.Endpoint) {
 		for s, _ := ep.Conns()[0].Sockets(); s.Other == nil || s.Other.Retransmits == 0; s, _ = ep.Conns()[0].Sockets() {
 			time.Sleep(time.Millisecond)
@@ -362,6 +366,7 @@ func TestReachedInAPartition(t *testing.T) {
 // on. The report says what was seen.
 func TestReachedByALateFIN(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsPlainTCP(t) // MPTCP cannot be partitioned
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(nw))
 		c, err := ep.DialContext(t.Context(), "", "")
