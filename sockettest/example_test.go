@@ -53,15 +53,16 @@ func ExampleStart_table() {
 	err := sockettest.Try(func(t testing.TB) {
 		for _, tt := range []struct {
 			fixture fixtures.Fixture
+			limit   time.Duration
 			want    sockettest.Want
 		}{
-			{fixtures.Echo{}, sockettest.Accepted},
-			{fixtures.Refused{}, sockettest.Rejected.AtOnce()},
-			{fixtures.BlackHole{}, sockettest.TimedOut.After(50 * time.Millisecond)},
+			{fixtures.Echo{}, time.Minute, sockettest.Accepted},
+			{fixtures.Refused{}, time.Minute, sockettest.Rejected.AtOnce()},
+			{fixtures.BlackHole{}, 50 * time.Millisecond, sockettest.TimedOut.After(50 * time.Millisecond)},
 		} {
 			ep := sockettest.Start(t, tt.fixture)
 			sockettest.Expect(t, ep, tt.want, func() error {
-				c, err := net.DialTimeout("tcp", ep.Addr(), 50*time.Millisecond)
+				c, err := net.DialTimeout("tcp", ep.Addr(), tt.limit)
 				if err != nil {
 					return err
 				}
