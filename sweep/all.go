@@ -32,8 +32,10 @@ func (s *sweep) all(points []point) []result {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
 				if results[i] = (result{point: points[i], skipped: left.skips(points[i])}); results[i].skipped == "" {
-					results[i] = s.one(points[i], false)
-					left.count(results[i])
+					results[i] = s.watched(s.run(points[i], false))
+					if left.count(results[i]); results[i].frozen { // it sleeps in real time, beside the others
+						wg.Go(func() { results[i] = s.thaw(results[i]) })
+					}
 				}
 			}
 		})
@@ -118,7 +120,7 @@ func (l *left) skips(p point) skip {
 
 // one runs one point.
 func (s *sweep) one(p point, full bool) result {
-	return s.watched(s.run(p, full))
+	return s.thaw(s.watched(s.run(p, full)))
 }
 
 // run prepares one. What it needs of the sweep that changes, it has itself: it may be given up, and
@@ -155,8 +157,10 @@ func (s *sweep) watched(r *run) result {
 			who, same = holding, 0
 		}
 		if same == glances {
-			return s.thaw(r, r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+
-				waitsFor(holding)+" and stops the clock"))
+			res := r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+waitsFor(holding)+
+				" and stops the clock")
+			res.frozen = true
+			return res
 		}
 		if d := time.Since(begin); d > busy {
 			res := r.givenUp(hangs, others, fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
@@ -167,11 +171,10 @@ func (s *sweep) watched(r *run) result {
 }
 
 // thaw has a conversation once more whose clock stood still, in real time: its operation may be
-// right, and a timer end what it waits for. What is wrong then, is wrong. The good run has to do
-// without.
-func (s *sweep) thaw(r *run, frozen result) result {
-	if r.point.place == "" {
-		return frozen
+// right, and a timer end what it waits for. What is wrong then, is wrong.
+func (s *sweep) thaw(r result) result {
+	if !r.frozen {
+		return r
 	}
 	again := s.run(r.point, true)
 	again.real, again.result.point = true, r.point

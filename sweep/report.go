@@ -113,7 +113,7 @@ func (s *sweep) examples(groups []group) (list []result) {
 			continue
 		}
 		told[g.kind], shown[name] = true, true
-		if g.first.frozen { // has its stacks, and costs real time
+		if g.first.frozen || g.first.busy { // has its stacks, and costs real time
 			list = append(list, g.first)
 			continue
 		}

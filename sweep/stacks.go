@@ -41,6 +41,7 @@ func frames(stacks string) []string {
 			list[len(list)-1] += "  " + file
 		case strings.HasPrefix(line, "goroutine "):
 			line, _, _ = strings.Cut(line, ", synctest bubble")
+			line, _, _ = strings.Cut(line, " labels:{")
 			list = append(list, strings.TrimSuffix(line, "]:")+"]:")
 		case line == "":
 			list = append(list, line)
