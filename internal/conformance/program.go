@@ -79,7 +79,7 @@ var weights = [ops]int{
 	Connect: 5, Accept: 6, Read: 16, Write: 14, CloseRead: 3, CloseWrite: 5, Close: 3, Reset: 2,
 	Fill: 2, Linger: 2, Peer: 3, Cancel: 1, Drop: 1,
 	ReadDeadline: 3, WriteDeadline: 2, Deadline: 1, Refuse: 1, Listen: 2, ClosePort: 1, Drain: 4, Partition: 2, Heal: 2,
-	LongLinger: 1, CloseFull: 2, ReadFrom: 3, WriteTo: 3, Flood: 2, ListenThere: 2, Look: 3, Option: 1,
+	LongLinger: 1, CloseFull: 1, ReadFrom: 3, WriteTo: 3, Flood: 2, ListenThere: 2, Look: 3, Option: 1,
 }
 
 // reads and writes: what a Read waits for, and what a Write does.
