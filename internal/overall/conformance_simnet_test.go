@@ -80,7 +80,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// The same for programs of UDP sockets, of which there are a tenth: they have a tenth of the states.
+// The same for programs of UDP sockets. There are a tenth of them: UDP has fewer states.
 func TestDatagramPrograms(t *testing.T) {
 	t.Parallel()
 	truth, other := kernel(t), memory()
