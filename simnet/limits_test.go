@@ -2,6 +2,7 @@ package simnet_test
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -240,4 +241,64 @@ func TestUserTimeoutAfterALostProbe(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestBandwidthOfZeroIsNoLimit(t *testing.T) {
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := bothEnds(t, nw)
+		defer s.Close()
+		defer c.Close()
+		defer nw.Bandwidth(1)()
+		undo := nw.Bandwidth(0)
+		begin := time.Now()
+		write(t, c, "hello")
+		read(t, s, "hello")
+		assert.Zero(t, time.Since(begin))
+		undo()
+		write(t, c, "hello")
+		read(t, s, "hello")
+		assert.Equal(t, 5*time.Second, time.Since(begin))
+	})
+}
+
+// With SetLinger, Close waits until all is acknowledged: a round trip.
+func TestCloseLingersForARoundTrip(t *testing.T) {
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := bothEnds(t, nw)
+		defer s.Close()
+		nw.Latency(100 * time.Millisecond)
+		require.NoError(t, c.SetLinger(10))
+		write(t, c, "hello")
+		begin := time.Now()
+		require.NoError(t, c.Close())
+		assert.GreaterOrEqual(t, time.Since(begin), 100*time.Millisecond)
+		assert.Less(t, time.Since(begin), 10*time.Second)
+		n, err := c.Arrived()
+		assert.Zero(t, n)
+		assert.ErrorIs(t, err, net.ErrClosed)
+	})
+}
+
+// Each write that blocks is told, also the second.
+func TestWatchPeerTellsASecondBlock(t *testing.T) {
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := bothEnds(t, nw)
+		defer s.Close()
+		blocked := 0
+		go func() { _ = s.WatchPeer(t.Context(), func() {}, func() { blocked++ }) }()
+		go func() {
+			for range 2 {
+				_, _ = c.Write(make([]byte, 16<<20))
+			}
+			_ = c.Close()
+		}()
+		synctest.Wait()
+		assert.Equal(t, 1, blocked)
+		_, err := io.ReadFull(s, make([]byte, 16<<20))
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.Greater(t, blocked, 1)
+		_, err = io.Copy(io.Discard, s)
+		require.NoError(t, err)
+	})
 }

@@ -129,6 +129,15 @@ func TestStrangeErrorsEndInAVerdict(t *testing.T) {
 }
 
 // A timeout is what says so of itself, not what passes on the word of an error that it wraps.
+// A passing error is a timeout if one that it wraps is.
+type passing struct{ error }
+
+func (p passing) Unwrap() error { return p.error }
+func (p passing) Timeout() bool {
+	var inner interface{ Timeout() bool }
+	return errors.As(p.error, &inner) && inner.Timeout()
+}
+
 func TestTimeoutOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -142,6 +151,7 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 		{"in a read that failed", op("read", idle{net.ErrClosed}), Class{TimedOut, "read", "deadline"}},
 		{"wraps nothing", idle{}, Class{TimedOut, "call", "deadline"}},
 		{"passes on a full backlog", op("dial", sys("connect", syscall.EAGAIN)), Class{Exhausted, "connect", ""}},
+		{"passes on a full backlog, through what is no timeout", passing{fmt.Errorf("db: %w", syscall.EAGAIN)}, Classify(syscall.EAGAIN)[0]},
 		{"passes on the kernel's", op("read", sys("read", syscall.ETIMEDOUT)), Class{TimedOut, "read", "kernel"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

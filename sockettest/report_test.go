@@ -22,6 +22,7 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 )
 
 func refusedError() error {
@@ -432,4 +433,40 @@ func needInfo(t *testing.T, opts ...Option) {
 func socketsOnly(text string) string {
 	_, sockets, _ := strings.Cut(text, "\n  sockets ")
 	return "  sockets " + sockets
+}
+
+// What is on its way on other connections, or of one whose ends are not both shown, does not count.
+func TestReadingCountsItsOwnConnection(t *testing.T) {
+	t.Parallel()
+	ep := Start(t, fixtures.Echo{}, On(simnet.New(t)))
+	_, err := ep.DialContext(t.Context(), "", "")
+	require.NoError(t, err)
+	require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1))
+	info := &network.SocketInfo{Unread: 3, Unacked: 4}
+	r := Result{sockets: []fixtures.Sockets{{Conn: 2, Own: info, Other: info}, {Conn: 1, Own: info}, {Conn: 1, Other: info}}}
+	assert.Contains(t, reading(ep.Conns()[0], r, 20, 0).text, "20 B taken")
+	r.sockets = append(r.sockets, fixtures.Sockets{Conn: 1, Own: info, Other: info})
+	assert.Contains(t, reading(ep.Conns()[0], r, 20, 0).text, "13 B taken")
+}
+
+func TestQueueOfNoneDoesNotWait(t *testing.T) {
+	t.Parallel()
+	assert.False(t, queue{}.look())
+}
+
+// A watch that is over is nobody's heir, and its label is forgotten.
+func TestWatchThatIsOver(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	go func() { // whose label it is
+		defer close(done)
+		w := WatchLeaks()
+		label := w.label
+		w.Close()
+		assert.False(t, w.inherits(map[string][]string{"of another": nil}))
+		watches.mu.Lock()
+		defer watches.mu.Unlock()
+		assert.NotContains(t, watches.labels, label)
+	}()
+	<-done
 }
