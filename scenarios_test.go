@@ -308,6 +308,7 @@ func TestScenarioLimitIsForEachCall(t *testing.T) {
 // TestScenarioDefaultInEveryGoroutine: the default holds for sockets made afterwards, anywhere;
 // earlier ones keep theirs.
 func TestScenarioDefaultInEveryGoroutine(t *testing.T) {
+	manytests.NeedsDescriptors(t, 200)
 	inTurn(t, "100", func(t *testing.T, w world) {
 		silent := sockettest.Start(t, fixtures.Silent{}, w.on)
 		hole := sockettest.Start(t, fixtures.BlackHole{}, w.on)

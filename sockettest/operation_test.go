@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 // A key is a context value's.
@@ -104,6 +105,7 @@ func TestOpContextIgnoresThoseOfDials(t *testing.T) {
 // is not parallel: beside the herds of other tests it may take longer than the 2 s that a slow
 // machine excuses.
 func TestExpectFailsNoneOfAHerd(t *testing.T) {
+	manytests.NeedsDescriptors(t, 600)
 	NoLeaks(t)
 	ep := Start(t, fixtures.BlackHole{})
 	var herd sync.WaitGroup

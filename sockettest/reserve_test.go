@@ -65,6 +65,7 @@ func TestReservedIsNobodyElses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a port is reserved on Linux only")
 	}
+	manytests.NeedsDescriptors(t, 1600)
 	ours := map[string]bool{}
 	for range 500 {
 		addr := sockettest.Reserve(t)

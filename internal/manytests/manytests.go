@@ -103,6 +103,19 @@ func NeedsProc(t testing.TB) {
 	}
 }
 
+// NeedsDescriptors skips a test that has this many sockets and files open at once, where the
+// process may not have as many (ulimit -n). Where Linux does not tell, it goes on.
+func NeedsDescriptors(t testing.TB, n int) {
+	t.Helper()
+	limits, _ := os.ReadFile("/proc/self/limits") // else there is no such line
+	_, line, _ := strings.Cut(string(limits), "Max open files")
+	if f := strings.Fields(line); len(f) > 0 {
+		if most, err := strconv.Atoi(f[0]); err == nil && most < n {
+			t.Skipf("it has up to %d descriptors open, and the limit (ulimit -n) is %d", n, most)
+		}
+	}
+}
+
 // NeedsPlainTCP skips a test of what MPTCP does otherwise, where package net dials with it.
 func NeedsPlainTCP(t testing.TB) {
 	t.Helper()
