@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -437,6 +438,14 @@ func TestFailureTellsTheSeed(t *testing.T) {
 	})
 	assert.Contains(t, open, "simnet: sockets at the end:\n")
 	assert.Contains(t, open, "127.0.0.1:9")
+	many := text(func(nw *simnet.Network) {
+		for range 103 {
+			_, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+		}
+	})
+	assert.Equal(t, 101, strings.Count(many, "\n"), "100 sockets, and how many more")
+	assert.Contains(t, many, "and 3 more")
 }
 
 func TestSeedOfARun(t *testing.T) {

@@ -20,6 +20,9 @@ type TB interface {
 	Cleanup(func())
 }
 
+// mostShown is how many sockets a failed test lists.
+const mostShown = 100
+
 // A Network is one machine with its loopback, in memory, and as many other machines as you ask
 // [Network.Host] for. Its own methods are those of that one machine: what is bound there can be
 // reached from it at any address of 127.0.0.0/8, at ::1 and by the name localhost. Its methods may
@@ -90,6 +93,9 @@ func New(t TB, options ...Option) *Network {
 		}
 		t.Helper()
 		if left := n.Sockets(); len(left) > 0 {
+			if more := len(left) - mostShown; more > 0 {
+				left = append(left[:mostShown], fmt.Sprintf("and %d more", more))
+			}
 			t.Logf("simnet: sockets at the end:\n%s", strings.Join(left, "\n"))
 		}
 		if n.seedUsed() {
