@@ -58,8 +58,10 @@ type udpSocket struct {
 // than in truth.
 func Datagrams(t *testing.T, seed uint64, truth World, others ...World) {
 	t.Helper()
+	truth.NoIPv6 = truth.NoIPv6 || slices.ContainsFunc(others, func(w World) bool { return w.NoIPv6 })
 	want := udpTrace(t, seed, truth)
 	for _, w := range others {
+		w.NoIPv6 = truth.NoIPv6 // one program for all
 		got := udpTrace(t, seed, w)
 		for i := range want {
 			if i == len(got) || want[i] != got[i] {
