@@ -41,8 +41,9 @@ func frames(stacks string) []string {
 			list[len(list)-1] += "  " + file
 		case strings.HasPrefix(line, "goroutine "):
 			line, _, _ = strings.Cut(line, ", synctest bubble")
-			line, _, _ = strings.Cut(line, " labels:{")
-			list = append(list, strings.TrimSuffix(line, "]:")+"]:")
+			line, _, _ = strings.Cut(line, " labels:{") // "] {" since Go 1.27
+			line, _, _ = strings.Cut(line, "]")
+			list = append(list, line+"]:")
 		case line == "":
 			list = append(list, line)
 		default:
