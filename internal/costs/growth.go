@@ -28,7 +28,7 @@ func Linear(t testing.TB, n int, prepare func(t testing.TB, n int) (measured fun
 // LinearBy is Linear by another measure.
 func LinearBy(t testing.TB, n int, cost func(size int) time.Duration) {
 	t.Helper()
-	const rounds, most = 5, 1.5
+	const rounds, most = 50, 1.5 // more than one round is for a machine that was busy
 	least := [2]time.Duration{math.MaxInt64, math.MaxInt64}
 	var power float64
 	for range rounds {

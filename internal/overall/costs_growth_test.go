@@ -37,12 +37,11 @@ func TestLinearFindsWhatIsNot(t *testing.T) {
 		rounds := slices.Clone(tt.costs)
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			costs.LinearBy(tb, 100, func(int) (cost time.Duration) {
-				cost, rounds = rounds[0], rounds[1:]
+				cost, rounds = rounds[0], append(rounds[1:], rounds[0])
 				return cost
 			})
 		})
 		assert.Equal(t, tt.want != "", tb.Failed(), tt.name)
 		assert.Contains(t, tb.Text(), tt.want, tt.name)
-		assert.Empty(t, rounds, tt.name)
 	}
 }
