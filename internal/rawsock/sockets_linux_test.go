@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,12 +16,14 @@ import (
 )
 
 // socketsAt returns the process's sockets with a local address, by what they are.
-func socketsAt(t *testing.T, local string) (found []Socket) {
+// socketsAt returns this process's sockets of a family at an address: TCP and UDP have ports of
+// their own.
+func socketsAt(t *testing.T, family, local string) (found []Socket) {
 	t.Helper()
 	all, err := Sockets()
 	require.NoError(t, err)
 	for _, s := range all {
-		if s.Local == local {
+		if s.Local == local && strings.HasPrefix(s.Family, family) {
 			found = append(found, s)
 		}
 	}
@@ -47,7 +50,7 @@ func TestSocketsShowsWhatHasEnded(t *testing.T) {
 			}
 			require.NoError(t, end(server))
 			_, _ = client.Read(make([]byte, 1))
-			found := slices.DeleteFunc(socketsAt(t, at), func(s Socket) bool { return s.Remote != p.Addr().String() })
+			found := slices.DeleteFunc(socketsAt(t, "tcp", at), func(s Socket) bool { return s.Remote != p.Addr().String() })
 			require.Len(t, found, 1, name)
 			assert.Equal(t, "CLOSED", found[0].State, name)
 		}
@@ -62,13 +65,13 @@ func TestSocketsShowsWhatIsOpen(t *testing.T) {
 		client, server := pair(t, p)
 		at := client.LocalAddr().String()
 		clients := func() []Socket { // a neighbour's may have the same local port, to another address
-			return slices.DeleteFunc(socketsAt(t, at), func(s Socket) bool { return s.Remote != p.Addr().String() })
+			return slices.DeleteFunc(socketsAt(t, "tcp", at), func(s Socket) bool { return s.Remote != p.Addr().String() })
 		}
 		found := clients()
 		require.Len(t, found, 1)
 		assert.Equal(t, Socket{Inode: found[0].Inode, Family: nw, Local: at, Remote: p.Addr().String(), State: "ESTABLISHED"}, found[0])
 		assert.True(t, hasSocket(t, found[0].Inode))
-		require.Len(t, socketsAt(t, p.Addr().String()), 2, "the listener and the accepted end")
+		require.Len(t, socketsAt(t, "tcp", p.Addr().String()), 2, "the listener and the accepted end")
 
 		f, err := client.(*conn).File()
 		require.NoError(t, err)
@@ -77,7 +80,7 @@ func TestSocketsShowsWhatIsOpen(t *testing.T) {
 		require.NoError(t, f.Close())
 		assert.Empty(t, clients())
 		require.NoError(t, server.Close())
-		require.Len(t, socketsAt(t, p.Addr().String()), 1)
+		require.Len(t, socketsAt(t, "tcp", p.Addr().String()), 1)
 	})
 }
 
@@ -91,11 +94,11 @@ func TestSocketsShowsUnixAndUDP(t *testing.T) {
 		c, err := (&net.ListenConfig{}).ListenPacket(t.Context(), at.network, at.address)
 		require.NoError(t, err)
 		local := c.LocalAddr().String()
-		found := socketsAt(t, local)
+		found := socketsAt(t, at.family, local)
 		require.Len(t, found, 1)
 		assert.Equal(t, Socket{Inode: found[0].Inode, Family: at.family, Local: local}, found[0])
 		require.NoError(t, c.Close())
-		assert.Empty(t, socketsAt(t, local))
+		assert.Empty(t, socketsAt(t, at.family, local))
 	}
 }
 
