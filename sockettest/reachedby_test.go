@@ -57,14 +57,14 @@ var openRows = []openRow{
 	{name: "a write and a close", fixture: fixtures.Silent{Unread: true}, op: func(c net.Conn, ep *fixtures.Endpoint) { writes(c, ep); closes(c, ep) }, came: true},
 	{name: "a write after a half-close", fixture: fixtures.HalfClose{}, op: writesWhatIsRead, came: true},
 	{name: "nothing, after a write", fixture: fixtures.Silent{Unread: true}, before: writes, op: nothing, shown: notVisible},
-	{name: "a close", fixture: fixtures.Silent{}, op: closes, shown: notVisible + theEnd},
+	{name: "a close", fixture: fixtures.Silent{}, op: isSeen(fixtures.PeerFIN, closes), shown: notVisible + theEnd},
 	{name: "a half-close that is answered", fixture: fixtures.Scripted{Steps: script.Script{script.Discard(), script.Send("bye")}},
 		op:    func(c net.Conn, ep *fixtures.Endpoint) { halfCloses(c, ep); _, _ = io.Copy(io.Discard, c) },
 		shown: notVisible + theEnd},
-	{name: "a close of what was half-closed", fixture: fixtures.HalfClose{}, op: closes, shown: notVisible + theEnd},
+	{name: "a close of what was half-closed", fixture: fixtures.HalfClose{}, op: isSeen(fixtures.PeerFIN, closes), shown: notVisible + theEnd},
 	{name: "a close in the queue", fixture: fixtures.NeverAccept{}, op: closes, shown: notVisible},
-	{name: "a reset", fixture: fixtures.Silent{}, op: resets, shown: notVisible + theEnd, tcp: true},
-	{name: "a half-close", fixture: fixtures.Silent{}, op: halfCloses, shown: notVisible + theEnd},
+	{name: "a reset", fixture: fixtures.Silent{}, op: isSeen(fixtures.PeerRST, resets), shown: notVisible + theEnd, tcp: true},
+	{name: "a half-close", fixture: fixtures.Silent{}, op: isSeen(fixtures.PeerFIN, halfCloses), shown: notVisible + theEnd},
 	{name: "a read", fixture: fixtures.Silent{}, op: reads, shown: notVisible},
 	{name: "a read in the queue", fixture: fixtures.NeverAccept{}, op: reads, shown: notVisible},
 	{name: "a read after a half-close in the queue", fixture: fixtures.NeverAccept{}, before: halfCloses, op: reads, shown: notVisible},
@@ -94,6 +94,14 @@ func writes(c net.Conn, _ *fixtures.Endpoint) { _, _ = c.Write([]byte("x")) }
 func writesWhatIsRead(c net.Conn, ep *fixtures.Endpoint) {
 	writes(c, ep)
 	_ = ep.Await(context.Background(), fixtures.Received, 1) // rules:allow the row has no test yet
+}
+
+// isSeen returns when the fixture has seen what op does.
+func isSeen(k fixtures.EventKind, op func(net.Conn, *fixtures.Endpoint)) func(net.Conn, *fixtures.Endpoint) {
+	return func(c net.Conn, ep *fixtures.Endpoint) {
+		op(c, ep)
+		_ = ep.Await(context.Background(), k, 1) // rules:allow the row has no test yet
+	}
 }
 
 func closes(c net.Conn, _ *fixtures.Endpoint)  { _ = c.Close() }

@@ -15,7 +15,6 @@ import (
 	"example.com/go-sockettest/network"
 )
 
-// socketsAt returns the process's sockets with a local address, by what they are.
 // socketsAt returns this process's sockets of a family at an address: TCP and UDP have ports of
 // their own.
 func socketsAt(t *testing.T, family, local string) (found []Socket) {
