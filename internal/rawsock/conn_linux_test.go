@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -472,6 +473,40 @@ func TestAwaitStuckWaitsForAWindow(t *testing.T) {
 		require.Error(t, <-wrote)
 		require.NoError(t, server.Close())
 		require.ErrorIs(t, server.AwaitStuck(t.Context()), net.ErrClosed)
+	})
+}
+
+// A signal of the runtime's own that interrupts a look does not end the wait.
+func TestAwaitStuckOutlivesSignals(t *testing.T) {
+	t.Parallel()
+	eachFamily(t, func(t *testing.T, p network.Port) {
+		client, server := pair(t, p)
+		var write sync.WaitGroup
+		write.Go(func() { _, _ = server.Write(make([]byte, 64<<20)) })
+		require.NoError(t, server.AwaitStuck(t.Context()))
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		thread, done := unix.Gettid(), make(chan struct{})
+		var signals sync.WaitGroup
+		signals.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					_ = unix.Tgkill(unix.Getpid(), thread, unix.SIGURG)
+				}
+			}
+		})
+		for range 5000 {
+			if _, err := stuck(server.(*conn).TCPConn); !assert.NoError(t, err) {
+				break
+			}
+		}
+		close(done)
+		signals.Wait()
+		require.NoError(t, client.Close())
+		write.Wait()
 	})
 }
 

@@ -389,7 +389,10 @@ func unacked(c *net.TCPConn) (n int, err error) {
 func stuck(c syscall.Conn) (is bool, err error) {
 	err = control(c, func(fd int) error {
 		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		if n, err := unix.Poll(ready, 0); n > 0 || err != nil {
+		switch n, err := unix.Poll(ready, 0); {
+		case err == unix.EINTR: // by the runtime's own signals: the next look will tell
+			return nil
+		case n > 0 || err != nil:
 			return os.NewSyscallError("poll", err)
 		}
 		if _, unixSocket := c.(*net.UnixConn); unixSocket {
