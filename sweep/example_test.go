@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/script"
@@ -43,7 +43,7 @@ func ExampleRun() {
 			defer resp.Body.Close()
 			page, err := io.ReadAll(resp.Body)
 			if err == nil {
-				assert.Equal(c, "hello, world", string(page))
+				require.Equal(c, "hello, world", string(page))
 			}
 			return err
 		})
