@@ -33,7 +33,7 @@ func TestBadConfig(t *testing.T) {
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a b", Do: fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
 			` without slashes and spaces, and an effect`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{}}, "Config.Faults is empty; want nil, for DefaultFaults, or some"},
-		{Config{Server: serveRows, Limit: 1, Faults: append(DefaultFaults(), DefaultFaults()[1])}, `Config.Faults[1] and [8] are both called "fin";` +
+		{Config{Server: serveRows, Limit: 1, Faults: append(DefaultFaults(), DefaultFaults()[1])}, `Config.Faults[1] and [9] are both called "fin";` +
 			` want names that differ`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a"}}}, `Config.Faults[0] is "a", ; want a name without slashes and spaces,` +
 			` and an effect`},
@@ -72,6 +72,7 @@ func TestBadConversation(t *testing.T) {
 			"without any fault, the operation failed: no such table; want a conversation that works"},
 		{nil, func(_ context.Context, c *Case) error { c.FailNow(); return nil }, "without any fault, good: wrong: Case.FailNow was called"},
 		{nil, func(_ context.Context, c *Case) error { c.Close(nil); return nil }, "without any fault, good: wrong: bad argument: Case.Close: f is nil"},
+		{nil, func(_ context.Context, c *Case) error { c.Closer(nil); return nil }, "without any fault, good: wrong: bad argument: Case.Closer: f is nil"},
 		{nil, func(_ context.Context, c *Case) error { c.Recovers(nil); return nil },
 			"without any fault, good: wrong: bad argument: Case.Recovers: f is nil"},
 		{func(net.Listener) error { panic("oh") }, get("HI"), "without any fault, good: panics: Config.Server panicked: oh"},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Case struct {
 	nw    *simnet.Network
 	ctx   context.Context // ends when the operation hangs
 	end   func()          // of the fault
+	tap   *tap
 	dials atomic.Int64
 	most  int64 // dials; further ones are slow, and fail
 
@@ -36,6 +38,10 @@ type Case struct {
 	panicked string // value and stack
 	failed   bool   // FailNow was called
 	returned bool
+	brokeIn  phase // where it panicked
+	closers  []func() error
+	struck   bool      // the fault close has called them
+	closing  time.Time // since when they run; zero once they have returned
 }
 
 // A phase is a part of the operation with a limit of its own.
@@ -81,21 +87,86 @@ func (c *Case) Close(f func() error) {
 	c.during(closing, func() { _ = f() })
 }
 
+// Closer names the function that closes the client, as soon as there is one. It is called when the
+// operation has returned, as with defer and [Case.Close]. The fault close calls it in the middle of
+// the operation as well, as a program does that shuts down: the operation must then end within its
+// limit, and the second call must do no harm.
+//
+//	c.Closer(db.Close)
+func (c *Case) Closer(f func() error) {
+	if f == nil {
+		c.Errorf("bad argument: Case.Closer: f is nil; want the function that closes the client")
+		return
+	}
+	c.tap.mark()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closers = append(c.closers, f)
+}
+
+// closeAll calls the closers, the last one first.
+func (c *Case) closeAll() {
+	c.mu.Lock()
+	list := slices.Clone(c.closers)
+	c.mu.Unlock()
+	for _, f := range slices.Backward(list) {
+		c.Close(f)
+	}
+}
+
+// closeNow is the fault close: another goroutine calls the closers while the operation runs.
+func (c *Case) closeNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.closers) == 0 || c.phase != operating || c.returned {
+		return
+	}
+	begin, list := time.Now(), slices.Clone(c.closers)
+	c.struck, c.closing = true, begin
+	go func() {
+		defer func() {
+			v := recover()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.closing, c.took[closing] = time.Time{}, max(c.took[closing], time.Since(begin))
+			c.panics(v, closing)
+		}()
+		for _, f := range slices.Backward(list) {
+			_ = f()
+		}
+	}()
+}
+
+// panics notes a panic, unless v is nil. The caller holds mu.
+func (c *Case) panics(v any, in phase) {
+	if v != nil && c.panicked == "" {
+		c.panicked, c.brokeIn = fmt.Sprintf("%v\n%s", v, debug.Stack()), in
+	}
+}
+
 // Recovers ends the fault, and calls f: the server is well again, silence ends, and what waited
 // arrives late. f must return nil within the limit. Until it does it is called again, a second
-// later: a client without retries may find out only now that its connection has died.
+// later: a client without retries may find out only now that its connection has died. After the
+// fault close f is not called, since the client is closed.
 func (c *Case) Recovers(f func(ctx context.Context) error) {
 	if f == nil {
 		c.Errorf("bad argument: Case.Recovers: f is nil; want what must work when the fault is over")
 		return
 	}
 	c.during(waiting, c.end)
+	c.mu.Lock()
+	c.asked = true
+	struck := c.struck
+	c.mu.Unlock()
+	if struck {
+		return
+	}
 	c.during(recovering, func() {
 		begin := time.Now()
 		for {
 			err := f(c.ctx)
 			c.mu.Lock()
-			c.recovers, c.asked = err, true
+			c.recovers = err
 			c.mu.Unlock()
 			if err == nil || c.ctx.Err() != nil || time.Since(begin)+again > c.limit {
 				return
@@ -155,11 +226,11 @@ func (c *Case) run(ctx context.Context, op func(context.Context, *Case) error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.took[operating] += time.Since(begin)
-		if v != nil {
-			c.panicked = fmt.Sprintf("%v\n%s", v, debug.Stack())
-		}
+		c.panics(v, c.phase)
 	}()
+	defer c.closeAll()
 	err := op(ctx, c)
+	c.tap.markEnd()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err, c.returned = err, true

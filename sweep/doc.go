@@ -10,7 +10,7 @@
 //		cfg := sweep.Config{Server: serve, Limit: 11 * time.Second}
 //		sweep.Run(t, cfg, func(ctx context.Context, c *sweep.Case) error {
 //			db := &Client{Addr: c.Addr(), Dial: c.DialContext, Timeout: 5 * time.Second}
-//			defer c.Close(db.Close)
+//			c.Closer(db.Close)
 //			got, err := db.Get(ctx, "k")
 //			if err == nil {
 //				assert.Equal(c, "v", got)

@@ -34,7 +34,12 @@ type stream struct {
 type part struct {
 	bytes  []byte
 	writes []int // where each write begins, as the relay read it
+	from   int   // the first byte at which there is a client to be closed
+	until  int   // and the first at which the operation is over; 0 if no client was named
 }
+
+// closable reports whether the fault close makes a difference at a byte.
+func (p part) closable(at int) bool { return p.from <= at && at < p.until }
 
 func (p *part) add(b []byte) {
 	if len(b) > 0 {
@@ -138,11 +143,12 @@ func (c conversation) differs(o conversation) string {
 
 // A tap is a relay that notes what passes.
 type tap struct {
-	nw    *simnet.Network
-	to    string
-	mu    sync.Mutex
-	over  bool
-	conns []stream
+	nw     *simnet.Network
+	to     string
+	mu     sync.Mutex
+	over   bool
+	marked bool
+	conns  []stream
 }
 
 // count is how often a request was sent.
@@ -180,6 +186,31 @@ func (t *tap) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
+}
+
+// mark notes how far the conversation is when the first client is named that can be closed.
+func (t *tap) mark() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.marked {
+		return
+	}
+	t.marked = true
+	for i := range t.conns {
+		s := &t.conns[i]
+		s.request.from, s.answer.from = len(s.request.bytes)+1, len(s.answer.bytes)+1
+	}
+}
+
+// markEnd notes how far it is when the operation is over.
+func (t *tap) markEnd() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.conns {
+		if s := &t.conns[i]; t.marked {
+			s.request.until, s.answer.until = len(s.request.bytes)+1, len(s.answer.bytes)+1
+		}
+	}
 }
 
 // note calls add with the stream of a connection.

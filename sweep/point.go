@@ -22,6 +22,7 @@ type Fault struct {
 	forGood   bool                                          // in both directions, and past Recovers
 	recovers  bool                                          // it makes a difference if Recovers is called
 	cancelled bool                                          // it makes a difference if the context is used
+	closes    bool                                          // it makes a difference while there is a client to be closed
 }
 
 // An arena is where a fault happens.
@@ -29,6 +30,7 @@ type arena struct {
 	ep     *fixtures.Endpoint
 	relay  fixtures.Fixture
 	cancel context.CancelFunc // of the operation's context
+	close  func()             // calls the closers
 }
 
 // DefaultFaults are what Run tries at each byte:
@@ -40,10 +42,11 @@ type arena struct {
 //   - dead lets nothing pass in either direction any more, after Recovers too: new connections work;
 //   - cut is the cable that is pulled, until Recovers;
 //   - cancel is the caller, who cancels the operation's context;
+//   - close is the caller, who closes the client with what [Case.Closer] names;
 //   - split makes a pause of 10 ms between two bytes, which must do no harm.
 //
 // Left out are silence-reset and dead where Recovers is not called, since they are as silence and
-// cut then, and cancel where the operation does not use its context.
+// cut then, cancel where the operation does not use its context, and close before Closer is called.
 func DefaultFaults() []Fault {
 	return []Fault{
 		{Name: "reset", Do: fixtures.SendRST()},
@@ -55,6 +58,9 @@ func DefaultFaults() []Fault {
 		{Name: "cut", Do: fixtures.PartitionFor(0)},
 		{Name: "cancel", cancelled: true, make: func(a arena) (fixtures.Effect, func()) {
 			return fixtures.Call(func(*fixtures.Conn) { a.cancel() }), func() {}
+		}},
+		{Name: "close", closes: true, make: func(a arena) (fixtures.Effect, func()) {
+			return fixtures.Call(func(*fixtures.Conn) { a.close() }), func() {}
 		}},
 	}
 }
@@ -168,6 +174,9 @@ func (s *sweep) points(whole bool) []point {
 		}{{requesting, conn.request}, {answering, conn.answer}} {
 			for _, at := range d.part.sample(whole) {
 				for _, f := range s.faults() {
+					if f.closes && !d.part.closable(at) {
+						continue
+					}
 					list = append(list, point{conn: i + 1, place: d.place, at: at, fault: f})
 				}
 			}
@@ -191,7 +200,7 @@ func (s *sweep) faults() []Fault {
 // harder are the points for an operation that tries again: the same on each connection that
 // follows, and a server that is gone.
 func (p point) harder() []point {
-	if p.arm != nil || p.fault.cancelled || p.fault.Harmless {
+	if p.arm != nil || p.fault.cancelled || p.fault.closes || p.fault.Harmless {
 		return nil
 	}
 	every := p

@@ -143,8 +143,8 @@ func (r *run) converse() {
 	}
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
-	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp}), ep.WatchContact()
-	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most}
+	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap}
+	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp, c.closeNow}), ep.WatchContact()
 	c.end = sync.OnceFunc(func() {
 		r.lookAtServer(nw, ep, srv.addr)
 		r.tap.stop()
@@ -242,6 +242,10 @@ func (r *run) judge(c *Case) {
 	if c.dials.Load() > c.most {
 		r.result.found, r.result.stacks = []violation{{floods, fmt.Sprintf("it dialled %d times, and was kept from going on", c.most)}}, ""
 	}
+	r.result.fired = r.result.fired && (c.struck || !r.point.fault.closes)
+	if d := time.Since(c.closing); !c.closing.IsZero() && d > r.cfg.Limit {
+		r.add(hangs, "Close, called during the operation, had not returned after %v", d)
+	}
 	if r.result.is(hangs) || r.result.is(floods) {
 		return
 	}
@@ -251,7 +255,7 @@ func (r *run) judge(c *Case) {
 	switch {
 	case c.panicked != "":
 		text, stack, _ := strings.Cut(c.panicked, "\n")
-		r.add(panics, "%v panicked: %s", c.phase, text)
+		r.add(panics, "%v panicked: %s", c.brokeIn, text)
 		_, stack, _ = strings.Cut(stack, "\npanic(")
 		_, stack, _ = strings.Cut(stack, "\n") // the rest of panic's own frame
 		_, r.result.stacks, _ = strings.Cut(stack, "\n")
