@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -77,9 +78,10 @@ func (s *sweep) know(results []result, left int) (lines []string, bad bool) {
 		was, is := known.at(row, offset), r.outcome()
 		switch {
 		case was.outcome != is:
+			r.was = cmp.Or(was.outcome, "not on the map")
 			rows = changed.add(rows, row, span{offset, offset, fmt.Sprintf("%s, and was %q", is, was.outcome), ""})
 		case len(r.found) > 0 && was.reason != "":
-			r.found = nil
+			r.found, r.accepted, r.reason = nil, r.found, was.reason
 			accepted++
 		}
 	}

@@ -60,6 +60,9 @@ type result struct {
 	err      error
 	took     time.Duration
 	found    []violation
+	accepted []violation      // found, and taken out for a reason
+	reason   string           // of the map, for these
+	was      string           // on the map, where that is another outcome
 	broken   error            // the conversation could not begin
 	timeline []fixtures.Event // in full
 	stacks   string           // of who hangs or is left behind; in full
