@@ -14,7 +14,7 @@ import (
 
 func TestWhatIsNotTried(t *testing.T) {
 	t.Parallel()
-	p, other := point{conn: 1, place: answering, at: 7}, point{conn: 1, place: requesting}
+	p, other := point{conn: connID{n: 1}, place: answering, at: 7}, point{conn: connID{n: 1}, place: requesting}
 	var l left
 	for range mostFrozen {
 		assert.Empty(t, l.skips(p))

@@ -30,6 +30,11 @@ func TestBadConfig(t *testing.T) {
 		{Config{Server: serveRows, Limit: 1, Grace: -1}, "Config.Grace is -1ns; want 0 (20s) or more"},
 		{Config{Server: serveRows, Limit: 1, Workers: -1}, "Config.Workers is -1; want 0 (GOMAXPROCS) or more"},
 		{Config{Server: serveRows, Limit: 1, Once: []string{""}}, "Config.Once[0] is empty; want the bytes of a request"},
+		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"conn_2": "HI"}}, `Config.Names has "conn_2"; want a name of letters, digits and` +
+			` dashes, and none of ["connect" "request" "answer" "every" "good"]`},
+		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"good": "HI"}}, `Config.Names has "good"; want a name of letters, digits and` +
+			` dashes, and none of ["connect" "request" "answer" "every" "good"]`},
+		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"a": ""}}, `Config.Names["a"] has 0 bytes; want some of the first 64 that the client sends`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a b", Do: fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
 			` without slashes and spaces, and an effect`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{}}, "Config.Faults is empty; want nil, for DefaultFaults, or some"},
@@ -114,7 +119,7 @@ func TestPatternQuotes(t *testing.T) {
 	t.Parallel()
 	t.Run("x (y)+", func(t *testing.T) {
 		s := &sweep{t: t}
-		p := point{conn: 2, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
+		p := point{conn: connID{n: 2}, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
 		assert.Equal(t, `^TestPatternQuotes$/^x_\(y\)\+$/^every$/^conn_2$/^answer$/^byte_7$/^fin$`, s.pattern(p))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +18,7 @@ import (
 
 // A conversation is what passed in the good run.
 type conversation struct {
-	conns    []stream // in the order in which they were accepted
+	conns    []stream // in the order of their names, or of their numbers
 	recovers bool     // Recovers was called
 	obeys    bool     // the context was used
 	dials    int64
@@ -26,6 +27,7 @@ type conversation struct {
 
 // A stream is what passed on one connection.
 type stream struct {
+	id              connID
 	request, answer part
 	behind          string // the relay's own address of its connection to the server
 }
@@ -34,6 +36,7 @@ type stream struct {
 type part struct {
 	bytes  []byte
 	writes []int // where each write begins, as the relay read it
+	known  int   // the first byte that the connection's name comes before; 0 if it has a number
 	from   int   // the first byte at which there is a client to be closed
 	until  int   // and the first at which the operation is over; 0 if no client was named
 }
@@ -51,18 +54,19 @@ func (p *part) add(b []byte) {
 // String lists the lengths.
 func (c conversation) String() string {
 	var parts []string
-	for i, s := range c.conns {
-		parts = append(parts, fmt.Sprintf("connection %d: request of %d bytes, answer of %d", i+1, len(s.request.bytes), len(s.answer.bytes)))
+	for _, s := range c.conns {
+		parts = append(parts, fmt.Sprintf("%v: request of %d bytes, answer of %d", s.id, len(s.request.bytes), len(s.answer.bytes)))
 	}
 	return strings.Join(parts, "; ")
 }
 
 // part is the direction that a point is in.
 func (c conversation) part(p point) part {
+	i := slices.IndexFunc(c.conns, func(s stream) bool { return s.id == p.conn })
 	if p.place == requesting {
-		return c.conns[p.conn-1].request
+		return c.conns[i].request
 	}
-	return c.conns[p.conn-1].answer
+	return c.conns[i].answer
 }
 
 // converse has the good conversation twice, and compares.
@@ -111,6 +115,13 @@ func (s *sweep) converseOnce() (conversation, error) {
 			return conversation{}, fmt.Errorf("Config.Once has %q, which the operation does not send; want the bytes of a request of its", request)
 		}
 	}
+	slices.SortStableFunc(run.tap.conns, func(a, b stream) int { return a.id.compare(b.id) })
+	for _, name := range byLength(s.cfg.Names) {
+		if !slices.ContainsFunc(run.tap.conns, func(s stream) bool { return s.id.name == name }) {
+			return conversation{}, fmt.Errorf("Config.Names[%q] is %q, which no connection begins with; want some of the first %d bytes that"+
+				" the client sends", name, s.cfg.Names[name], mostFirst)
+		}
+	}
 	return conversation{conns: run.tap.conns, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
 }
 
@@ -120,6 +131,9 @@ func (c conversation) differs(o conversation) string {
 		return fmt.Sprintf("connections: %d and %d", len(c.conns), len(o.conns))
 	}
 	for i := range c.conns {
+		if a, b := c.conns[i].id, o.conns[i].id; a != b {
+			return fmt.Sprintf("connections: there is %v, and %v the other time", a, b)
+		}
 		for _, d := range []struct {
 			name string
 			a, b []byte
@@ -134,8 +148,8 @@ func (c conversation) differs(o conversation) string {
 			for at < min(len(d.a), len(d.b)) && d.a[at] == d.b[at] {
 				at++
 			}
-			return fmt.Sprintf("%s of connection %d: %d and %d bytes, which differ from byte %d on, %.32q and %.32q",
-				d.name, i+1, len(d.a), len(d.b), at, d.a[at:], d.b[at:])
+			return fmt.Sprintf("%s of %v: %d and %d bytes, which differ from byte %d on, %.32q and %.32q",
+				d.name, c.conns[i].id, len(d.a), len(d.b), at, d.a[at:], d.b[at:])
 		}
 	}
 	return ""
@@ -148,7 +162,8 @@ type tap struct {
 	mu     sync.Mutex
 	over   bool
 	marked bool
-	conns  []stream
+	conns  []stream                     // in the order in which they were accepted
+	onName func(*fixtures.Conn, stream) // called when a connection gets a name; may be nil
 }
 
 // count is how often a request was sent.
@@ -162,13 +177,15 @@ func (t *tap) count(request string) (n int) {
 }
 
 // behind is where the relay's connection to the server comes from; empty if there is none.
-func (t *tap) behind(conn int) string {
+func (t *tap) behind(conn connID) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if conn > len(t.conns) {
-		return ""
+	for _, s := range t.conns {
+		if s.id == conn {
+			return s.behind
+		}
 	}
-	return t.conns[conn-1].behind
+	return ""
 }
 
 // Plan implements [fixtures.Fixture].
@@ -217,11 +234,16 @@ func (t *tap) markEnd() {
 func (t *tap) note(conn int, add func(*stream)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.noteLocked(conn, add)
+}
+
+// noteLocked is note, for a caller that holds mu.
+func (t *tap) noteLocked(conn int, add func(*stream)) {
 	if t.over {
 		return
 	}
 	for len(t.conns) < conn {
-		t.conns = append(t.conns, stream{})
+		t.conns = append(t.conns, stream{id: connID{n: len(t.conns) + 1}})
 	}
 	add(&t.conns[conn-1])
 }

@@ -82,11 +82,13 @@ func TestPageIsSmallAndInert(t *testing.T) {
 func TestPageHasAllPoints(t *testing.T) {
 	t.Parallel()
 	s := &sweep{t: t, cfg: Config{Limit: time.Second, Map: "x.map"}}
-	s.good.conns = []stream{{answer: part{bytes: []byte("hello"), writes: []int{0, 3}}}}
-	at := func(n int) point { return point{conn: 1, place: answering, at: n, fault: Fault{Name: "fin"}} }
+	s.good.conns = []stream{{id: connID{n: 1}, answer: part{bytes: []byte("hello"), writes: []int{0, 3}}}}
+	at := func(n int) point {
+		return point{conn: connID{n: 1}, place: answering, at: n, fault: Fault{Name: "fin"}}
+	}
 	odd := []violation{{wrong, "got \x00"}, {leaks, "one"}}
 	p := s.page([]result{
-		{point: connects(1)[0], err: os.ErrClosed, fired: true},
+		{point: connects(connID{n: 1})[0], err: os.ErrClosed, fired: true},
 		{point: at(0), fired: true, found: odd, was: "ok"},
 		{point: at(1), fired: true, accepted: odd, reason: "by design"},
 		{point: at(2)},

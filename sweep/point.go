@@ -28,7 +28,7 @@ type Fault struct {
 // An arena is where a fault happens.
 type arena struct {
 	ep     *fixtures.Endpoint
-	relay  fixtures.Fixture
+	tap    *tap
 	cancel context.CancelFunc // of the operation's context
 	close  func()             // calls the closers
 }
@@ -73,7 +73,7 @@ var gone = Fault{Name: "gone", make: func(a arena) (fixtures.Effect, func()) {
 			_ = c.Reset() // or it has ended
 		}
 	})
-	return do, func() { _ = a.ep.Become(a.relay) }
+	return do, func() { _ = a.ep.Become(a.tap) }
 }}
 
 // The places of a conversation.
@@ -83,14 +83,17 @@ const (
 	answering  = "answer"
 )
 
+// places are words that names of connections may not be.
+var places = []string{connecting, requesting, answering, "every", "good"}
+
 // A point is one thing that goes wrong.
 type point struct {
-	conn  int    // the number of the connection
+	conn  connID
 	every bool   // and on each that follows
 	place string // connecting, requesting or answering
 	at    int    // the byte that does not pass any more
 	fault Fault
-	arm   func(arena) (undo func()) // instead of a rule at the byte; may be nil
+	does  func(arena) (undo func()) // instead of a rule at the byte; may be nil
 }
 
 // name is that of a subtest.
@@ -102,10 +105,7 @@ func (p point) name() string {
 	if p.every {
 		b.WriteString("every/")
 	}
-	if p.conn > 1 {
-		fmt.Fprintf(&b, "conn_%d/", p.conn)
-	}
-	b.WriteString(p.place)
+	b.WriteString(p.conn.path() + p.place)
 	if p.place != connecting {
 		fmt.Fprintf(&b, "/byte_%d", p.at)
 	}
@@ -124,10 +124,10 @@ func (p point) begin(a arena) (end func()) {
 	switch {
 	case p.place == "":
 		return func() {}
-	case p.arm != nil:
-		return p.arm(a)
+	case p.does != nil:
+		return p.does(a)
 	}
-	r := fixtures.Rule{Conn: p.conn, Do: p.fault.Do}
+	r := fixtures.Rule{Conn: p.conn.n, Do: p.fault.Do}
 	if p.every {
 		r.Conn = 0
 	}
@@ -146,20 +146,20 @@ func (p point) begin(a arena) (end func()) {
 	default:
 		r.AfterWritten = p.at
 	}
-	undos := []func(){after, a.ep.Arm(r)}
+	rules := []fixtures.Rule{r}
 	ends := p.fault.Do.String() == "SendRST()" || p.fault.Do.String() == "SendFIN()"
 	if p.fault.forGood || ends && p.place == requesting { // the server is not to get the rest
 		r.Hits, r.Do = fixtures.In, fixtures.DropRest()
-		undos = append(undos, a.ep.Arm(r)) // of two rules at one point the later acts first
+		rules = append(rules, r)
 	}
 	if p.fault.forGood {
 		r.Hits, r.Do = fixtures.Out, fixtures.DropRest()
-		undos = append(undos, a.ep.Arm(r))
+		rules = append(rules, r)
 	}
+	undo := p.arm(a, rules)
 	return func() {
-		for _, undo := range undos {
-			undo()
-		}
+		after()
+		undo()
 	}
 }
 
@@ -167,17 +167,16 @@ func (p point) begin(a arena) (end func()) {
 func (s *sweep) points(whole bool) []point {
 	var list []point
 	for i, conn := range s.good.conns {
-		list = append(list, connects(i+1)...)
+		list = append(list, connects(connID{n: i + 1})...)
 		for _, d := range []struct {
 			place string
 			part  part
 		}{{requesting, conn.request}, {answering, conn.answer}} {
 			for _, at := range d.part.sample(whole) {
 				for _, f := range s.faults() {
-					if f.closes && !d.part.closable(at) {
-						continue
+					if at >= d.part.known && (!f.closes || d.part.closable(at)) {
+						list = append(list, point{conn: conn.id, place: d.place, at: at, fault: f})
 					}
-					list = append(list, point{conn: i + 1, place: d.place, at: at, fault: f})
 				}
 			}
 		}
@@ -200,7 +199,7 @@ func (s *sweep) faults() []Fault {
 // harder are the points for an operation that tries again: the same on each connection that
 // follows, and a server that is gone.
 func (p point) harder() []point {
-	if p.arm != nil || p.fault.cancelled || p.fault.closes || p.fault.Harmless {
+	if p.does != nil || p.fault.cancelled || p.fault.closes || p.fault.Harmless {
 		return nil
 	}
 	every := p
@@ -286,16 +285,16 @@ func (s *sweep) most() int {
 const slow = 1370 * time.Millisecond
 
 // connects are the points of a connect, and of those after it.
-func connects(conn int) []point {
+func connects(conn connID) []point {
 	become := func(name string, f func(relay fixtures.Fixture) fixtures.Fixture) point {
-		return point{conn: conn, place: connecting, fault: Fault{Name: name}, arm: func(a arena) func() {
-			now := func() { _ = a.ep.Become(f(a.relay)) } // on simnet that cannot fail
-			undo := func() { _ = a.ep.Become(a.relay) }
-			if conn == 1 {
+		return point{conn: conn, place: connecting, fault: Fault{Name: name}, does: func(a arena) func() {
+			now := func() { _ = a.ep.Become(f(a.tap)) } // on simnet that cannot fail
+			undo := func() { _ = a.ep.Become(a.tap) }
+			if conn.n == 1 {
 				now()
 				return undo
 			}
-			disarm := a.ep.Arm(fixtures.Rule{Conn: conn - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
+			disarm := a.ep.Arm(fixtures.Rule{Conn: conn.n - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
 			return func() { disarm(); undo() }
 		}}
 	}

@@ -14,7 +14,7 @@ import (
 // A group is what went wrong in the same way at several bytes.
 type group struct {
 	kind   kind
-	conn   int
+	conn   connID
 	every  bool
 	place  string
 	faults []string
@@ -164,8 +164,8 @@ func grouped(results []result) []group {
 // line says where, with what, and how to see it again.
 func (s *sweep) line(g group, tried map[string][]int) string {
 	var b strings.Builder
-	if g.conn > 1 {
-		fmt.Fprintf(&b, "connection %d, ", g.conn)
+	if g.conn.path() != "" {
+		fmt.Fprintf(&b, "%v, ", g.conn)
 	}
 	if g.every {
 		b.WriteString("every time, ")
@@ -252,7 +252,7 @@ func (s *sweep) inFull(r result) string {
 			fmt.Fprintf(&b, "\n      ... %d more", len(r.timeline)-shown)
 			break
 		}
-		if e.Kind != fixtures.Looked {
+		if e.Kind != fixtures.Looked && !isNaming(e) {
 			b.WriteString("\n  " + strings.Replace(e.String(), "Call(f)", r.point.fault.Name, 1))
 		}
 	}

@@ -138,8 +138,7 @@ func (r *run) converse() {
 		return
 	}
 	defer srv.stop(r)
-	r.tap.nw, r.tap.to = nw, srv.addr
-	ep, err := fixtures.Start(ctx, &r.tap, fixtures.Place{Stack: nw})
+	ep, err := r.tap.start(ctx, nw, srv.addr, r.cfg.Names)
 	if err != nil {
 		r.result.broken = err
 		return
@@ -155,7 +154,7 @@ func (r *run) converse() {
 	})
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.grace())
-	r.result.fired = ep.Count(fixtures.RuleFired) > 0 || r.point.place == connecting && contact().Came
+	r.result.fired = r.point.cameTo(ep) || r.point.place == connecting && contact().Came
 	r.result.conns, r.result.obeys, r.result.dials = len(r.tap.conns), r.obeys.Load(), c.dials.Load()
 	r.judge(c)
 	if !r.result.is(hangs) && !r.result.is(floods) {
@@ -305,7 +304,7 @@ func (r *run) lookForConns(nw *simnet.Network, ep *fixtures.Endpoint) {
 
 // lookAtServer finds the connection that the fault has struck, if the server keeps it.
 func (r *run) lookAtServer(nw *simnet.Network, ep *fixtures.Endpoint, addr string) {
-	if r.cfg.ServerLimit == 0 || r.real || r.point.place == "" || ep.Count(fixtures.RuleFired) == 0 {
+	if r.cfg.ServerLimit == 0 || r.real || r.point.place == "" || !r.point.cameTo(ep) {
 		return
 	}
 	time.Sleep(r.cfg.ServerLimit)

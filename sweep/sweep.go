@@ -46,6 +46,12 @@ type Config struct {
 	// What is sent after the fault, by [Case.Recovers], is not counted.
 	Once []string
 
+	// Names name connections by what the client sends first: a connection with one of these texts in
+	// its first 64 bytes has that name, whatever its number. Give one to each kind of connection if
+	// the client opens them in changing order. Their points are called "NAME/answer/byte_117/reset",
+	// and "NAME_2/..." on the second with that name. Bytes that pass before are not tried.
+	Names map[string]string
+
 	// Faults are what happens at each byte; nil means [DefaultFaults].
 	Faults []Fault
 
@@ -177,6 +183,9 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
 	}
 	if err := checkFaults(cfg.Faults); err != nil {
+		return err
+	}
+	if err := checkNames(cfg.Names); err != nil {
 		return err
 	}
 	for i, s := range cfg.Once {

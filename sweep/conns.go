@@ -1,0 +1,169 @@
+package sweep
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/simnet"
+)
+
+// A connID says which connection: the nth that is accepted, or the nth of those with a name.
+type connID struct {
+	name string // of Config.Names
+	n    int
+}
+
+func (c connID) String() string {
+	switch {
+	case c.name == "":
+		return fmt.Sprintf("connection %d", c.n)
+	case c.n == 1:
+		return "connection " + c.name
+	}
+	return fmt.Sprintf("connection %s %d", c.name, c.n)
+}
+
+// path begins the names of points; it is empty for the first connection.
+func (c connID) path() string {
+	switch {
+	case c == connID{n: 1}:
+		return ""
+	case c.name == "":
+		return fmt.Sprintf("conn_%d/", c.n)
+	case c.n == 1:
+		return c.name + "/"
+	}
+	return fmt.Sprintf("%s_%d/", c.name, c.n)
+}
+
+// compare puts those without a name first.
+func (c connID) compare(o connID) int {
+	return cmp.Or(strings.Compare(c.name, o.name), cmp.Compare(c.n, o.n))
+}
+
+// goodName is what a name of a connection looks like, in those of points.
+var goodName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
+
+// mostFirst is how many of its first bytes can name a connection; see [fixtures.Rule].
+const mostFirst = 64
+
+// checkNames finds what is wrong with Config.Names.
+func checkNames(names map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch first := names[name]; {
+		case !goodName.MatchString(name) || slices.Contains(places, name):
+			return fmt.Errorf("Config.Names has %q; want a name of letters, digits and dashes, and none of %q", name, places)
+		case first == "" || len(first) > mostFirst:
+			return fmt.Errorf("Config.Names[%q] has %d bytes; want some of the first %d that the client sends", name, len(first), mostFirst)
+		}
+	}
+	return nil
+}
+
+// byLength lists the names, that with the most bytes first: it wins where two fit.
+func byLength(names map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		return cmp.Or(len(names[b])-len(names[a]), strings.Compare(a, b))
+	})
+}
+
+// naming is the text in the events of rules that find names; no other rule has First.
+const naming = "Call(f) at First "
+
+// start starts the tap. It gives connections their names when the bytes come, before these go on.
+func (t *tap) start(ctx context.Context, nw *simnet.Network, to string, names map[string]string) (*fixtures.Endpoint, error) {
+	t.nw, t.to = nw, to
+	ep, err := fixtures.Start(ctx, t, fixtures.Place{Stack: nw})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Backward(byLength(names)) { // the latest rule acts first
+		ep.Arm(fixtures.Rule{First: names[name], Do: fixtures.Call(func(c *fixtures.Conn) { t.identify(name, c) })})
+	}
+	return ep, nil
+}
+
+// identify gives a connection a name, unless it has one.
+func (t *tap) identify(name string, c *fixtures.Conn) {
+	n := 1
+	t.mu.Lock()
+	for _, s := range t.conns {
+		if s.id.name == name {
+			n++
+		}
+	}
+	var is stream
+	t.noteLocked(c.ID(), func(s *stream) {
+		if s.id.name != "" {
+			return
+		}
+		s.id = connID{name, n}
+		_, sent := c.Bytes()
+		s.request.known, s.answer.known = len(s.request.bytes), int(sent)
+		is = *s
+	})
+	f := t.onName
+	t.mu.Unlock()
+	if f != nil && is.id.name != "" {
+		f(c, is)
+	}
+}
+
+// named has f called when a connection gets its name.
+func (t *tap) named(f func(*fixtures.Conn, stream)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onName = f
+}
+
+// arm puts the point's connection under rules, of which the later act first.
+func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
+	var mu sync.Mutex
+	var undos []func()
+	if p.conn.name == "" {
+		for _, r := range rules {
+			undos = append(undos, a.ep.Arm(r))
+		}
+	} else {
+		a.tap.named(func(c *fixtures.Conn, s stream) {
+			if s.id != p.conn && !(p.every && s.id.name == p.conn.name && s.id.n > p.conn.n) {
+				return
+			}
+			for _, r := range slices.Backward(rules) { // those of a connection act the other way round
+				if r.Conn = 0; p.place == requesting && p.at == s.request.known {
+					r.Nth, r.AfterRead = 0, 0 // it is here
+				}
+				u := c.Arm(r)
+				mu.Lock()
+				undos = append(undos, u)
+				mu.Unlock()
+			}
+		})
+	}
+	return func() {
+		mu.Lock()
+		list := slices.Clone(undos)
+		mu.Unlock()
+		for _, u := range list {
+			u()
+		}
+	}
+}
+
+// cameTo reports whether the fault came about.
+func (p point) cameTo(ep *fixtures.Endpoint) bool {
+	if p.conn.name == "" {
+		return ep.Count(fixtures.RuleFired) > 0
+	}
+	return slices.ContainsFunc(ep.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.RuleFired && !isNaming(e) })
+}
+
+// isNaming reports whether an event is about a rule that finds names.
+func isNaming(e fixtures.Event) bool { return strings.Contains(e.Note, naming) }
