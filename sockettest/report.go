@@ -96,6 +96,7 @@ func testedBy(ep Running) string {
 
 // report writes the failure, and keeps what it leaves out.
 func (f failure) report(t testing.TB) string {
+	f.attributes(t)
 	f = f.upToVerdict()
 	if f.cutsTimeline() {
 		f.saved = f.saveTimeline(t)

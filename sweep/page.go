@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 
 	"example.com/go-sockettest/internal/page"
 )
@@ -37,28 +38,28 @@ func (s *sweep) finish(results []result, left int) {
 		s.t.Logf("%s", text)
 		return
 	}
-	s.attributes(results)
+	s.attributes(s.t, results)
 	s.t.Errorf("%s", text)
 }
 
 // attributes tell those that read go test -json what failed, and how to see the worst again.
-func (s *sweep) attributes(results []result) {
+func (s *sweep) attributes(t testing.TB, results []result) {
 	with := "Config.Server"
 	if s.cfg.Server == nil {
 		with = fmt.Sprintf("%T", s.cfg.Fixture)
 	}
-	s.t.Attr("sockettest.fixture", with)
+	t.Attr("sockettest.fixture", with)
 	groups := grouped(results)
 	if len(groups) == 0 {
-		s.t.Attr("sockettest.outcome", "changed")
+		t.Attr("sockettest.outcome", "changed")
 		return
 	}
 	var kinds []string
 	for _, g := range groups {
 		kinds = append(kinds, string(g.kind))
 	}
-	s.t.Attr("sockettest.outcome", strings.Join(slices.Compact(kinds), ", "))
-	s.t.Attr("sockettest.again", "go test -run '"+s.pattern(groups[0].first.point)+"'")
+	t.Attr("sockettest.outcome", strings.Join(slices.Compact(kinds), ", "))
+	t.Attr("sockettest.again", "go test -run '"+s.pattern(groups[0].first.point)+"'")
 }
 
 // writePage writes the map of the sweep as a page, where that is wanted, and returns its file.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/page"
 )
 
@@ -127,4 +128,17 @@ func TestWhereThePageGoes(t *testing.T) { // not parallel: it sets the flag
 	file, err := s.writePage(nil, 0)
 	require.NoError(t, err)
 	assert.Equal(t, slices.Contains(os.Args, "-test.artifacts"), file != "")
+}
+
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	fin := point{conn: connID{n: 1}, place: answering, at: 7, fault: Fault{Name: "fin"}}
+	tb := faketb.Here(t, func(tb *faketb.TB) {
+		s := &sweep{t: t, cfg: Config{Fixture: &tap{}}}
+		s.attributes(tb, []result{{point: fin, found: []violation{{leaks, ""}, {late, ""}, {leaks, ""}}}})
+		(&sweep{t: t, cfg: Config{Server: serveHello}}).attributes(tb, nil)
+	})
+	assert.Equal(t, "sockettest.fixture *sweep.tap\nsockettest.outcome late, leaks\n"+
+		"sockettest.again go test -run '^TestAttributes$/^answer$/^byte_7$/^fin$'\n"+
+		"sockettest.fixture Config.Server\nsockettest.outcome changed", tb.Attrs())
 }

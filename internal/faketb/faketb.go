@@ -22,6 +22,7 @@ type TB struct {
 	mu       sync.Mutex
 	errors   []string
 	logs     []string
+	attrs    []string
 	skipped  string
 	fatal    bool
 	cleanups []func()
@@ -101,6 +102,20 @@ func (tb *TB) Errorf(format string, args ...any) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	tb.errors = append(tb.errors, fmt.Sprintf(format, args...))
+}
+
+// Attr records an attribute of the test.
+func (tb *TB) Attr(key, value string) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.attrs = append(tb.attrs, key+" "+value)
+}
+
+// Attrs returns what Attr was given, a line for each call.
+func (tb *TB) Attrs() string {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return strings.Join(tb.attrs, "\n")
 }
 
 // Logf records a line.
