@@ -31,6 +31,7 @@ const (
 // A reach is what can be told of whether an operation reached its fixture.
 type reach struct {
 	looked  bool
+	settled bool // all goroutines of fixtures were looked at, and none was on its way
 	seen    fixtures.Contact
 	own     bool   // its error names the fixture's address
 	dialled bool   // its error is the timeout of a dial of that address, which may have sent no SYN
@@ -61,11 +62,14 @@ func (w Window) reachOf(err error, look func() fixtures.Contact, end time.Time) 
 	}
 	r := reach{looked: true, seen: look()}
 	r.readAddresses(err)
-	for h := hopeFor(limit, r.seen.Kernel); r.mayCome(w.missed) && h.lasts(); r.seen = look() {
+	h := hopeFor(limit, r.seen.Kernel)
+	for r.mayCome(w.missed) && h.lasts() {
+		r.seen = look()
 		if !end.IsZero() && time.Now().After(last) {
 			break
 		}
 	}
+	r.settled = h.settled
 	return r
 }
 
@@ -115,10 +119,11 @@ func pauseForSigns(kernel bool) time.Duration {
 // the kernel, as long as a goroutine of a fixture is on its way. A thread that waits for a
 // processor holds up the goroutine that it runs, while others count ticks.
 type hope struct {
-	ticks  time.Duration
-	kernel bool
-	looks  int // at all goroutines
-	idle   int // in a row, by the latest of them
+	ticks   time.Duration
+	kernel  bool
+	looks   int      // at all goroutines
+	settled bool     // a look has found none of them
+	onWay   []string // the fixtures' that had something to do at the second look, and have still
 }
 
 // mostLooks is for fixtures that are never done, such as one that sends without end.
@@ -128,34 +133,44 @@ func hopeFor(limit time.Duration, kernel bool) *hope { return &hope{ticks: limit
 
 // lasts lets whoever is about to see something run, and reports whether it is worth looking again.
 func (h *hope) lasts() bool {
-	for h.ticks <= 0 {
+	if h.ticks <= 0 {
 		if !h.kernel || h.looks == mostLooks {
 			return false
 		}
-		if h.looks++; fixtureRuns() {
-			h.idle, h.ticks = 0, quietPatience
-			break
+		h.looks++
+		all := everyStack.now()
+		switch h.ticks = quietPatience; h.looks {
+		case 1: // the look has polled the network, and has woken up whom something waited for
+			h.ticks = signTick
+		case 2:
+			h.onWay = fixturesOnTheirWay(all, nil)
+		default:
+			h.onWay = fixturesOnTheirWay(all, h.onWay)
 		}
-		if h.idle++; h.idle > 1 {
+		if h.looks > 1 && len(h.onWay) == 0 {
+			h.settled = true
 			return false
 		}
-		h.ticks = signTick // the look has polled the network, and has woken up whom something waited for
 	}
 	h.ticks -= pauseForSigns(h.kernel)
 	return true
 }
 
-// fixtureRuns reports whether a goroutine of a fixture waits for nothing but a processor.
-func fixtureRuns() bool {
-	for g := range strings.SplitSeq(everyStack.now(), "\n\n") {
+// fixturesOnTheirWay returns the goroutines of fixtures that wait for nothing but a processor: of
+// those named, and of those that they have started, if any are named.
+func fixturesOnTheirWay(dump string, named []string) []string {
+	var found []string
+	for g := range strings.SplitSeq(dump, "\n\n") {
 		switch stateOf(g) {
 		case "running", "runnable", "syscall":
-			if (stuck{frames: framesOf(g)}).ofFixture() {
-				return true
+			id, _, _ := strings.Cut(g, " [")
+			old := named == nil || slices.ContainsFunc(named, func(n string) bool { return n == id || strings.Contains(g, " in "+n+"\n") })
+			if old && (stuck{frames: framesOf(g)}).ofFixture() {
+				found = append(found, id)
 			}
 		}
 	}
-	return false
+	return found
 }
 
 // answer weighs what was seen. What came counts most; then what the error names, except where

@@ -44,7 +44,7 @@ func settleDown(ep Running, r Result) {
 			c.PeerEnd() // asks the kernel
 		}
 	}
-	for h := hopeFor(5*signTick, r.reach.seen.Kernel); h.lasts(); {
+	for h := hopeFor(5*signTick, r.reach.seen.Kernel); !r.reach.settled && h.lasts(); {
 	}
 	for left := signPatience; left > 0 && midScript(timelineOf(ep)); {
 		left -= pauseForSigns(r.reach.seen.Kernel)
