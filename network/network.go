@@ -93,12 +93,23 @@ type Port interface {
 	// them. Where the platform does not show them, the error wraps [errors.ErrUnsupported].
 	Refusals() ([]time.Time, error)
 
+	// Attempts returns the connects so far, the first 10,000 of them, in order. A SYN that is
+	// sent again is none. Where the platform does not show all of them, those that fail
+	// included, the error wraps [errors.ErrUnsupported].
+	Attempts() ([]Attempt, error)
+
 	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for
 	// reports about a platform. It is empty where there is nothing to tell.
 	Mechanism() string
 
 	// Close gives the address back. It may be called more than once.
 	Close() error
+}
+
+// An Attempt is one connect to a [Port], whatever came of it.
+type Attempt struct {
+	At   time.Time // when the client began it
+	From net.Addr  // the client's address
 }
 
 // Visits is what clients have done at a [Port] or a [PacketPort] so far: it shows whether the

@@ -122,6 +122,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, by dial
 	if err != nil {
 		return nil, err
 	}
+	d.note()
 	d.sendSYN()
 	if !d.done && ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
@@ -151,6 +152,16 @@ func (h *Host) countConnect(a netip.AddrPort) {
 		if p := to.at(a); p != nil {
 			p.connects++
 		}
+	}
+}
+
+// note remembers the connect at the port that it is meant for.
+func (d *dial) note() {
+	if d.to == nil {
+		return
+	}
+	if p := d.to.at(d.ra); p != nil && len(p.attempts) < keepAttempts {
+		p.attempts = append(p.attempts, attempt{d.first, d.la})
 	}
 }
 

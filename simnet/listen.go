@@ -133,6 +133,18 @@ func (b *boundPort) Refusals() ([]time.Time, error) {
 	return slices.Clone(b.p.refusals), nil
 }
 
+// Attempts returns all connects that were tried here, even if the SYN never came; see
+// [network.Port].
+func (b *boundPort) Attempts() ([]network.Attempt, error) {
+	b.p.n.mu.Lock()
+	defer b.p.n.mu.Unlock()
+	list := make([]network.Attempt, 0, len(b.p.attempts))
+	for _, a := range b.p.attempts {
+		list = append(list, network.Attempt{At: a.at, From: net.TCPAddrFromAddrPort(a.from)})
+	}
+	return list, nil
+}
+
 // Mechanism returns an empty string: there is nothing to tell.
 func (b *boundPort) Mechanism() string { return "" }
 

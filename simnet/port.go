@@ -32,10 +32,20 @@ type port struct {
 	connects  int       // that were tried, whatever they met
 	writes    int       // of clients
 	refusals  []time.Time
-	open      int // connections that clients have open
-	awaiting  int // calls that wait for dropped SYNs
+	attempts  []attempt // the connects that were tried
+	open      int       // connections that clients have open
+	awaiting  int       // calls that wait for dropped SYNs
 	closed    bool
 }
+
+// An attempt is a connect that a client has tried, and when.
+type attempt struct {
+	at   time.Time
+	from netip.AddrPort
+}
+
+// keepAttempts is how many connects a port remembers.
+const keepAttempts = 10_000
 
 // An arrival is a connection in an accept queue, and since when.
 type arrival struct {

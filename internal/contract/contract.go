@@ -48,6 +48,7 @@ func Check(t *testing.T, rows []probe.Row) {
 		{"ClosesTwice", closesTwice},
 		{"LetsGoWhoWaits", letsGo},
 		{"HoldsItsPort", holdsPort},
+		{"CountsAttempts", countsAttempts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -292,6 +293,35 @@ func holdsPort(t *testing.T, r probe.Row, w fixtures.Place) {
 	if _, is := e.(*fixtures.Endpoint); !is {
 		_, err = listenPacket(t.Context(), "udp"+family, w.Address)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
+	}
+}
+
+// countsAttempts: whatever becomes of a connect, it is an attempt, or an error says that it is not
+// seen and what counts it.
+func countsAttempts(t *testing.T, r probe.Row, w fixtures.Place) {
+	e, ok := start(t, r, w).(interface {
+		probe.Running
+		Attempts() ([]fixtures.Attempt, error)
+	})
+	if !ok {
+		return
+	}
+	before, first := e.Attempts()
+	assert.Empty(t, before)
+	holds(t, r, e)
+	all, err := e.Attempts()
+	if err != nil {
+		assert.False(t, simulated(w.Stack))
+		assert.ErrorIs(t, err, errors.ErrUnsupported)
+		assert.ErrorContains(t, err, "want ")
+		assert.Equal(t, first, err, "it is said at once")
+		return
+	}
+	assert.NotEmpty(t, all)
+	last := time.Duration(0)
+	for _, a := range all {
+		assert.GreaterOrEqual(t, a.At, last, "%v", all)
+		last = a.At
 	}
 }
 

@@ -90,6 +90,7 @@ var streams = []Row{
 // Faults are what can be done to a fixture while it runs; their row is not a type's.
 var Faults = []Row{
 	{Fixture: fixtures.Echo{}, Special: "partitioned and healed", Judge: on(healsWithoutLoss), By: rawsock.PartitionMechanism, On: tcp},
+	{Fixture: fixtures.BlackHole{}, Special: "counting attempts", Judge: on(countsAttempts), By: "the clients' ports", On: tcp},
 }
 
 // dialFor dials for so long, and reports whether that ended in a timeout or how else.
@@ -150,6 +151,28 @@ func AnswersNoSYN(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no SYN was counted: %w", context.Cause(ctx))
+}
+
+// countsAttempts: each connect that hangs is an attempt, and no SYN that is sent again is.
+func countsAttempts(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	const dials = 3
+	if _, err := ep.Attempts(); err != nil {
+		return "", err
+	}
+	for n := 0; n < dials; {
+		if hung, err := dialFor(ctx, ep, moment); !hung {
+			return "", fmt.Errorf("a connect was to hang, and returned %w", orNil(err))
+		}
+		switch all, err := ep.Attempts(); {
+		case err != nil || ctx.Err() != nil:
+			return "", errors.Join(err, context.Cause(ctx))
+		case len(all) > n+1:
+			return "", fmt.Errorf("%d attempts after %d dials", len(all), n+1)
+		default:
+			n = len(all) // on a busy machine a dial can be over before its SYN has left
+		}
+	}
+	return fmt.Sprintf("%d attempts", dials), nil
 }
 
 // dropped is how many SYNs the endpoint has told of.

@@ -316,6 +316,11 @@ func (noRefusals) Refusals() ([]time.Time, error) {
 	return nil, fmt.Errorf("%s: connects that the kernel refuses are not shown: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
+// Attempts is not available either.
+func (noRefusals) Attempts() ([]network.Attempt, error) {
+	return nil, fmt.Errorf("%s: connects that fail are not shown one by one: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
 // Close gives the port back, and resets what nobody has accepted.
 func (p *portable) Close() error {
 	p.cancel()
