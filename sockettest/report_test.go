@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -373,10 +374,13 @@ func TestExpectShowsSockets(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		fixture fixtures.Fixture
+		there   func(fixtures.Sockets) bool
 	}{
-		{"blocked write", fixtures.NeverRead{}},
-		{"hung dial", fixtures.BlackHole{}},
-		{"in the accept queue", fixtures.NeverAccept{}},
+		{"blocked write", fixtures.NeverRead{}, func(s fixtures.Sockets) bool {
+			return s.Own != nil && s.Own.Unread > 0 && s.Other != nil && s.Other.Unacked > 0
+		}},
+		{"hung dial", fixtures.BlackHole{}, func(s fixtures.Sockets) bool { return s.Other != nil && s.Other.Retransmits > 0 }},
+		{"in the accept queue", fixtures.NeverAccept{}, func(s fixtures.Sockets) bool { return s.Other != nil && s.Other.Retransmits > 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -386,15 +390,17 @@ func TestExpectShowsSockets(t *testing.T) {
 			}
 			tb := faketb.Run(t, func(tb *faketb.TB) {
 				ep := Start(tb, tt.fixture)
-				Expect(tb, ep, Accepted.Before(limit).Slack(0), func() error {
+				done := make(chan error, 1)
+				go func() { // before Expect, however long it takes to get there
 					c, err := net.Dial("tcp", ep.Addr())
-					if err != nil {
-						return err
+					if err == nil {
+						defer c.Close()
+						_, err = c.Write(make([]byte, 64<<20)) // more than any buffer takes
 					}
-					defer c.Close()
-					_, err = c.Write(make([]byte, 64<<20)) // more than any buffer takes
-					return err
-				})
+					done <- err
+				}()
+				assert.Eventually(t, func() bool { return slices.ContainsFunc(ep.Sockets(), tt.there) }, time.Minute, time.Millisecond)
+				Expect(tb, ep, Accepted.Before(limit).Slack(0), func() error { return <-done })
 			})
 			golden(t, socketsOnly(steady(tb.Text())))
 		})
