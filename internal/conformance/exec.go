@@ -206,8 +206,8 @@ func (r *run) text(c *call, back []*call) string {
 	return text
 }
 
-// begin starts the call. One that may wait has a goroutine of its own, and so has each in virtual
-// time, where a stack that is wrong about it is to be told from one that is not.
+// begin starts the call, in a goroutine of its own: one that waits although it must not is told
+// from one that does not.
 func (r *run) begin(s Step) *call {
 	r.begun++
 	c := &call{step: s, number: r.begun, end: r.ends[s.End], done: make(chan struct{})}
@@ -236,11 +236,7 @@ func (r *run) begin(s Step) *call {
 		defer close(c.done) // each waits for this, nothing is sent
 		c.do(r)
 	}
-	if r.world.Virtual || !r.due(c) {
-		r.calls.Go(do)
-	} else {
-		do()
-	}
+	r.calls.Go(do)
 	return c
 }
 
