@@ -33,7 +33,9 @@ var steps = map[string][]any{
 	"Close": {script.Close}, "Reset": {script.Reset}, "Gate": {script.Gate, new(script.Latch)}, "Read": {script.Read, 1},
 	"ReadUntil": {script.ReadUntil, "x"}, "Repeat": {script.Repeat, 1, []script.Step{script.Send("x")}},
 	"Forever": {script.Forever, []script.Step{script.Read(1)}}, "Send": {script.Send[string], "x"}, "Wait": {script.Wait, time.Duration(1)},
-	"Match": {script.Match[string], "x"}, "MatchErr": {script.MatchErr, io.EOF},
+	"Match": {script.Match[string], "x"}, "MatchErr": {script.MatchErr, io.EOF}, "ReadFrame": {script.ReadFrame, script.Frame{Length: 1}},
+	"SendFrame": {script.SendFrame, script.Frame{Length: 1}, "x"},
+	"Answer":    {script.Answer, script.Frame{Length: 1}, func(string) ([]string, error) { return nil, nil }},
 }
 
 func nothing(context.Context, script.Conn) error { return nil }

@@ -37,6 +37,10 @@ var streams = []Row{
 	{Fixture: fixtures.Silent{}, Judge: on(SaysNothing)},
 	{Fixture: fixtures.Silent{Unread: true}, Special: "unread", Judge: on(SaysNothing)},
 	{Fixture: fixtures.NeverRead{}, Judge: on(BlocksWrites)},
+	{Fixture: fixtures.SmallWindow{Then: fixtures.Silent{Unread: true}}, Judge: on(BlocksWrites), Bad: map[string]any{
+		"SmallWindow.Then is Refused{}; want a fixture that accepts": fixtures.SmallWindow{Then: fixtures.Refused{}},
+		"SmallWindow.Then: Forward{}: Forward.To is empty":           fixtures.SmallWindow{Then: fixtures.Forward{}},
+	}},
 	{Fixture: fixtures.Discard{}, Judge: on(closesAfterUs)},
 	{Fixture: fixtures.Echo{}, Judge: on(Echoes)},
 	{Fixture: fixtures.Drip{Data: "hello", Every: delay / 4}, Judge: on(drips), Bad: map[string]any{
