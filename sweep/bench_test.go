@@ -96,8 +96,8 @@ func TestRepeatable(t *testing.T) {
 	first := s.all(points)
 	for range 5 {
 		for i, r := range s.all(points) {
-			assert.Equal(t, [4]any{first[i].outcome(), first[i].took, first[i].conns, fmt.Sprint(first[i].err)},
-				[4]any{r.outcome(), r.took, r.conns, fmt.Sprint(r.err)}, r.point.name())
+			assert.Equal(t, [4]any{first[i].outcome(), first[i].took, first[i].retried, fmt.Sprint(first[i].err)},
+				[4]any{r.outcome(), r.took, r.retried, fmt.Sprint(r.err)}, r.point.name())
 		}
 	}
 }

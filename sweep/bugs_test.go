@@ -230,7 +230,7 @@ func sweepOver(t *testing.T, cfg Config, op func(context.Context, *Case) error) 
 
 // rowsConfig has those of the default faults whose names begin so.
 func rowsConfig(fault string) Config {
-	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Once: []string{"ADD\n"}}
+	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Once: []string{"ADD\n"}, Pairs: -1}
 	for _, f := range DefaultFaults() {
 		if strings.HasPrefix(f.Name, fault) {
 			cfg.Faults = append(cfg.Faults, f)

@@ -35,6 +35,7 @@ type Case struct {
 	err      error  // of the operation
 	recovers error  // of Recovers
 	asked    bool   // Recovers was called
+	faulty   int64  // dials before it
 	panicked string // value and stack
 	failed   bool   // FailNow was called
 	returned bool
@@ -70,6 +71,16 @@ func (c *Case) DialContext(ctx context.Context, network, address string) (net.Co
 	}
 	time.Sleep(again) // so that the clock goes on, whatever its caller does
 	return nil, errors.New("sweep: no more dials: there were too many")
+}
+
+// dialled is how often the operation dialled while there was a fault.
+func (c *Case) dialled() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked {
+		return c.faulty
+	}
+	return c.dials.Load()
 }
 
 // Name returns the name of the point, such as "answer/byte_117/reset", or "good" without a fault.
@@ -153,11 +164,13 @@ func (c *Case) Recovers(f func(ctx context.Context) error) {
 		c.Errorf("bad argument: Case.Recovers: f is nil; want what must work when the fault is over")
 		return
 	}
-	c.during(waiting, c.end)
 	c.mu.Lock()
-	c.asked = true
+	if !c.asked {
+		c.asked, c.faulty = true, c.dials.Load()
+	}
 	struck := c.struck
 	c.mu.Unlock()
+	c.during(waiting, c.end)
 	if struck {
 		return
 	}

@@ -109,10 +109,12 @@ func (t *tap) identify(name string, c *fixtures.Conn) {
 		s.request.known, s.answer.known = len(s.request.bytes), int(sent)
 		is = *s
 	})
-	f := t.onName
+	list := slices.Clone(t.onName)
 	t.mu.Unlock()
-	if f != nil && is.id.name != "" {
-		f(c, is)
+	for _, f := range list {
+		if is.id.name != "" {
+			f(c, is)
+		}
 	}
 }
 
@@ -120,10 +122,10 @@ func (t *tap) identify(name string, c *fixtures.Conn) {
 func (t *tap) named(f func(*fixtures.Conn, stream)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.onName = f
+	t.onName = append(t.onName, f)
 }
 
-// arm puts the point's connection under rules, of which the later act first.
+// arm puts the point's connection under its rules.
 func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
 	var mu sync.Mutex
 	var undos []func()
@@ -157,12 +159,27 @@ func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
 	}
 }
 
-// cameTo reports whether the fault came about.
-func (p point) cameTo(ep *fixtures.Endpoint) bool {
-	if p.conn.name == "" {
+// cameTo reports whether a fault came about, of a pair both. A connect has if it was dialled.
+func (r *run) cameTo(p point, ep *fixtures.Endpoint, contact bool, dials int64) bool {
+	switch {
+	case p.then != nil && !r.cameTo(*p.then, ep, contact, dials):
+		return false
+	case p.does != nil:
+		return contact && dials >= int64(p.conn.n)
+	case r.point.then == nil && p.conn.name == "":
 		return ep.Count(fixtures.RuleFired) > 0
 	}
-	return slices.ContainsFunc(ep.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.RuleFired && !isNaming(e) })
+	n := r.tap.number(p.conn)
+	return slices.ContainsFunc(ep.Events(), func(e fixtures.Event) bool {
+		return e.Kind == fixtures.RuleFired && !isNaming(e) && (p.every || e.Conn == n)
+	})
+}
+
+// number is how many connections were accepted up to this one; 0 if it has not come.
+func (t *tap) number(conn connID) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return 1 + slices.IndexFunc(t.conns, func(s stream) bool { return s.id == conn })
 }
 
 // isNaming reports whether an event is about a rule that finds names.

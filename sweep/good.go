@@ -162,8 +162,8 @@ type tap struct {
 	mu     sync.Mutex
 	over   bool
 	marked bool
-	conns  []stream                     // in the order in which they were accepted
-	onName func(*fixtures.Conn, stream) // called when a connection gets a name; may be nil
+	conns  []stream                       // in the order in which they were accepted
+	onName []func(*fixtures.Conn, stream) // called when a connection gets a name
 }
 
 // count is how often a request was sent.

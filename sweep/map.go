@@ -49,7 +49,7 @@ func (r result) outcome() string {
 // chart says where a point is on the map: its row, and the byte in its write.
 func (s *sweep) chart(p point) (row string, offset int) {
 	place, _, _ := strings.Cut(p.name(), "/byte_")
-	if p.place == connecting {
+	if p.place == connecting || p.then != nil {
 		return p.name(), 0
 	}
 	writes := s.good.part(p).writes
@@ -77,6 +77,7 @@ func (s *sweep) know(results []result, left int) (lines []string, bad bool) {
 		row, offset := s.chart(r.point)
 		was, is := known.at(row, offset), r.outcome()
 		switch {
+		case was.outcome == "" && r.point.then != nil: // it is there with a violation alone
 		case was.outcome != is:
 			r.was = cmp.Or(was.outcome, "not on the map")
 			rows = changed.add(rows, row, span{offset, offset, fmt.Sprintf("%s, and was %q", is, was.outcome), ""})
@@ -129,6 +130,9 @@ func (s *sweep) draw(results []result, old atlas) string {
 	a := atlas{}
 	var rows []string
 	for _, r := range results {
+		if r.point.then != nil && len(r.found) == 0 {
+			continue
+		}
 		row, offset := s.chart(r.point)
 		is, was := r.outcome(), old.at(row, offset)
 		if was.outcome != is {

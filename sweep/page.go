@@ -99,6 +99,9 @@ func (s *sweep) page(results []result, left int) *page.Page {
 	}
 	index := map[string]int{}
 	for _, r := range results {
+		if r.point.then != nil {
+			continue
+		}
 		name, at := pagePlace(r.point)
 		i, ok := index[name]
 		if !ok {
@@ -167,7 +170,10 @@ func (r result) said() string {
 func (s *sweep) pageGroup(g group, tried map[string][]int) page.Group {
 	name, _ := pagePlace(g.first.point)
 	out := page.Group{Kind: string(g.kind), Where: name, Faults: strings.Join(g.faults, ", "), Text: brief(g.text), Point: g.first.point.name()}
-	if g.place == connecting {
+	if g.pairs > 0 {
+		out.Where = count(g.pairs, "pair") + " of faults"
+	}
+	if g.place == connecting || g.pairs > 0 {
 		return out
 	}
 	b, at := s.good.part(g.first.point).bytes, g.bytes[0]

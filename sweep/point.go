@@ -93,6 +93,7 @@ type point struct {
 	place string // connecting, requesting or answering
 	at    int    // the byte that does not pass any more
 	fault Fault
+	then  *point                    // on the connection behind it; nil but for a pair
 	does  func(arena) (undo func()) // instead of a rule at the byte; may be nil
 }
 
@@ -110,6 +111,9 @@ func (p point) name() string {
 		fmt.Fprintf(&b, "/byte_%d", p.at)
 	}
 	b.WriteString("/" + p.fault.Name)
+	if p.then != nil {
+		b.WriteString(thenWord + p.then.name())
+	}
 	return b.String()
 }
 
@@ -124,16 +128,30 @@ func (p point) begin(a arena) (end func()) {
 	switch {
 	case p.place == "":
 		return func() {}
+	case p.then != nil:
+		then := p.then.begin(a)
+		p.then = nil
+		end := p.begin(a)
+		return func() { end(); then() }
 	case p.does != nil:
 		return p.does(a)
 	}
-	r := fixtures.Rule{Conn: p.conn.n, Do: p.fault.Do}
+	do, after := p.fault.Do, func() {}
+	if p.fault.make != nil {
+		do, after = p.fault.make(a)
+	}
+	undo := p.arm(a, p.rules(do))
+	return func() {
+		after()
+		undo()
+	}
+}
+
+// rules bring it about, of which the later act first.
+func (p point) rules(do fixtures.Effect) []fixtures.Rule {
+	r := fixtures.Rule{Conn: p.conn.n, Do: do}
 	if p.every {
 		r.Conn = 0
-	}
-	after := func() {}
-	if p.fault.make != nil {
-		r.Do, after = p.fault.make(a)
 	}
 	switch {
 	case p.place == connecting: // as soon as it is accepted
@@ -146,21 +164,17 @@ func (p point) begin(a arena) (end func()) {
 	default:
 		r.AfterWritten = p.at
 	}
-	rules := []fixtures.Rule{r}
+	list := []fixtures.Rule{r}
 	ends := p.fault.Do.String() == "SendRST()" || p.fault.Do.String() == "SendFIN()"
 	if p.fault.forGood || ends && p.place == requesting { // the server is not to get the rest
 		r.Hits, r.Do = fixtures.In, fixtures.DropRest()
-		rules = append(rules, r)
+		list = append(list, r)
 	}
 	if p.fault.forGood {
 		r.Hits, r.Do = fixtures.Out, fixtures.DropRest()
-		rules = append(rules, r)
+		list = append(list, r)
 	}
-	undo := p.arm(a, rules)
-	return func() {
-		after()
-		undo()
-	}
+	return list
 }
 
 // points lists what can go wrong in the good conversation. If whole, none is left out.
@@ -240,8 +254,8 @@ func (p part) sample(whole bool) (list []int) {
 	return list
 }
 
-// budget leaves points out where there are too many: bytes with all their faults, drawn by chance
-// that is the same each time.
+// budget leaves points out where there are too many: bytes with all their faults, drawn by
+// chance.
 func (s *sweep) budget(points []point) (chosen []point, left int) {
 	most := s.most()
 	if len(points) <= most+most/10 {
@@ -258,7 +272,7 @@ func (s *sweep) budget(points []point) (chosen []point, left int) {
 	}
 	drawn := map[string]bool{}
 	n := 0
-	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(len(order)) {
+	for _, i := range rand.New(rand.NewPCG(*seed, 1)).Perm(len(order)) {
 		if drawn[order[i]] = n < most; n < most {
 			n += len(bytes[order[i]])
 		}

@@ -21,6 +21,7 @@ type group struct {
 	bytes  []int // in order; none of a connect
 	first  result
 	text   string // of the first
+	pairs  int    // how many, if it is of pairs
 }
 
 // report writes all violations in one text, and reports whether the test fails.
@@ -49,6 +50,7 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 // counts are of conversations.
 type counts struct {
 	ran, missed, failed, frozen int
+	pairs                       int
 	skipped                     map[skip]int
 }
 
@@ -67,6 +69,9 @@ func counted(results []result) counts {
 		if c.ran++; r.frozen {
 			c.frozen++
 		}
+		if r.point.then != nil {
+			c.pairs++
+		}
 	}
 	return c
 }
@@ -76,6 +81,9 @@ func (c counts) tooManyMissed() bool { return 3*c.missed >= c.ran }
 
 // doubts are what a sweep has not shown.
 func (s *sweep) doubts(c counts, left int) (lines []string) {
+	if c.pairs > 0 {
+		lines = append(lines, fmt.Sprintf("%s of faults on successive connections, drawn with -sweep.seed=%d", count(c.pairs, "pair"), *seed))
+	}
 	if c.missed > 0 {
 		text := count(c.missed, "conversation") + " never came to the fault, and prove nothing"
 		if c.tooManyMissed() {
@@ -96,7 +104,7 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 		if s.most() < s.cfg.Max {
 			why = fmt.Sprintf("with -short there are %d at most", shortMax)
 		}
-		lines = append(lines, fmt.Sprintf("%s not tried, since %s: those that were are drawn by chance, the same each time", count(left, "conversation"), why))
+		lines = append(lines, fmt.Sprintf("%s not tried, since %s: those that were are drawn with -sweep.seed=%d", count(left, "conversation"), why, *seed))
 	}
 	if s.good.varies != "" {
 		lines = append(lines, "not the same without a fault from run to run, so that a point may be another one each time: "+s.good.varies)
@@ -135,11 +143,18 @@ func grouped(results []result) []group {
 		for _, v := range r.found {
 			p := r.point
 			key := fmt.Sprint(v.kind, "/", p.conn, "/", p.place, "/", p.every, "/", p.fault.Name)
+			if p.then != nil {
+				key = fmt.Sprint(v.kind)
+			}
 			i, ok := index[key]
 			if !ok {
 				i = len(byFault)
 				index[key] = i
 				byFault = append(byFault, group{kind: v.kind, conn: p.conn, place: p.place, faults: []string{p.fault.Name}, every: p.every, first: r, text: v.text})
+			}
+			if p.then != nil {
+				byFault[i].pairs++
+				continue
 			}
 			if g := &byFault[i]; len(g.bytes) == 0 || g.bytes[len(g.bytes)-1] != p.at {
 				g.bytes = append(g.bytes, p.at)
@@ -149,7 +164,7 @@ func grouped(results []result) []group {
 	var list []group
 	for _, g := range byFault {
 		i := slices.IndexFunc(list, func(o group) bool {
-			return o.kind == g.kind && o.conn == g.conn && o.every == g.every && o.place == g.place && slices.Equal(o.bytes, g.bytes)
+			return g.pairs+o.pairs == 0 && o.kind == g.kind && o.conn == g.conn && o.every == g.every && o.place == g.place && slices.Equal(o.bytes, g.bytes)
 		})
 		if i < 0 {
 			list = append(list, g)
@@ -163,6 +178,9 @@ func grouped(results []result) []group {
 
 // line says where, with what, and how to see it again.
 func (s *sweep) line(g group, tried map[string][]int) string {
+	if g.pairs > 0 {
+		return fmt.Sprintf("%s, such as %s: %s", count(g.pairs, "pair"), g.first.point.name(), brief(g.text))
+	}
 	var b strings.Builder
 	if g.conn.path() != "" {
 		fmt.Fprintf(&b, "%v, ", g.conn)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -55,7 +56,8 @@ type result struct {
 	frozen   bool // the clock of its bubble stood still
 	recovers bool // Recovers was called
 	obeys    bool // the context was used
-	conns    int  // before Recovers
+	retried  bool // there were more connections than without a fault
+	next     retry
 	dials    int64
 	err      error
 	took     time.Duration
@@ -154,8 +156,9 @@ func (r *run) converse() {
 	})
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.grace())
-	r.result.fired = r.point.cameTo(ep) || r.point.place == connecting && contact().Came
-	r.result.conns, r.result.obeys, r.result.dials = len(r.tap.conns), r.obeys.Load(), c.dials.Load()
+	r.result.fired = r.cameTo(r.point, ep, contact().Came, c.dialled())
+	r.result.obeys, r.result.dials = r.obeys.Load(), c.dials.Load()
+	r.result.retried, r.result.next = r.tap.retry(r.point, len(r.good.conns))
 	r.judge(c)
 	if !r.result.is(hangs) && !r.result.is(floods) {
 		r.lookForConns(nw, ep)
@@ -304,7 +307,7 @@ func (r *run) lookForConns(nw *simnet.Network, ep *fixtures.Endpoint) {
 
 // lookAtServer finds the connection that the fault has struck, if the server keeps it.
 func (r *run) lookAtServer(nw *simnet.Network, ep *fixtures.Endpoint, addr string) {
-	if r.cfg.ServerLimit == 0 || r.real || r.point.place == "" || !r.point.cameTo(ep) {
+	if r.cfg.ServerLimit == 0 || r.real || r.point.place == "" || !r.cameTo(r.point, ep, true, math.MaxInt64) {
 		return
 	}
 	time.Sleep(r.cfg.ServerLimit)

@@ -63,6 +63,11 @@ type Config struct {
 	// are drawn. With -short there are 500 at most.
 	Max int
 
+	// Pairs is how many pairs of faults are tried at most, on successive connections, where the
+	// operation tried again after the first; 0 means a tenth of Max, less than 0 means none. They are
+	// drawn: go test -sweep.seed=N draws others.
+	Pairs int
+
 	// Workers is how many conversations run at once, each in a bubble of its own; 0 means GOMAXPROCS.
 	// Set it to 1 for an operation or a Server that shares variables between its calls.
 	Workers int
@@ -128,7 +133,7 @@ func (s *sweep) try() (results []result, left int) {
 	var harder []point
 	simple := map[string]result{} // by the name of a harder one
 	for _, r := range results {
-		if r.conns > len(s.good.conns) {
+		if r.retried {
 			for _, p := range r.point.harder() {
 				harder, simple[p.name()] = append(harder, p), r
 			}
@@ -139,7 +144,7 @@ func (s *sweep) try() (results []result, left int) {
 		r.found = slices.DeleteFunc(r.found, func(v violation) bool { return simple[r.point.name()].is(v.kind) })
 		results = append(results, r)
 	}
-	return results, left + more
+	return append(results, s.tryPairs(results)...), left + more
 }
 
 // A sweep is one call of Run.
@@ -225,6 +230,11 @@ func selects(test string) bool {
 // alone runs the points that -run names, each as a subtest.
 func (s *sweep) alone(points []point) {
 	s.t.Helper()
+	if f := flag.Lookup("test.run"); f != nil {
+		if p := s.pairNamed(points, f.Value.String()); p != nil {
+			points = []point{*p}
+		}
+	}
 	ran := 0
 	for _, p := range points {
 		s.t.Run(p.name(), func(t *testing.T) {
