@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -50,12 +51,27 @@ var secured = []Row{
 	{Fixture: tlsfault.PlainText{}, Judge: on(failsHandshake(is[tls.RecordHeaderError]))},
 	{Fixture: tlsfault.Expired{}, Judge: on(failsHandshake(is[x509.CertificateInvalidError]))},
 	{Fixture: tlsfault.Untrusted{}, Judge: on(failsHandshake(is[x509.UnknownAuthorityError]))},
+	{Fixture: tlsfault.NotYetValid{}, Judge: on(failsHandshake(invalid(x509.Expired)))},
+	{Fixture: tlsfault.WrongUsage{}, Judge: on(failsHandshake(invalid(x509.IncompatibleUsage)))},
+	{Fixture: tlsfault.NameConstraint{}, Judge: on(failsHandshake(invalid(x509.CANotAuthorizedForThisName)))},
+	{Fixture: tlsfault.SelfSigned{}, Judge: on(failsHandshake(is[x509.UnknownAuthorityError]))},
+	{Fixture: tlsfault.MissingIntermediate{}, Judge: on(failsHandshake(is[x509.UnknownAuthorityError]))},
+	{Fixture: tlsfault.RefuseClient{}, Judge: on(alerts)},
+	{Fixture: tlsfault.OldVersion{}, Judge: on(alerts)},
+	{Fixture: tlsfault.NoProtocol{}, Judge: on(alerts)},
 	{Fixture: tlsfault.WrongName{}, Judge: on(failsHandshake(is[x509.HostnameError]))},
 }
 
 func scripted(steps ...script.Step) fixtures.Scripted { return fixtures.Scripted{Steps: steps} }
 
 func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
+
+func invalid(why x509.InvalidReason) func(error) bool {
+	return func(err error) bool {
+		e, ok := errors.AsType[x509.CertificateInvalidError](err)
+		return ok && e.Reason == why
+	}
+}
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
@@ -68,7 +84,9 @@ func handshake(ctx context.Context, ep *fixtures.Endpoint, f func(conn, *tls.Con
 		return "", err
 	}
 	defer c.abort()
-	return f(c, tls.Client(c, tlsfault.ClientConfig()))
+	config := tlsfault.ClientConfig()
+	config.NextProtos = []string{"http/1.1"} // a server that says none takes any
+	return f(c, tls.Client(c, config))
 }
 
 func echoesSecurely(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
@@ -93,6 +111,20 @@ func failsHandshake(how func(error) bool) func(context.Context, *fixtures.Endpoi
 			return "", nil
 		})
 	}
+}
+
+// alerts: the server tells the client by an alert, at the latest when it reads.
+func alerts(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
+	return handshake(ctx, ep, func(_ conn, secure *tls.Conn) (string, error) {
+		err := secure.HandshakeContext(ctx)
+		if err == nil {
+			_, err = secure.Read(make([]byte, 1))
+		}
+		if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "remote error" {
+			return "", fmt.Errorf("an alert was to come, and it returned %w", orNil(err))
+		}
+		return "", nil
+	})
 }
 
 func stallsHandshake(ctx context.Context, ep *fixtures.Endpoint) (string, error) {
