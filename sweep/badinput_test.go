@@ -30,10 +30,13 @@ func TestBadConfig(t *testing.T) {
 		{Config{Server: serveRows, Limit: 1, Grace: -1}, "Config.Grace is -1ns; want 0 (20s) or more"},
 		{Config{Server: serveRows, Limit: 1, Workers: -1}, "Config.Workers is -1; want 0 (GOMAXPROCS) or more"},
 		{Config{Server: serveRows, Limit: 1, Once: []string{""}}, "Config.Once[0] is empty; want the bytes of a request"},
+		{Config{Server: serveRows, Limit: 1, Host: "127.0.0.1"}, `Config.Host is "127.0.0.1"; want the name of a host, such as "db.example"`},
+		{Config{Server: serveRows, Limit: 1, Host: "a b..c"}, `Config.Host is "a b..c"; want the name of a host, such as "db.example"`},
+		{Config{Server: serveRows, Limit: 1, Host: "localhost"}, `Config.Host is "localhost"; want the name of a host, such as "db.example"`},
 		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"conn_2": "HI"}}, `Config.Names has "conn_2"; want a name of letters, digits and` +
-			` dashes, and none of ["connect" "request" "answer" "every" "good"]`},
+			` dashes, and none of ["connect" "request" "answer" "lookup" "every" "good"]`},
 		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"good": "HI"}}, `Config.Names has "good"; want a name of letters, digits and` +
-			` dashes, and none of ["connect" "request" "answer" "every" "good"]`},
+			` dashes, and none of ["connect" "request" "answer" "lookup" "every" "good"]`},
 		{Config{Server: serveRows, Limit: 1, Names: map[string]string{"a": ""}}, `Config.Names["a"] has 0 bytes; want some of the first 64 that the client sends`},
 		{Config{Server: serveRows, Limit: 1, Faults: []Fault{{Name: "a b", Do: fixtures.SendFIN()}}}, `Config.Faults[0] is "a b", SendFIN(); want a name` +
 			` without slashes and spaces, and an effect`},

@@ -25,6 +25,7 @@ type Case struct {
 	ctx   context.Context // ends when the operation hangs
 	end   func()          // of the fault
 	tap   *tap
+	names *names
 	dials atomic.Int64
 	most  int64 // dials; further ones are slow, and fail
 
@@ -60,13 +61,17 @@ func (p phase) String() string {
 	return [phases]string{"the operation", "Close", "Recovers", "Recovers"}[p]
 }
 
-// Addr returns the server's address, host:port.
+// Addr returns the server's address, host:port. The host is [Config.Host], if that is set.
 func (c *Case) Addr() string { return c.addr }
 
 // DialContext connects on the network of this conversation, as net.Dialer.DialContext does. Give it
 // to the code under test.
 func (c *Case) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if c.dials.Add(1) <= c.most {
+		address, err := c.names.resolve(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
 		return c.nw.DialContext(ctx, network, address)
 	}
 	time.Sleep(again) // so that the clock goes on, whatever its caller does
@@ -81,6 +86,15 @@ func (c *Case) dialled() int64 {
 		return c.faulty
 	}
 	return c.dials.Load()
+}
+
+// Resolver returns a resolver that knows [Config.Host], for code that looks up names itself and
+// dials addresses. DialContext uses it too.
+func (c *Case) Resolver() *net.Resolver {
+	if c.names.ep == nil {
+		return c.nw.Resolver()
+	}
+	return c.names.ep.Resolver()
 }
 
 // Name returns the name of the point, such as "answer/byte_117/reset", or "good" without a fault.

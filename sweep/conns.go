@@ -164,6 +164,9 @@ func (r *run) cameTo(p point, ep *fixtures.Endpoint, contact bool, dials int64) 
 	switch {
 	case p.then != nil && !r.cameTo(*p.then, ep, contact, dials):
 		return false
+	case p.place == lookingUp:
+		_, fired := r.names.lookups()
+		return fired
 	case p.does != nil:
 		return contact && dials >= int64(p.conn.n)
 	case r.point.then == nil && p.conn.name == "":

@@ -22,6 +22,7 @@ type conversation struct {
 	recovers bool     // Recovers was called
 	obeys    bool     // the context was used
 	dials    int64
+	lookups  int
 	varies   string // what differs from one run to the next
 }
 
@@ -122,13 +123,20 @@ func (s *sweep) converseOnce() (conversation, error) {
 				" the client sends", name, s.cfg.Names[name], mostFirst)
 		}
 	}
-	return conversation{conns: run.tap.conns, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
+	n, _ := run.names.lookups()
+	if s.cfg.Host != "" && n == 0 {
+		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", s.cfg.Host)
+	}
+	return conversation{conns: run.tap.conns, lookups: n, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
 }
 
 // differs says what differs between two good runs, in lengths: the contents may differ.
 func (c conversation) differs(o conversation) string {
 	if len(c.conns) != len(o.conns) {
 		return fmt.Sprintf("connections: %d and %d", len(c.conns), len(o.conns))
+	}
+	if c.lookups != o.lookups {
+		return fmt.Sprintf("lookups of the host: %d and %d", c.lookups, o.lookups)
 	}
 	for i := range c.conns {
 		if a, b := c.conns[i].id, o.conns[i].id; a != b {

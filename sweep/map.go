@@ -49,7 +49,7 @@ func (r result) outcome() string {
 // chart says where a point is on the map: its row, and the byte in its write.
 func (s *sweep) chart(p point) (row string, offset int) {
 	place, _, _ := strings.Cut(p.name(), "/byte_")
-	if p.place == connecting || p.then != nil {
+	if !p.atByte() || p.then != nil {
 		return p.name(), 0
 	}
 	writes := s.good.part(p).writes

@@ -116,7 +116,7 @@ func (s *sweep) page(results []result, left int) *page.Page {
 }
 
 func (s *sweep) pageStream(name string, p point) page.Stream {
-	if p.place == connecting {
+	if !p.atByte() {
 		return page.Stream{Name: name}
 	}
 	part := s.good.part(p)
@@ -173,7 +173,7 @@ func (s *sweep) pageGroup(g group, tried map[string][]int) page.Group {
 	if g.pairs > 0 {
 		out.Where = count(g.pairs, "pair") + " of faults"
 	}
-	if g.place == connecting || g.pairs > 0 {
+	if g.pairs > 0 || !g.first.point.atByte() {
 		return out
 	}
 	b, at := s.good.part(g.first.point).bytes, g.bytes[0]

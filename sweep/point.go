@@ -29,6 +29,7 @@ type Fault struct {
 type arena struct {
 	ep     *fixtures.Endpoint
 	tap    *tap
+	names  *names
 	cancel context.CancelFunc // of the operation's context
 	close  func()             // calls the closers
 }
@@ -81,16 +82,17 @@ const (
 	connecting = "connect"
 	requesting = "request"
 	answering  = "answer"
+	lookingUp  = "lookup"
 )
 
 // places are words that names of connections may not be.
-var places = []string{connecting, requesting, answering, "every", "good"}
+var places = []string{connecting, requesting, answering, lookingUp, "every", "good"}
 
 // A point is one thing that goes wrong.
 type point struct {
 	conn  connID
 	every bool   // and on each that follows
-	place string // connecting, requesting or answering
+	place string // one of the above; empty without a fault
 	at    int    // the byte that does not pass any more
 	fault Fault
 	then  *point                    // on the connection behind it; nil but for a pair
@@ -106,8 +108,15 @@ func (p point) name() string {
 	if p.every {
 		b.WriteString("every/")
 	}
-	b.WriteString(p.conn.path() + p.place)
-	if p.place != connecting {
+	switch {
+	case p.place == lookingUp && p.conn.n > 1:
+		fmt.Fprintf(&b, "%s_%d", p.place, p.conn.n)
+	case p.place == lookingUp:
+		b.WriteString(p.place)
+	default:
+		b.WriteString(p.conn.path() + p.place)
+	}
+	if p.atByte() {
 		fmt.Fprintf(&b, "/byte_%d", p.at)
 	}
 	b.WriteString("/" + p.fault.Name)
@@ -116,6 +125,9 @@ func (p point) name() string {
 	}
 	return b.String()
 }
+
+// atByte reports whether there are points of this kind at each byte.
+func (p point) atByte() bool { return p.place == requesting || p.place == answering }
 
 // part names the direction that the point is in.
 func (p point) part() string { return fmt.Sprint(p.conn, p.place) }
@@ -180,6 +192,9 @@ func (p point) rules(do fixtures.Effect) []fixtures.Rule {
 // points lists what can go wrong in the good conversation. If whole, none is left out.
 func (s *sweep) points(whole bool) []point {
 	var list []point
+	for i := range s.good.lookups {
+		list = append(list, lookups(i+1, s.cfg.Host)...)
+	}
 	for i, conn := range s.good.conns {
 		list = append(list, connects(connID{n: i + 1})...)
 		for _, d := range []struct {

@@ -182,14 +182,17 @@ func (s *sweep) line(g group, tried map[string][]int) string {
 		return fmt.Sprintf("%s, such as %s: %s", count(g.pairs, "pair"), g.first.point.name(), brief(g.text))
 	}
 	var b strings.Builder
-	if g.conn.path() != "" {
+	if g.conn.path() != "" && g.place != lookingUp {
 		fmt.Fprintf(&b, "%v, ", g.conn)
 	}
 	if g.every {
 		b.WriteString("every time, ")
 	}
 	b.WriteString(g.place)
-	if g.place != connecting {
+	if g.place == lookingUp && g.conn.n > 1 {
+		fmt.Fprintf(&b, " %d", g.conn.n)
+	}
+	if g.first.point.atByte() {
 		passed := s.good.part(g.first.point).bytes
 		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)

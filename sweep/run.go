@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,7 @@ type run struct {
 	hop   time.Duration // latency
 	most  int64         // dials
 	tap   tap
+	names names
 
 	obeys  atomic.Bool
 	mu     sync.Mutex
@@ -141,34 +143,40 @@ func (r *run) converse() {
 	}
 	defer srv.stop(r)
 	ep, err := r.tap.start(ctx, nw, srv.addr, r.cfg.Names)
-	if err != nil {
-		r.result.broken = err
+	if r.result.broken = cmp.Or(err, r.names.start(ctx, nw, r.cfg.Host)); r.result.broken != nil {
 		return
 	}
+	defer r.names.close()
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
-	c := &Case{name: r.point.name(), addr: ep.Addr(), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap}
-	over, contact := r.point.begin(arena{ep, &r.tap, cancelOp, c.closeNow}), ep.WatchContact()
+	c := &Case{name: r.point.name(), addr: r.names.addr(ep.Addr()), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap, names: &r.names}
+	over, contact := r.point.begin(arena{ep, &r.tap, &r.names, cancelOp, c.closeNow}), ep.WatchContact()
 	c.end = sync.OnceFunc(func() {
 		r.lookAtServer(nw, ep, srv.addr)
 		r.tap.stop()
+		r.names.stop()
 		over()
 	})
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.grace())
 	r.result.fired = r.cameTo(r.point, ep, contact().Came, c.dialled())
+	r.conclude(c, ep)
+	c.end()
+	_ = ep.Close()
+}
+
+// conclude notes how the conversation has ended.
+func (r *run) conclude(c *Case, ep *fixtures.Endpoint) {
 	r.result.obeys, r.result.dials = r.obeys.Load(), c.dials.Load()
 	r.result.retried, r.result.next = r.tap.retry(r.point, len(r.good.conns))
 	r.judge(c)
 	if !r.result.is(hangs) && !r.result.is(floods) {
-		r.lookForConns(nw, ep)
+		r.lookForConns(c.nw, ep)
 		r.lookForRequests()
 	}
 	if r.full {
 		r.result.timeline = ep.Timeline()
 	}
-	c.end()
-	_ = ep.Close()
 }
 
 // grace is that of the sweep. In real time nobody waits so long for what is about to end.

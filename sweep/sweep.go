@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -45,6 +46,11 @@ type Config struct {
 	// Once are requests that the server must not get twice, each by its bytes or the last of them.
 	// What is sent after the fault, by [Case.Recovers], is not counted.
 	Once []string
+
+	// Host is the server's name, such as "db.example", if the client is to look it up. It is then the
+	// host of [Case.Addr], and each lookup by [Case.DialContext] or [Case.Resolver] is a point: there
+	// is no such host, SERVFAIL, no answer, a late one. Empty means an address.
+	Host string
 
 	// Names name connections by what the client sends first: a connection with one of these texts in
 	// its first 64 bytes has that name, whatever its number. Give one to each kind of connection if
@@ -187,16 +193,12 @@ func (cfg *Config) check() error {
 	case cfg.Workers < 0:
 		return fmt.Errorf("Config.Workers is %d; want 0 (GOMAXPROCS) or more", cfg.Workers)
 	}
-	if err := checkFaults(cfg.Faults); err != nil {
-		return err
-	}
-	if err := checkNames(cfg.Names); err != nil {
-		return err
-	}
-	for i, s := range cfg.Once {
-		if s == "" {
-			return fmt.Errorf("Config.Once[%d] is empty; want the bytes of a request", i)
-		}
+	return cmp.Or(checkFaults(cfg.Faults), checkOnce(cfg.Once), checkHost(cfg.Host), checkNames(cfg.Names))
+}
+
+func checkOnce(requests []string) error {
+	if i := slices.Index(requests, ""); i >= 0 {
+		return fmt.Errorf("Config.Once[%d] is empty; want the bytes of a request", i)
 	}
 	return nil
 }
