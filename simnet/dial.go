@@ -125,11 +125,7 @@ func (h *Host) connect(ctx context.Context, nw string, a netip.AddrPort, by dial
 	d.note()
 	d.sendSYN()
 	if !d.done && ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			d.changed.Broadcast()
-		})
+		stop := n.wakeAfter(ctx, &d.changed)
 		defer stop()
 	}
 	for !d.done && ctx.Err() == nil {

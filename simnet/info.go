@@ -57,11 +57,7 @@ func (c *Conn) AwaitPeerEnd() (network.PeerState, error) {
 
 // WatchPeer reports how the other end gets on with writing; see [network.Conn].
 func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
-	defer context.AfterFunc(ctx, func() {
-		c.n.mu.Lock()
-		defer c.n.mu.Unlock()
-		c.readable.Broadcast()
-	})()
+	defer c.n.wakeAfter(ctx, &c.readable)()
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	c.watchers++
@@ -94,11 +90,7 @@ func (c *Conn) WatchPeer(ctx context.Context, wrote, blocked func()) error {
 
 // AwaitAcked waits until all that was written has arrived; see [network.Conn].
 func (c *Conn) AwaitAcked(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		c.n.mu.Lock()
-		defer c.n.mu.Unlock()
-		c.writable.Broadcast()
-	})()
+	defer c.n.wakeAfter(ctx, &c.writable)()
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	for {
@@ -116,11 +108,7 @@ func (c *Conn) AwaitAcked(ctx context.Context) error {
 
 // AwaitStuck waits until a write waits for the other end to read; see [network.Conn].
 func (c *Conn) AwaitStuck(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		c.n.mu.Lock()
-		defer c.n.mu.Unlock()
-		c.writable.Broadcast()
-	})()
+	defer c.n.wakeAfter(ctx, &c.writable)()
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
 	c.stuckWatchers++

@@ -97,11 +97,7 @@ func (b *boundPort) AwaitDropped(ctx context.Context, n int) (int, error) {
 	p.awaiting++
 	defer func() { p.awaiting-- }()
 	if p.dropped < n {
-		stop := context.AfterFunc(ctx, func() {
-			p.n.mu.Lock()
-			defer p.n.mu.Unlock()
-			p.arrived.Broadcast()
-		})
+		stop := p.n.wakeAfter(ctx, &p.arrived)
 		defer stop()
 	}
 	for p.dropped < n && ctx.Err() == nil {

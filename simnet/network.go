@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -119,4 +120,14 @@ func (n *Network) seedUsed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.usedSeed
+}
+
+// wakeAfter has all who wait look again once ctx has ended, unless the function that it returns is
+// called before.
+func (n *Network) wakeAfter(ctx context.Context, who *sync.Cond) func() bool {
+	return context.AfterFunc(ctx, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		who.Broadcast()
+	})
 }
