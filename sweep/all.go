@@ -27,12 +27,14 @@ func (s *sweep) all(points []point) []result {
 	results := make([]result, len(points))
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	left := left{until: s.until}
+	left := left{until: s.until, isolated: s.on}
 	for range min(cmp.Or(s.cfg.Workers, runtime.GOMAXPROCS(0)), len(points)) {
 		wg.Go(func() {
+			w := &worker{sweep: s}
+			defer w.end()
 			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
 				if results[i] = (result{point: points[i], skipped: left.skips(points[i])}); results[i].skipped == "" {
-					results[i] = s.watched(s.run(points[i], false))
+					results[i] = w.have(points[i], false)
 					if left.count(results[i]); results[i].frozen { // it sleeps in real time, beside the others
 						wg.Go(func() { results[i] = s.thaw(results[i]) })
 					}
@@ -72,7 +74,9 @@ const (
 
 // left counts what stays in the process, and knows how much time is left.
 type left struct {
-	until  time.Time // zero is no limit
+	until    time.Time // zero is no limit
+	isolated bool      // what stays, stays in another process
+
 	mu     sync.Mutex
 	frozen map[string]int // by connection, place and fault
 	dead   int
@@ -94,11 +98,12 @@ func (l *left) count(r result) {
 		l.bad++
 	}
 	switch {
-	case r.frozen:
+	case r.frozen || r.busy && l.isolated: // it costs real time
 		if l.frozen == nil {
 			l.frozen = map[string]int{}
 		}
 		l.frozen[r.point.series()]++
+	case l.isolated:
 	case r.busy:
 		l.busy = true
 	case r.dead:
@@ -118,11 +123,6 @@ func (l *left) skips(p point) skip {
 	return ""
 }
 
-// one runs one point.
-func (s *sweep) one(p point, full bool) result {
-	return s.thaw(s.watched(s.run(p, full)))
-}
-
 // run prepares one. What it needs of the sweep that changes, it has itself: it may be given up, and
 // go on.
 func (s *sweep) run(p point, full bool) *run {
@@ -136,7 +136,8 @@ func (s *sweep) watched(r *run) result {
 	go func() {
 		own := ownName()
 		name.Store(&own)
-		over <- s.inBubble(r)
+		defer func() { over <- r.result }() // also where a data race ends the goroutine
+		s.inBubble(r)
 	}()
 	look := time.NewTicker(glance)
 	defer look.Stop()
@@ -173,7 +174,7 @@ func (s *sweep) watched(r *run) result {
 // thaw has a conversation once more whose clock stood still, in real time: its operation may be
 // right, and a timer end what it waits for. What is wrong then, is wrong.
 func (s *sweep) thaw(r result) result {
-	if !r.frozen {
+	if !r.frozen || s.on { // a child has done so
 		return r
 	}
 	again := s.run(r.point, true)

@@ -24,6 +24,7 @@
 //
 //   - wrong: the operation told [Case.Errorf]; it returned a wrong value without an error, say.
 //   - repeated: the server got a request of [Config.Once] twice.
+//   - crashes: it ended its process, with -sweep.isolate. Else that ends the sweep.
 //   - panics: the operation panicked.
 //   - hangs: the operation, Close or Recovers had not returned after five times the limit.
 //   - floods: the operation dialled 300 times, and ten times as often as without a fault.

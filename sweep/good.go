@@ -72,15 +72,17 @@ func (c conversation) part(p point) part {
 
 // converse has the good conversation twice, and compares.
 func (s *sweep) converse() (conversation, error) {
-	first, err := s.converseOnce()
+	w := &worker{sweep: s}
+	defer w.end()
+	first, err := w.converseOnce()
 	if errors.Is(err, errFrozen) {
 		s.hop = 0
-		first, err = s.converseOnce()
+		first, err = w.converseOnce()
 	}
 	if err != nil {
 		return first, err
 	}
-	second, err := s.converseOnce()
+	second, err := w.converseOnce()
 	if err != nil {
 		return first, fmt.Errorf("the second time, %w", err)
 	}
@@ -93,41 +95,40 @@ var errFrozen = errors.New("")
 
 var errNone = errors.New("it returned no error")
 
-func (s *sweep) converseOnce() (conversation, error) {
-	run := s.run(point{}, true)
-	r := s.watched(run)
+func (w *worker) converseOnce() (conversation, error) {
+	r := w.have(point{}, true)
 	switch {
 	case r.broken != nil:
 		return conversation{}, r.broken
-	case s.t.Failed():
+	case w.t.Failed():
 		return conversation{}, errors.New("the operation failed the test by itself: give assertions the *sweep.Case, not the test")
-	case len(run.tap.conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.found) == 0):
+	case len(r.talk.conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.found) == 0):
 		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext",
 			cmp.Or(r.err, errNone))
 	case r.is(freezes):
-		return conversation{}, fmt.Errorf("without any fault, %s%w", s.inFull(r), errFrozen)
+		return conversation{}, fmt.Errorf("without any fault, %s%w", w.inFull(r), errFrozen)
 	case len(r.found) > 0:
-		return conversation{}, fmt.Errorf("without any fault, %s", s.inFull(r))
+		return conversation{}, fmt.Errorf("without any fault, %s", w.inFull(r))
 	case r.err != nil:
 		return conversation{}, fmt.Errorf("without any fault, the operation failed: %w; want a conversation that works", r.err)
 	}
-	for _, request := range s.cfg.Once {
-		if run.tap.count(request) == 0 {
+	for _, request := range w.cfg.Once {
+		if countIn(r.talk.conns, request) == 0 {
 			return conversation{}, fmt.Errorf("Config.Once has %q, which the operation does not send; want the bytes of a request of its", request)
 		}
 	}
-	slices.SortStableFunc(run.tap.conns, func(a, b stream) int { return a.id.compare(b.id) })
-	for _, name := range byLength(s.cfg.Names) {
-		if !slices.ContainsFunc(run.tap.conns, func(s stream) bool { return s.id.name == name }) {
+	slices.SortStableFunc(r.talk.conns, func(a, b stream) int { return a.id.compare(b.id) })
+	for _, name := range byLength(w.cfg.Names) {
+		if !slices.ContainsFunc(r.talk.conns, func(s stream) bool { return s.id.name == name }) {
 			return conversation{}, fmt.Errorf("Config.Names[%q] is %q, which no connection begins with; want some of the first %d bytes that"+
-				" the client sends", name, s.cfg.Names[name], mostFirst)
+				" the client sends", name, w.cfg.Names[name], mostFirst)
 		}
 	}
-	n, _ := run.names.lookups()
-	if s.cfg.Host != "" && n == 0 {
-		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", s.cfg.Host)
+	if w.cfg.Host != "" && r.talk.lookups == 0 {
+		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", w.cfg.Host)
 	}
-	return conversation{conns: run.tap.conns, lookups: n, recovers: r.recovers, obeys: r.obeys, dials: r.dials}, nil
+	r.talk.recovers, r.talk.obeys, r.talk.dials = r.recovers, r.obeys, r.dials
+	return r.talk, nil
 }
 
 // differs says what differs between two good runs, in lengths: the contents may differ.
@@ -178,7 +179,11 @@ type tap struct {
 func (t *tap) count(request string) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, s := range t.conns {
+	return countIn(t.conns, request)
+}
+
+func countIn(conns []stream, request string) (n int) {
+	for _, s := range conns {
 		n += bytes.Count(s.request.bytes, []byte(request))
 	}
 	return n

@@ -42,7 +42,15 @@ func (r result) outcome() string {
 	case r.err == nil:
 		return "ok"
 	}
-	c := sockettest.Classify(r.err)[0]
+	return outcomeOf(r.err)
+}
+
+// outcomeOf says in short what an error is.
+func outcomeOf(err error) string {
+	if e, ok := errors.AsType[*toldError](err); ok {
+		return e.Outcome
+	}
+	c := sockettest.Classify(err)[0]
 	return fmt.Sprintf("%v in %s", c.Outcome, c.Phase)
 }
 

@@ -91,7 +91,7 @@ func pageFile(name string) string {
 func (s *sweep) page(results []result, left int) *page.Page {
 	p := &page.Page{
 		Title: s.t.Name(), About: fmt.Sprintf("Limit %v of virtual time; %s.", s.cfg.Limit, s.good), Base: s.cfg.Map,
-		Notes: s.doubts(counted(results), left), Repeat: "go test -run '" + strings.TrimSuffix(s.pattern(point{}), "/^good$"),
+		Notes: s.doubts(counted(results), left), Repeat: "go test -run '" + exactly(s.t.Name()),
 	}
 	tried := tried(results)
 	for _, g := range grouped(results) {

@@ -95,6 +95,8 @@ func (s *sweep) tryPairs(results []result) []result {
 		alone[r.point.name()] = r
 	}
 	list := s.all(s.pairs(results))
+	w := &worker{sweep: s}
+	defer w.end()
 	for i := range list {
 		r := &list[i]
 		first := r.point
@@ -103,7 +105,7 @@ func (s *sweep) tryPairs(results []result) []result {
 			r.found = slices.DeleteFunc(r.found, func(v violation) bool {
 				simple, known := alone[p.name()]
 				if !known {
-					simple = s.one(p, false)
+					simple = w.one(p, false)
 					alone[p.name()] = simple
 				}
 				return simple.is(v.kind)

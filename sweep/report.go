@@ -94,6 +94,9 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 	if c.frozen > 0 {
 		lines = append(lines, count(c.frozen, "conversation")+" judged in real time, since a goroutine waited for a mutex, which stops the virtual clock")
 	}
+	if why := s.why.Load(); why != nil {
+		lines = append(lines, "each conversation had a process of its own, since one after another came to this: "+brief(*why))
+	}
 	for _, why := range []skip{stuck, outOfTime} {
 		if n := c.skipped[why]; n > 0 {
 			lines = append(lines, fmt.Sprintf("%s not tried, since %s", count(n, "conversation"), why))
@@ -115,17 +118,19 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 // examples are the first conversations of each kind, had once more to be told in full.
 func (s *sweep) examples(groups []group) (list []result) {
 	told, shown := map[kind]bool{}, map[string]bool{}
+	w := &worker{sweep: s}
+	defer w.end()
 	for _, g := range groups {
 		name := g.first.point.name()
 		if told[g.kind] || shown[name] {
 			continue
 		}
 		told[g.kind], shown[name] = true, true
-		if g.first.frozen || g.first.busy { // has its stacks, and costs real time
+		if g.first.frozen || g.first.busy || g.first.crashed { // has its stacks, and costs real time
 			list = append(list, g.first)
 			continue
 		}
-		r := s.one(g.first.point, true)
+		r := w.one(g.first.point, true)
 		if !r.is(g.kind) {
 			r = g.first
 			r.found = append(r.found, violation{g.kind, "a repetition at once ended otherwise"})
@@ -291,7 +296,7 @@ func (s *sweep) ended(r result) string {
 	case r.goesOn:
 		text = "it had not"
 	case r.err != nil:
-		text += fmt.Sprintf("with %T: %v", r.err, r.err)
+		text += fmt.Sprintf("with %s: %v", typeOf(r.err), r.err)
 	default:
 		text += "without an error"
 	}
@@ -302,9 +307,12 @@ func (s *sweep) ended(r result) string {
 }
 
 // pattern is what -run takes for one point.
-func (s *sweep) pattern(p point) string {
+func (s *sweep) pattern(p point) string { return exactly(path.Join(s.t.Name(), p.name())) }
+
+// exactly is what -run takes for a test.
+func exactly(name string) string {
 	var parts []string
-	for part := range strings.SplitSeq(path.Join(s.t.Name(), p.name()), "/") {
+	for part := range strings.SplitSeq(name, "/") {
 		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	return strings.Join(parts, "/")

@@ -35,10 +35,11 @@ const (
 	freezes  kind = "frozen"
 	keeps    kind = "kept"
 	floods   kind = "floods"
+	crashes  kind = "crashes"
 )
 
 // kinds are in the order of the report.
-var kinds = []kind{wrong, repeated, panics, hangs, floods, late, fails, lost, leaks, keeps, freezes}
+var kinds = []kind{wrong, repeated, crashes, panics, hangs, floods, late, fails, lost, leaks, keeps, freezes}
 
 // A violation is one thing that the code under test did wrong at a point.
 type violation struct {
@@ -55,6 +56,7 @@ type result struct {
 	busy     bool // and use the processor
 	goesOn   bool // the operation has not ended
 	frozen   bool // the clock of its bubble stood still
+	crashed  bool // it ended its process
 	recovers bool // Recovers was called
 	obeys    bool // the context was used
 	retried  bool // there were more connections than without a fault
@@ -69,6 +71,7 @@ type result struct {
 	broken   error            // the conversation could not begin
 	timeline []fixtures.Event // in full
 	stacks   string           // of who hangs or is left behind; in full
+	talk     conversation     // what passed, without a fault
 }
 
 func (r result) is(k kind) bool {
@@ -105,10 +108,13 @@ type run struct {
 
 // inBubble has the conversation in a bubble. If goroutines are left in it that nobody can wake, the
 // bubble panics: they are a leak, unless it is known that they hang.
-func (s *sweep) inBubble(r *run) (res result) {
+func (s *sweep) inBubble(r *run) {
 	r.result.point = r.point
+	returned := false
 	defer func() {
 		switch v := recover(); {
+		case v == nil && !returned:
+			r.add(wrong, "a data race: see what the race detector wrote")
 		case v == nil:
 		case !strings.Contains(fmt.Sprint(v), "deadlock"):
 			panic(v)
@@ -117,10 +123,12 @@ func (s *sweep) inBubble(r *run) (res result) {
 				r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
 			}
 		}
-		res = r.result
 	}()
 	synctest.Test(s.t, func(*testing.T) { r.converse() })
-	return
+	if returned = true; r.point.place == "" {
+		r.result.talk.conns = r.tap.conns
+		r.result.talk.lookups, _ = r.names.lookups()
+	}
 }
 
 func (r *run) add(k kind, format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -110,14 +111,15 @@ func bubbleOf(stack string) string {
 	return number[:len(number)-len(strings.TrimLeft(number, "0123456789"))]
 }
 
-// showLabels has the runtime print the labels of a goroutine that ends the process, and with them
-// the point: see run.label.
+// showLabels has the runtime print the labels of all goroutines when one ends the process, and with
+// them the point: see run.label. That of a time.AfterFunc has none, but others in its bubble do.
 var showLabels = sync.OnceFunc(func() {
 	env := "tracebacklabels=1"
 	if was := os.Getenv("GODEBUG"); was != "" {
 		env = was + "," + env
 	}
 	_ = os.Setenv("GODEBUG", env)
+	debug.SetTraceback("all")
 })
 
 // label gives the goroutines of the bubble the command that repeats the point.

@@ -109,6 +109,9 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 	t.Context().Done() // made outside of any bubble: an operation may use it
 	warm.Resolver()
 	s := &sweep{t: t, cfg: cfg, op: op}
+	if s.begins(*isolate) {
+		return
+	}
 	if err := s.begin(); err != nil {
 		t.Fatalf("sweep.Run: %v", err)
 	}
@@ -155,6 +158,7 @@ func (s *sweep) try() (results []result, left int) {
 
 // A sweep is one call of Run.
 type sweep struct {
+	isolation
 	t     *testing.T
 	cfg   Config
 	op    func(context.Context, *Case) error
@@ -162,6 +166,7 @@ type sweep struct {
 	hop   time.Duration // latency, or 0 where a mutex is waited for that is held over a round trip
 	until time.Time     // when to stop; zero is never
 	good  conversation
+	names map[string]point // in a child
 }
 
 // check finds what is wrong with the fields, and sets defaults.
@@ -238,11 +243,13 @@ func (s *sweep) alone(points []point) {
 		}
 	}
 	ran := 0
+	w := &worker{sweep: s}
+	defer w.end()
 	for _, p := range points {
 		s.t.Run(p.name(), func(t *testing.T) {
 			t.Helper()
 			ran++
-			r := s.one(p, true)
+			r := w.one(p, true)
 			if len(r.found) > 0 {
 				t.Errorf("%s", s.inFull(r))
 			} else {

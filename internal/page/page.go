@@ -74,6 +74,7 @@ func kinds() []*Kind {
 	list := []*Kind{
 		{Name: "wrong", Code: "W", Light: "#c84e00", Dark: "#f0641e"},
 		{Name: "repeated", Code: "R", Light: "#f0e442", Dark: "#fff799"},
+		{Name: "crashes", Code: "C", Light: "#7a0019", Dark: "#ff9aa5"},
 		{Name: "panics", Code: "P", Light: "#111111", Dark: "#ffffff"},
 		{Name: "hangs", Code: "H", Light: "#0068a8", Dark: "#5a9bff"},
 		{Name: "floods", Code: "F", Light: "#7a3e12", Dark: "#c98d5f"},
