@@ -54,6 +54,14 @@ func TestMap(t *testing.T) { // not parallel: it sets the flag
 	sweeps("forgotten rows.Err", "changed          answer fin, write 2, bytes 0-0: wrong", "wrong            answer bytes 4-13, 20 of 20")
 	edit("answer fin, write 1, bytes 1-1:", "answer fin, write 1, bytes x-1:")
 	sweeps("", `is no line of a map; want one such as "answer reset, write 1, bytes 0-9: ok"`)
-	cfg.Max = 3
-	writes("", "which was not written: not all points were tried; want a run that leaves none out")
+	require.NoError(t, os.Remove(cfg.Map))
+	cfg.Max = 12 // of those that are drawn, the same each time
+	writes("")
+	cfg.Max = 5 // which are some of these
+	sweeps("")
+	s := &sweep{t: t, cfg: cfg}
+	*update = true
+	defer func() { *update = false }()
+	_, err = s.atlas([]result{{skipped: outOfTime}}, 0)
+	assert.ErrorContains(t, err, "which was not written: not all points were tried; want a run without -short that has more time")
 }

@@ -99,35 +99,38 @@ func (s *sweep) page(results []result, left int) *page.Page {
 	}
 	index := map[string]int{}
 	for _, r := range results {
-		if r.point.then != nil {
-			continue
-		}
-		name, at := pagePlace(r.point)
+		name, at, fault := pagePlace(r.point)
 		i, ok := index[name]
 		if !ok {
 			i = len(p.Streams)
 			index[name] = i
 			p.Streams = append(p.Streams, s.pageStream(name, r.point))
 		}
+		if r.point.then != nil {
+			at = len(p.Streams[i].Names)
+			p.Streams[i].Names = append(p.Streams[i].Names, r.point.name())
+		}
 		p.Streams[i].Points = append(p.Streams[i].Points,
-			page.Point{At: at, Fault: r.point.fault.Name, Outcomes: r.outcomes(), Text: r.said(), Was: r.was, Reason: r.reason})
+			page.Point{At: at, Fault: fault, Outcomes: r.outcomes(), Text: r.said(), Was: r.was, Reason: r.reason})
 	}
 	return p
 }
 
 func (s *sweep) pageStream(name string, p point) page.Stream {
-	if !p.atByte() {
+	if !p.atByte() || p.then != nil {
 		return page.Stream{Name: name}
 	}
 	part := s.good.part(p)
 	return page.Stream{Name: name, Bytes: part.bytes, Writes: part.writes}
 }
 
-// pagePlace is the beginning of a point's name, and its byte.
-func pagePlace(p point) (stream string, at int) {
-	name := strings.TrimSuffix(p.name(), "/"+p.fault.Name)
-	stream, _, _ = strings.Cut(name, "/byte_")
-	return stream, p.at
+// pagePlace is the beginning of a point's name, its byte and its line. Pairs are in a list.
+func pagePlace(p point) (stream string, at int, fault string) {
+	if p.then != nil {
+		return "pairs", 0, "pair"
+	}
+	stream, _, _ = strings.Cut(strings.TrimSuffix(p.name(), "/"+p.fault.Name), "/byte_")
+	return stream, p.at, p.fault.Name
 }
 
 // violations are those that were found, the accepted ones with them.
@@ -168,7 +171,7 @@ func (r result) said() string {
 
 // pageGroup is a line of the report.
 func (s *sweep) pageGroup(g group, tried map[string][]int) page.Group {
-	name, _ := pagePlace(g.first.point)
+	name, _, _ := pagePlace(g.first.point)
 	out := page.Group{Kind: string(g.kind), Where: name, Faults: strings.Join(g.faults, ", "), Text: brief(g.text), Point: g.first.point.name()}
 	if g.pairs > 0 {
 		out.Where = count(g.pairs, "pair") + " of faults"

@@ -48,7 +48,10 @@ func hostilePage() (p *page.Page, counts map[string]int) {
 			counts["k"]++
 		}
 	}
-	p.Streams = []page.Stream{connects, answer}
+	pairs := page.Stream{Name: "pairs", Names: []string{"a/then/b", "c/then/d"}, Points: []page.Point{
+		{Fault: "pair", Outcomes: []string{page.OK}}, {At: 1, Fault: "pair", Outcomes: []string{page.OK}}}}
+	counts["k"] += 2
+	p.Streams = []page.Stream{connects, answer, pairs}
 	p.Groups = []page.Group{{Kind: "late", Where: "<i>", Faults: "a<u>", Before: "<", After: "<", Text: "<img src=x>", Point: "every/conn_2/answer/byte_1/b"}}
 	return p, counts
 }
@@ -87,6 +90,8 @@ func TestPageHasAllPoints(t *testing.T) {
 	at := func(n int) point {
 		return point{conn: connID{n: 1}, place: answering, at: n, fault: Fault{Name: "fin"}}
 	}
+	pair, then := at(5), at(1)
+	pair.then = &then
 	odd := []violation{{wrong, "got \x00"}, {leaks, "one"}}
 	p := s.page([]result{
 		{point: connects(connID{n: 1})[0], err: os.ErrClosed, fired: true},
@@ -95,6 +100,8 @@ func TestPageHasAllPoints(t *testing.T) {
 		{point: at(2)},
 		{point: at(3), skipped: stuck},
 		{point: at(4), fired: true},
+		{point: pair, fired: true},
+		{point: pair, fired: true, err: os.ErrClosed},
 	}, 7)
 	assert.Equal(t, []page.Stream{
 		{Name: "connect", Points: []page.Point{{Fault: "refused", Outcomes: []string{page.Error}, Text: "unclassified in call"}}},
@@ -105,10 +112,14 @@ func TestPageHasAllPoints(t *testing.T) {
 			{At: 3, Fault: "fin", Outcomes: []string{page.Left}, Text: string(stuck)},
 			{At: 4, Fault: "fin", Outcomes: []string{page.OK}},
 		}},
+		{Name: "pairs", Names: []string{pair.name(), pair.name()}, Points: []page.Point{
+			{Fault: "pair", Outcomes: []string{page.OK}},
+			{At: 1, Fault: "pair", Outcomes: []string{page.Error}, Text: "unclassified in call"},
+		}},
 	}, p.Streams)
 	assert.Equal(t, page.Group{Kind: "wrong", Where: "answer, bytes 0 of 5", Faults: "fin", After: "hello", Text: "got \x00", Point: "answer/byte_0/fin"}, p.Groups[0])
 	assert.Equal(t, "go test -run '^TestPageHasAllPoints$", p.Repeat)
-	assert.Contains(t, p.Notes[2], "7 conversations not tried")
+	assert.Contains(t, p.Notes[len(p.Notes)-1], "7 conversations not tried")
 }
 
 func TestWhereThePageGoes(t *testing.T) { // not parallel: it sets the flag

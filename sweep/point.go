@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -269,13 +270,10 @@ func (p part) sample(whole bool) (list []int) {
 	return list
 }
 
-// budget leaves points out where there are too many: bytes with all their faults, drawn by
-// chance.
+// budget leaves points out where there are too many: bytes with all their faults, drawn by chance.
+// Harder points are drawn in the order of the simple ones, so that what a smaller number of points
+// takes, a larger one takes as well.
 func (s *sweep) budget(points []point) (chosen []point, left int) {
-	most := s.most()
-	if len(points) <= most+most/10 {
-		return points, 0
-	}
 	bytes := map[string][]point{}
 	var order []string
 	for _, p := range points {
@@ -285,11 +283,20 @@ func (s *sweep) budget(points []point) (chosen []point, left int) {
 		}
 		bytes[at] = append(bytes[at], p)
 	}
+	if len(s.order) == 0 {
+		for i, n := range rand.New(rand.NewPCG(*seed, 1)).Perm(len(order)) {
+			s.order[order[n]] = i
+		}
+	}
+	most := s.most()
+	if len(points) <= most+most/10 {
+		return points, 0
+	}
 	drawn := map[string]bool{}
 	n := 0
-	for _, i := range rand.New(rand.NewPCG(*seed, 1)).Perm(len(order)) {
-		if drawn[order[i]] = n < most; n < most {
-			n += len(bytes[order[i]])
+	for _, at := range slices.SortedFunc(slices.Values(order), func(a, b string) int { return cmp.Compare(s.order[a], s.order[b]) }) {
+		if drawn[at] = n < most; n < most {
+			n += len(bytes[at])
 		}
 	}
 	for _, at := range order {

@@ -137,6 +137,7 @@ func (s *sweep) begin() (err error) {
 // left out.
 func (s *sweep) try() (results []result, left int) {
 	s.t.Helper()
+	s.order = map[string]int{}
 	points, left := s.budget(s.points(false))
 	results = s.all(points)
 	var harder []point
@@ -167,6 +168,7 @@ type sweep struct {
 	until time.Time     // when to stop; zero is never
 	good  conversation
 	names map[string]point // in a child
+	order map[string]int   // of bytes: those with the lower numbers are tried where there are too many
 }
 
 // check finds what is wrong with the fields, and sets defaults.

@@ -37,6 +37,7 @@ type what struct {
 type streamFact struct {
 	Name   string   `json:"n"`
 	Bytes  []byte   `json:"b"`
+	Names  []string `json:"p,omitempty"`
 	Writes []int    `json:"w"`
 	Cols   [][2]int `json:"c"` // a byte, and how many stand side by side
 	Faults []string `json:"f"`
@@ -47,7 +48,7 @@ type streamFact struct {
 func (d *drawing) data() *facts {
 	f := &facts{Repeat: d.Repeat, endIndex: map[string]int{}, whatIndex: map[what]int{}}
 	for _, v := range d.Views {
-		s := streamFact{Name: v.Name, Bytes: v.Bytes, Writes: v.Writes, Faults: v.Faults}
+		s := streamFact{Name: v.Name, Bytes: v.Bytes, Names: v.Names, Writes: v.Writes, Faults: v.Faults}
 		for i, at := range v.cols {
 			if v.near(i - 1) {
 				s.Cols[len(s.Cols)-1][1]++

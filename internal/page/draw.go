@@ -73,9 +73,12 @@ func (d *drawing) add(s *Stream, n int) {
 		}
 		v.cells[line][at] = c
 	}
-	d.Longest = max(d.Longest, len(s.Bytes)+1)
+	d.Longest = max(d.Longest, v.length())
 	d.Views = append(d.Views, v)
 }
+
+// length is that of its strip: the end of the bytes is a column as well.
+func (v *view) length() int { return max(len(v.Bytes)+1, len(v.Names)) }
 
 // cell says how a point is drawn, and counts it.
 func (d *drawing) cell(p Point) cell {
@@ -236,7 +239,7 @@ func (v *view) Overview(longest int) template.HTML {
 	most := float64(longest)
 	for line := range v.Faults {
 		runs(v.cells[line], func(a, b cell) bool { return a.kind == b.kind && a.there == b.there }, func(i, j int, c cell) {
-			from, to, into := v.cols[i], append(v.cols[:len(v.cols):len(v.cols)], len(v.Bytes)+1)[j], paths
+			from, to, into := v.cols[i], append(v.cols[:len(v.cols):len(v.cols)], v.length())[j], paths
 			w := float64(to - from)
 			if c.kind.Bad {
 				w, into = max(w, most/300), bad

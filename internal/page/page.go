@@ -34,9 +34,10 @@ type Group struct {
 
 // A Stream is one direction of one connection, or a connect.
 type Stream struct {
-	Name   string // what the names of its points begin with: every/conn_2/answer
-	Bytes  []byte // what passed; none of a connect
-	Writes []int  // where each begins
+	Name   string   // what the names of its points begin with: every/conn_2/answer
+	Bytes  []byte   // what passed; none of a connect
+	Names  []string // of a list: the whole name of each point, by Point.At
+	Writes []int    // where each begins
 	Points []Point
 }
 

@@ -18,7 +18,7 @@ M.streams.forEach((s, i) => { s.w ||= []
   s.pieces = [...s.el.querySelectorAll('svg.p')]
   s.top = s.b ? 30 : 2
 })
-const name = (s, c, l) => s.n + (s.b ? '/byte_' + s.cols[c] : '') + '/' + s.f[l]
+const name = (s, c, l) => s.p ? s.p[s.cols[c]] : s.n + (s.b ? '/byte_' + s.cols[c] : '') + '/' + s.f[l]
 const command = point => M.repeat + '/' + point.split('/').map(p => '^' + p.replace(/[.*+?^${}()|[\]\\]/g, '\\$&') + '$').join('/') + "'"
 
 function where(s, c) {
