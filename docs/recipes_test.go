@@ -245,7 +245,31 @@ func TestBackoff(t *testing.T) {
 		c := client{addrs: []string{ep.Addr()}, dial: nw.DialContext, retries: 9, backoff: time.Second}
 		defer c.Close()
 
-		sockettest.Expect(t, ep, sockettest.Accepted.At(63*time.Second), c.Ask) // at 0, 1, 3, 7, 15, 31 and 63 s
+		doubles := sockettest.Backoff{Attempts: 7, First: time.Second, Grows: 2}
+		sockettest.Expect(t, ep, sockettest.Accepted.At(63*time.Second).Retrying(doubles), c.Ask) // at 0, 1, 3, 7, 15, 31 and 63 s
+	})
+}
+
+// A hundred of my clients do not come back in the same second
+func TestHerd(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ep := sockettest.Start(t, fixtures.Refused{}, sockettest.On(nw))
+		time.AfterFunc(35*time.Second, func() { assert.NoError(t, ep.Become(fixtures.Echo{})) }) // it restarts
+
+		calm := sockettest.Accepted.Before(time.Hour).Retrying(sockettest.Backoff{Crowd: 30})
+		sockettest.Expect(t, ep, calm, func(ctx context.Context) error {
+			var herd sync.WaitGroup
+			for i := range 100 {
+				herd.Go(func() {
+					<-time.NewTimer(time.Duration(i) * 200 * time.Millisecond).C // in the client's place: its jitter
+					c := client{addrs: []string{ep.Addr()}, dial: nw.DialContext, retries: 20, backoff: 5 * time.Second}
+					assert.NoError(t, errors.Join(c.Ask(ctx), c.Close()))
+				})
+			}
+			herd.Wait()
+			return nil
+		})
 	})
 }
 

@@ -138,6 +138,29 @@ func ExampleOutcome_For() {
 	// Output: <nil>
 }
 
+// The client tries again after 10, 20 and 40 ms, and then gives up.
+func ExampleWindow_Retrying() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.Reset{OnAccept: true})
+		backoff := sockettest.Backoff{Attempts: 4, First: 10 * time.Millisecond, Grows: 2}
+		sockettest.Expect(t, ep, sockettest.ResetByPeer.After(70*time.Millisecond).Retrying(backoff), func() (err error) {
+			for pause := 10 * time.Millisecond; pause <= 80*time.Millisecond; pause *= 2 { // under test
+				var c net.Conn
+				if c, err = net.Dial("tcp", ep.Addr()); err == nil {
+					_, err = c.Read(make([]byte, 1))
+					_ = c.Close()
+				}
+				if pause < 80*time.Millisecond {
+					time.Sleep(pause) // rules:allow it is what is under test
+				}
+			}
+			return err
+		})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
 // A client that hides what happened can be held to its own error.
 func ExampleErrorIs() {
 	errNoServers := errors.New("db: no servers")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -80,7 +79,7 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	r := begin(watchedContext(t), w, do, cancelable, operator{t.Name(), u})
 	defer r.end()
 	res := r.await(w, ep, look, testDeadline(t))
-	if err = w.judge(&res, ep, look); err != nil || disarm.On() { // else there is nothing to report, and Helper is not free
+	if err = w.judge(&res, ep, look, r.start); err != nil || disarm.On() { // else there is nothing to report, and Helper is not free
 		t.Helper()
 	}
 	if proved(t, ep, w, err) {
@@ -94,14 +93,22 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 }
 
 // judge finds fault with a result, or with what it came of.
-func (w Window) judge(res *Result, ep Running, look func() fixtures.Contact) error {
+func (w Window) judge(res *Result, ep Running, look func() fixtures.Contact, start time.Time) error {
 	*res, _ = w.choose(*res)
+	if w.retry != (Backoff{}) && res.attempts == nil {
+		res.attempts = w.attemptsOf(ep, start)
+	}
 	err := w.Check(*res)
 	if !disarm.On() || w.restsOnContact(ep) {
 		if rerr := w.judgeReach(res, look); err == nil {
 			err = rerr
 		} else {
 			res.reach.lookAgain(look)
+		}
+	}
+	if w.retry != (Backoff{}) {
+		if rerr := w.judgeRetries(res, ep, start); err == nil {
+			err = rerr
 		}
 	}
 	if c := res.closed; c != nil && (err != nil || w.outcome != Blocked) { // else it was blocked for as long as wanted
@@ -113,13 +120,6 @@ func (w Window) judge(res *Result, ep Running, look func() fixtures.Contact) err
 // refuse is the result of an operation that was not run.
 func refuse(err error) Result {
 	return Result{Outcome: Other, Phase: unknownPhase, Err: err, Classes: []Class{{Outcome: Other, Phase: unknownPhase}}}
-}
-
-// errNilTB is for calls without a test, which therefore have nothing to fail.
-func errNilTB(verb string) error {
-	err := fmt.Errorf("sockettest.%s: t is nil; want the test's own *testing.T", verb)
-	fmt.Fprintln(os.Stderr, err)
-	return err
 }
 
 // expectable finds the arguments with which there is nothing to judge, and settles the slack.
@@ -142,6 +142,12 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 	}
 	if err := w.check(); err != nil {
 		return w, err
+	}
+	if w.retry != (Backoff{}) {
+		var err error
+		if w.tried, err = countable(ep); err != nil {
+			return w, err
+		}
 	}
 	if _, attack := ep.(*hostile.Attack); attack && w.missed {
 		return w, fmt.Errorf("Unreached beside an attack, which had reached %v when Start returned; want it without Unreached", ep)

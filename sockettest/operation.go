@@ -43,6 +43,8 @@ type Result struct {
 	closed    *closing           // its fixture's, before it ended, for another operation
 	conn      int                // of ExpectEnd: the number of the connection; else 0
 	reach     reach              // of Expect: whether it reached the fixture
+	attempts  []fixtures.Attempt // of Retrying: since its start
+	shaken    time.Duration      // of Retrying: how much the machine was late in all that time
 }
 
 // subject is what ended, or has not.
@@ -142,6 +144,7 @@ type run struct {
 type ending struct {
 	elapsed time.Duration
 	late    time.Duration // how much of a delay the machine excuses
+	shaken  time.Duration // of Retrying: how much it was late in all that time
 	err     error
 	closed  *closing // the fixture's, for another operation, before this one ended
 }
@@ -154,7 +157,7 @@ func begin(ctx context.Context, w Window, op func(context.Context) error, cancel
 		r.ctx = &opContext{Context: ctx}
 		ctx = r.ctx
 	}
-	if w.bounded {
+	if w.bounded || w.retry != (Backoff{}) {
 		r.ref.Begin(w.max)
 	}
 	operations.Store(r, nil)
@@ -173,7 +176,7 @@ func (r *run) call(ctx context.Context, op func(context.Context) error) {
 		if end.elapsed == 0 {
 			end.elapsed = time.Since(r.start)
 		}
-		end.late = r.late(end.elapsed)
+		end.late, end.shaken = r.late(end.elapsed), r.shaken(end.elapsed)
 		end.closed = r.closedBefore(end.elapsed)
 		operations.Delete(r)
 		r.ending = end
@@ -195,6 +198,14 @@ func (r *run) closedBefore(elapsed time.Duration) *closing {
 // late is how much later than its window the operation may be because of the machine.
 func (r *run) late(elapsed time.Duration) time.Duration {
 	if elapsed <= r.want.max {
+		return 0
+	}
+	return r.want.excused(r.ref.Late(r.start, r.start.Add(elapsed)))
+}
+
+// shaken is how much the machine was late while the operation ran, if pauses are judged.
+func (r *run) shaken(elapsed time.Duration) time.Duration {
+	if r.want.retry == (Backoff{}) {
 		return 0
 	}
 	return r.want.excused(r.ref.Late(r.start, r.start.Add(elapsed)))
@@ -241,6 +252,9 @@ func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end tim
 	elapsed := time.Since(r.start)
 	stack, state, id := r.stack()
 	res := Result{Outcome: Blocked, Elapsed: elapsed, late: r.late(elapsed), stack: stack, state: state, closed: r.closedBefore(elapsed)}
+	if res.shaken = r.shaken(elapsed); w.retry != (Backoff{}) {
+		res.attempts = w.attemptsOf(ep, r.start)
+	}
 	res.sockets, res.events = standing(ep) // before the release, which ends them
 	res.reach = w.reachOf(nil, look, end)
 	res.Phase = phaseOfStack(res.stack)
@@ -367,7 +381,7 @@ func exited(err error) bool {
 // result classifies the ending.
 func (r *run) result() Result {
 	e := r.ending
-	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, ctxEnded: r.contextEnded(e.elapsed), closed: e.closed}
+	res := Result{Elapsed: e.elapsed, Err: e.err, Classes: Classify(e.err), late: e.late, shaken: e.shaken, ctxEnded: r.contextEnded(e.elapsed), closed: e.closed}
 	res.Outcome, res.Phase = res.Classes[0].Outcome, res.Classes[0].Phase
 	return res
 }

@@ -242,6 +242,12 @@ func (f failure) attempts() string {
 		return ""
 	}
 	at, dropped := f.tries()
+	if f.result.attempts != nil { // they were counted
+		at, dropped = nil, 0
+		for _, a := range f.result.attempts {
+			at = append(at, a.At)
+		}
+	}
 	var parts []string
 	if len(at) > 1 {
 		number := strconv.Itoa(len(at))

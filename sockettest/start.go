@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -124,6 +125,13 @@ func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Optio
 	}
 	t.Cleanup(func() { stop(t, e, parts, seen) })
 	return e
+}
+
+// errNilTB is for calls without a test, which therefore have nothing to fail.
+func errNilTB(verb string) error {
+	err := fmt.Errorf("sockettest.%s: t is nil; want the test's own *testing.T", verb)
+	fmt.Fprintln(os.Stderr, err)
+	return err
 }
 
 // closed returns the zero value that E points to, which acts as a closed fixture.

@@ -138,6 +138,8 @@ type Window struct {
 	unfired bool          // Unfired was called
 	stale   bool          // and too late: the fault had fired
 	missed  bool          // Unreached was called
+	retry   Backoff       // Retrying was called, if it is not zero
+	tried   int           // attempts before the operation
 	bad     error         // the first argument that cannot be
 }
 
@@ -319,6 +321,9 @@ func (w Window) check() error {
 	if w.early > 0 && (w.min == 0 || w.exact || w.outcome == Blocked) {
 		return fmt.Errorf("Early(%v) of %q; want it with After, which says what is too early", w.early, w)
 	}
+	if w.missed && w.retry != (Backoff{}) {
+		return errors.New("Unreached with Retrying: what does not reach the fixture is not counted; want one of them")
+	}
 	_, err := w.allowed()
 	return err
 }
@@ -334,13 +339,16 @@ func virtual() bool {
 }
 
 // String returns what is wanted, in the words of failure reports.
-func (w Window) String() string {
+func (w Window) String() (text string) {
 	s := w.what()
 	if w.phase != "" {
 		s += " in " + w.phase
 	}
 	if w.missed {
 		s += " without reaching the fixture"
+	}
+	if w.retry != (Backoff{}) {
+		defer func() { text += ", with " + w.retry.String() }()
 	}
 	return s + w.times()
 }
@@ -383,6 +391,9 @@ func (w Window) Check(r Result) error {
 	}
 	if exited(r.Err) { // which is no outcome, whatever is wanted
 		return fmt.Errorf("%s: %s, want %s", r.subject(), r.ending(), w.what())
+	}
+	if w.retry != (Backoff{}) && r.attempts == nil {
+		return errors.New("Retrying: no attempts were counted; want it with Expect, and not the Check of a Measure")
 	}
 	if w.outcome == Blocked {
 		return w.checkBlocked(r)

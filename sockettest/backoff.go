@@ -1,0 +1,229 @@
+package sockettest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+// A Backoff is what [Window.Retrying] wants of a client that connects again and again. A pause
+// lasts from the beginning of one attempt to the beginning of the next, and the nth is First times
+// Grows to the power of n-1, at most Cap, more or less by up to Jitter of that. A field that is 0
+// is not judged.
+//
+// In a bubble pauses are judged to the millisecond, elsewhere with [Window.Slack] both ways and
+// with what a busy machine excuses.
+type Backoff struct {
+	Attempts int           // how many connects, exactly
+	First    time.Duration // the first pause
+	Grows    float64       // how many times as long as the one before each pause is; 1 if all are the same
+	Cap      time.Duration // the longest pause, but for jitter
+	Jitter   float64       // which part of itself a pause may be longer or shorter by, up to 1; in a bubble there must be some
+	Crowd    int           // how many connects of all clients together fall into any second, at most
+}
+
+// Retrying wants attempts to connect with pauses as b says, while the operation runs. Each client
+// is judged by itself, by its IP address: give those on a simnet hosts of their own. For clients
+// that share one only Attempts and Crowd have a meaning. A want of [Blocked].For(d) judges a client
+// that never stops.
+//
+//	sockettest.Accepted.At(63*time.Second).Retrying(sockettest.Backoff{First: time.Second, Grows: 2, Cap: time.Minute})
+//
+// Retries on a connection that is kept open are no attempts. Where attempts are not seen, as those
+// at a [fixtures.Refused] of the kernel, Expect says so and fails; see
+// [fixtures.Endpoint.Attempts].
+func (w Window) Retrying(b Backoff) Window {
+	if err := b.check(); err != nil && w.bad == nil {
+		w.bad = err
+	}
+	w.retry = b
+	return w
+}
+
+// Retrying wants the outcome, and pauses between attempts; see [Window.Retrying].
+func (o Outcome) Retrying(b Backoff) Window { return o.window().Retrying(b) }
+
+// check finds the fields that no client can obey.
+func (b Backoff) check() error {
+	switch {
+	case b == Backoff{}:
+		return errors.New("Backoff{} judges nothing; want Attempts, First, Grows, Cap, Jitter or Crowd")
+	case b.Attempts < 0:
+		return fmt.Errorf("Backoff.Attempts is %d; want 0 (not judged) or more", b.Attempts)
+	case b.First < 0:
+		return fmt.Errorf("Backoff.First is %v; want 0 (not judged) or more", b.First)
+	case b.Grows != 0 && !(b.Grows >= 1 && b.Grows <= math.MaxInt64):
+		return fmt.Errorf("Backoff.Grows is %v; want 0 (not judged), or 1 or more", b.Grows)
+	case b.Cap < 0:
+		return fmt.Errorf("Backoff.Cap is %v; want 0 (not judged) or more", b.Cap)
+	case b.Cap > 0 && b.Cap < b.First:
+		return fmt.Errorf("Backoff.Cap is %v, and Backoff.First is %v; want no less than that", b.Cap, b.First)
+	case !(b.Jitter >= 0 && b.Jitter <= 1):
+		return fmt.Errorf("Backoff.Jitter is %v; want 0 (none) to 1 (from no pause to one twice as long)", b.Jitter)
+	case b.Crowd < 0:
+		return fmt.Errorf("Backoff.Crowd is %d; want 0 (not judged) or more", b.Crowd)
+	case b.Attempts > 0 && b.Attempts < b.least():
+		return fmt.Errorf("Backoff.Attempts is %d, and the pauses wanted show with %d; want %d or more", b.Attempts, b.least(), b.least())
+	}
+	return nil
+}
+
+// least is with how many attempts what is wanted shows.
+func (b Backoff) least() int {
+	switch {
+	case b.Jitter > 0, b.Grows > 0 && b.First == 0:
+		return 3
+	case b.First > 0, b.Grows > 0, b.Cap > 0:
+		return 2
+	}
+	return 1
+}
+
+// String writes what is wanted.
+func (b Backoff) String() string {
+	var parts []string
+	add := func(set bool, format string, args ...any) {
+		if set {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(b.Attempts > 0, "%d attempts", b.Attempts)
+	add(b.First > 0, "a first pause of %v", b.First)
+	add(b.Grows == 1, "pauses that are the same")
+	add(b.Grows > 1, "pauses that grow by a factor of %v", b.Grows)
+	add(b.Cap > 0, "pauses up to %v", b.Cap)
+	add(b.Jitter > 0, "jitter of %v%%", math.Round(b.Jitter*1000)/10)
+	add(b.Crowd > 0, "at most %d in a second", b.Crowd)
+	return strings.Join(parts, ", ")
+}
+
+// judge finds fault with attempts. Each may have been seen too late by up to slack or, by all that
+// was measured, by late.
+func (b Backoff) judge(all []fixtures.Attempt, slack, late time.Duration) error {
+	at, clients := []time.Duration{}, map[string][]time.Duration{}
+	for _, a := range all {
+		host, _, _ := net.SplitHostPort(textOf(a.From))
+		at, clients[host] = append(at, a.At), append(clients[host], a.At)
+	}
+	if b.Attempts > 0 && len(at) != b.Attempts {
+		return fmt.Errorf("%s, want %d", plural(len(at), "attempt"), b.Attempts)
+	}
+	for i := range at[min(b.Crowd, len(at)):] {
+		if span := at[i+b.Crowd] - at[i]; b.Crowd > 0 && span < time.Second-late {
+			return fmt.Errorf("%d attempts within %s, want at most %d in a second", b.Crowd+1, digits(span), b.Crowd)
+		}
+	}
+	if len(clients) == 0 {
+		clients[""] = nil
+	}
+	for host, list := range clients {
+		err := b.judgeClient(list, sum(slack, late))
+		switch {
+		case err != nil && len(clients) > 1:
+			return fmt.Errorf("client %s: %w", host, err)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeClient finds fault with the pauses of one client.
+func (b Backoff) judgeClient(at []time.Duration, slack time.Duration) error {
+	if len(at) < b.least() {
+		return fmt.Errorf("%s, want %d or more", plural(len(at), "attempt"), b.least())
+	}
+	slack += time.Millisecond
+	first, grows, most := float64(b.First), max(b.Grows, 1), float64(b.Cap)
+	if b.Cap == 0 {
+		most = math.Inf(1)
+	}
+	if b.First == 0 {
+		first = float64(at[min(1, len(at)-1)] - at[0])
+	}
+	var parts []float64 // of what it should have been each pause is
+	for i := range at[1:] {
+		pause, power := float64(at[i+1]-at[i]), math.Pow(grows, float64(i))
+		low, high, tolerance := first, first, float64(slack)
+		if b.First == 0 { // it was measured, and has its own jitter
+			low, high, tolerance = first/(1+b.Jitter), first/(1-b.Jitter), tolerance*(1+power)
+		}
+		if i > 0 && b.Grows == 0 || first == 0 && b.First == 0 {
+			low, high = 0, math.Inf(1)
+		}
+		low, high = (1-b.Jitter)*min(low*power, most), (1+b.Jitter)*min(high*power, most)
+		if pause < low-tolerance || pause > high+tolerance {
+			return fmt.Errorf("pause %d was %s, want %s", i+1, digits(time.Duration(pause)), between(low, high))
+		}
+		parts = append(parts, pause/min(first*power, most))
+	}
+	if b.Jitter > 0 && virtual() && slices.Max(parts)-slices.Min(parts) < 1e-6 { // in real time each timer has some
+		return fmt.Errorf("no jitter: each of %s is the same part of what it should be", plural(len(parts), "pause"))
+	}
+	return nil
+}
+
+// between writes from what to what.
+func between(low, high float64) string {
+	whole := func(d float64) time.Duration { return time.Duration(min(d, math.MaxInt64/2)).Round(time.Microsecond) }
+	switch {
+	case math.IsInf(high, 1):
+		return whole(low).String() + " or more"
+	case whole(low) == whole(high):
+		return whole(low).String()
+	}
+	return fmt.Sprintf("%v to %v", whole(low), whole(high))
+}
+
+// counting is a fixture that knows when clients connected.
+type counting interface {
+	Attempts() ([]fixtures.Attempt, error)
+}
+
+// countable begins to count attempts, and returns how many there were; or why the fixture cannot
+// tell.
+func countable(ep Running) (before int, err error) {
+	c, ok := ep.(counting)
+	if !ok {
+		return 0, fmt.Errorf("Retrying at %v, which counts no connects; want the Endpoint or DualEndpoint of a fixture that clients connect to", ep)
+	}
+	all, err := c.Attempts()
+	return len(all), err
+}
+
+// attemptsOf returns the attempts since an operation began.
+func (w Window) attemptsOf(ep Running, start time.Time) []fixtures.Attempt {
+	since := []fixtures.Attempt{}
+	c, ok := ep.(counting)
+	if !ok {
+		return since
+	}
+	all, _ := c.Attempts()
+	for _, a := range all[min(w.tried, len(all)):] {
+		if a.At -= start.Sub(ep.Started()); a.At >= 0 { // else it was accepted late
+			since = append(since, a)
+		}
+	}
+	return since
+}
+
+// judgeRetries finds fault with the attempts of an operation. What it did last may be seen a moment
+// later.
+func (w Window) judgeRetries(res *Result, ep Running, start time.Time) error {
+	slack, _ := w.allowed()
+	err := w.retry.judge(res.attempts, slack, res.shaken)
+	for h := hopeFor(signPatience, res.reach.seen.Kernel); err != nil && res.Outcome != Blocked && !res.reach.seen.Exact && h.lasts(); {
+		res.attempts = w.attemptsOf(ep, start)
+		err = w.retry.judge(res.attempts, slack, res.shaken)
+	}
+	if err != nil {
+		return fmt.Errorf("retries: %w", err)
+	}
+	return nil
+}
