@@ -16,7 +16,8 @@
 // The kernel's loopback is the truth, and the default: use it for what is quick, and for code that
 // takes no dialer. Use a [Network] for long limits (timeouts of seconds, backoff, keep-alive), for
 // exact times, and inside a bubble, whose clock stands still while real sockets are in use. The
-// code under test must take a dial function or a listener.
+// code under test takes a dial function or a listener, or is tested with an overlay of package net
+// ([Network.Intercept]).
 //
 // # What is modelled
 //
@@ -68,7 +69,8 @@
 // There are no file descriptors but the one that [Conn.SyscallConn] lends. So listeners and UDP
 // sockets have no SyscallConn, nothing has File, and what [net.ListenConfig.Control] and
 // [net.Dialer.Control] set has no place to go. A connection is a [*Conn], not a *net.TCPConn, whose
-// fields nobody else can fill. There are no unix sockets, and no routers between machines.
+// fields nobody else can fill: [Network.Intercept] says how to have that too. There are no unix
+// sockets, and no routers between machines.
 //
 // An endless stream without latency takes no time: in a bubble the clock stands still meanwhile,
 // and no timeout fires. Give the path a [Network.Latency]. When the function of a bubble returns,
@@ -126,3 +128,4 @@ package simnet
 //   - udp.go: the methods of a *net.UDPConn
 //   - info.go: what reports and leak tests ask
 //   - stack.go: the methods of network.Stack
+//   - intercept.go: what package net has in its place, with an overlay

@@ -126,12 +126,21 @@ func (h *Host) listen(ctx context.Context, nw, address string) (*Listener, error
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
+	l, err := h.listenAt(nw, first)
+	if err != nil {
+		failed.Err = err
+		return nil, failed
+	}
+	return l, nil
+}
+
+// listenAt listens at a resolved address. Its error is bare.
+func (h *Host) listenAt(nw string, a netip.AddrPort) (*Listener, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	p, errno := h.bind(nw, first, true)
+	p, errno := h.bind(nw, a, true)
 	if errno != 0 {
-		failed.Err = syscallError("bind", errno)
-		return nil, failed
+		return nil, syscallError("bind", errno)
 	}
 	p.become(network.State{Answer: network.Listen})
 	return &Listener{p}, nil
@@ -152,12 +161,33 @@ func (h *Host) ListenPacket(ctx context.Context, nw, address string) (net.Packet
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
+	c, err := h.packetSocket(nw, first, netip.AddrPort{})
+	if err != nil {
+		failed.Err = err
+		return nil, failed
+	}
+	return c, nil
+}
+
+// packetSocket makes a UDP socket with resolved addresses, connected unless to is the zero
+// AddrPort. Its error is bare.
+func (h *Host) packetSocket(nw string, local, to netip.AddrPort) (*PacketConn, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
-	c, errno := h.bindPacket(nw, first, netip.AddrPort{})
+	if to.IsValid() {
+		to = specified(nw, to)
+		_, own := h.route(to.Addr())
+		if !own.IsValid() {
+			return nil, syscallError("connect", syscall.ENETUNREACH)
+		}
+		if ip := local.Addr(); ip.IsValid() && !ip.IsUnspecified() {
+			own = ip
+		}
+		local = netip.AddrPortFrom(own, local.Port())
+	}
+	c, errno := h.bindPacket(nw, local, to)
 	if errno != 0 {
-		failed.Err = syscallError("bind", errno)
-		return nil, failed
+		return nil, syscallError("bind", errno)
 	}
 	return c, nil
 }
@@ -202,20 +232,9 @@ func (h *Host) dialPacket(ctx context.Context, nw string, from net.Addr, address
 	if failed.Err = contextError(ctx); failed.Err != nil {
 		return nil, failed
 	}
-	to = specified(nw, to)
-	h.n.mu.Lock()
-	defer h.n.mu.Unlock()
-	_, own := h.route(to.Addr())
-	if ip := local.Addr(); own.IsValid() && ip.IsValid() && !ip.IsUnspecified() {
-		own = ip
-	}
-	if !own.IsValid() {
-		failed.Err = syscallError("connect", syscall.ENETUNREACH)
-		return nil, failed
-	}
-	c, errno := h.bindPacket(nw, netip.AddrPortFrom(own, local.Port()), to)
-	if errno != 0 {
-		failed.Err = syscallError("bind", errno)
+	c, err := h.packetSocket(nw, local, specified(nw, to))
+	if err != nil {
+		failed.Err = err
 		return nil, failed
 	}
 	return c, nil

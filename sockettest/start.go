@@ -20,6 +20,7 @@ import (
 	"example.com/go-sockettest/fixtures/udp"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
+	"example.com/go-sockettest/internal/intercept"
 	"example.com/go-sockettest/internal/rawsock"
 	"example.com/go-sockettest/network"
 )
@@ -27,7 +28,8 @@ import (
 // An Option says where [Start] puts a fixture.
 type Option func(*fixtures.Place)
 
-// On puts the fixture on network s, such as a simnet. Nil means [Kernel], the default.
+// On puts the fixture on network s, such as a simnet. Nil means the default: [Kernel], or the
+// network that [simnet.Network.Intercept] has put in force here.
 func On(s network.Stack) Option { return func(w *fixtures.Place) { w.Stack = s } }
 
 // Family chooses the protocol and the IP version: "tcp" (the default), "tcp4", "tcp6" or "unix";
@@ -171,6 +173,9 @@ func where(t testing.TB, verb string, opts []Option) fixtures.Place {
 			t.Fatalf("bad argument: sockettest.%s: an option is nil; want On, Family or Address", verb)
 		}
 		o(&w)
+	}
+	if w.Stack == nil {
+		w.Stack, _ = intercept.Current().(network.Stack)
 	}
 	return w
 }
