@@ -528,6 +528,43 @@ func TestTwoMachines(t *testing.T) {
 	})
 }
 
+// A NAT forgets the idle connection in my client's pool
+func TestForgottenConnection(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		sockettest.Armed(t, "what shows it is the number of connections")
+		nw := simnet.New(t)
+		defer nw.ForgetReset(350 * time.Second)() // or nw.Forget, which tells nobody
+		ep := sockettest.Start(t, fixtures.Echo{}, sockettest.On(nw))
+		c := client{addrs: []string{ep.Addr()}, retries: 1, dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := nw.DialContext(ctx, network, addr)
+			if err == nil {
+				err = conn.(*simnet.Conn).SetKeepAlive(false) // with it, the connection would be kept
+			}
+			return conn, err
+		}}
+		defer c.Close()
+		require.NoError(t, c.Ask(t.Context()))
+
+		<-time.After(350 * time.Second)
+		sockettest.Expect(t, ep, sockettest.Accepted.At(0), c.Ask)
+		assert.Len(t, ep.Conns(), 2)
+	})
+}
+
+// My client's connect succeeds, and there is no server behind it
+func TestNothingBehind(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		down, away := sockettest.Start(t, fixtures.Refused{}, sockettest.On(nw)), sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
+		balancer := sockettest.Start(t, fixtures.Forward{To: down.Addr(), MayBeDown: true}, sockettest.On(nw))
+		proxy := sockettest.Start(t, fixtures.Forward{To: away.Addr(), MayBeDown: true}, sockettest.On(nw))
+
+		sockettest.Expect(t, balancer, sockettest.ResetByPeer.At(0), (&client{addrs: []string{balancer.Addr()}, dial: nw.DialContext}).Ask)
+		c := client{addrs: []string{proxy.Addr()}, dial: nw.DialContext, timeout: 5 * time.Second} // a dialer's limit would not help
+		sockettest.Expect(t, proxy, sockettest.TimedOut.At(5*time.Second), c.Ask)
+	})
+}
+
 // With testify's suites
 type Suite struct {
 	suite.Suite

@@ -53,6 +53,8 @@ type Conn struct {
 	resend resend
 	flight *flight // nil until something is in the air
 	alive  keepAlive
+	spoke  time.Time // when it sent something last, while faults are in force
+	gone   forgotten
 	lent   *lent // nil until SyscallConn is used
 }
 
@@ -132,6 +134,15 @@ type keepAlive struct {
 	event  event
 }
 
+// A forgotten connection is one whose packets no middlebox lets pass any more.
+type forgotten int8
+
+const (
+	known    forgotten = iota
+	vanishes           // its packets vanish
+	isReset            // each is answered with RST
+)
+
 // A lent is a socket pair of the kernel. One end is lent to whoever wants a descriptor, with a copy
 // of what has arrived.
 type lent struct {
@@ -208,7 +219,7 @@ func (c *Conn) inAir() int {
 }
 
 // partitioned reports whether segments to this end vanish.
-func (c *Conn) partitioned() bool { return c.isCut() || c.peer.out.isCut() }
+func (c *Conn) partitioned() bool { return c.isCut() || c.peer.out.isCut() || c.gone != known }
 
 // isCut reports whether they vanish because this end, or its port, is partitioned.
 func (c *Conn) isCut() bool { return c.resend.cut || c.port != nil && !c.leftPort && c.port.state.Cut }

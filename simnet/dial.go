@@ -321,6 +321,9 @@ func (d *dial) pair(serverNet string) (c, s *Conn) {
 	c.peer, s.peer = s, c
 	c.out, s.out = d.out, d.back
 	c.out.ends[c], s.out.ends[s] = struct{}{}, struct{}{}
+	if d.n.faults > 0 {
+		c.spoke = now()
+	}
 	return c, s
 }
 

@@ -32,8 +32,8 @@
 // A network is one machine until you ask for others: [Network.Host] makes one with a name,
 // addresses and a loopback of its own. Between any two machines, in each direction, and for the
 // whole network you can set latency, jitter, bandwidth, loss, the largest packet, reordering of
-// datagrams, hold and partition ([Link]). Each can change while it is in use, and is undone by the
-// function that it returns.
+// datagrams, hold, partition, and a middlebox that forgets idle connections ([Link]). Each can
+// change while it is in use, and is undone by the function that it returns.
 //
 // Chance is drawn from a seed, so each run is the same ([Seed]). Each connection and each UDP
 // socket has draws of its own, in each direction and for each kind of fault. They depend neither on
@@ -113,7 +113,7 @@ package simnet
 //   - resend.go: when it sends again, and when it gives up
 //   - flight.go: what it has sent and the path still carries
 //   - segment.go: what data, FIN and RST do when they arrive
-//   - life.go: how it closes, is reset, and ends
+//   - life.go: how it closes, is reset, is forgotten on its way, and ends
 //   - stream.go: Read and Write
 //   - options.go: the options of a *net.TCPConn
 //   - raw.go: the descriptor that SyscallConn lends

@@ -146,3 +146,29 @@ func ExampleLink_Loss() {
 	// Output:
 	// 100000 <nil>
 }
+
+// A firewall forgets a connection on which nothing has passed for a while, and answers what comes
+// then with RST.
+func ExampleNetwork_ForgetReset() {
+	nw := simnet.New(nil)
+	ln, err := nw.Listen(context.Background(), "tcp", "127.0.0.1:80") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	defer ln.Close()
+	c, err := nw.Dial("tcp", "127.0.0.1:80")
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+
+	defer nw.ForgetReset(time.Millisecond)() // less than keep-alive's 15 s, whose probes would keep it
+	<-time.After(time.Millisecond)
+	_, err = io.WriteString(c, "hello")
+	fmt.Println(err)
+	_, err = c.Read(make([]byte, 1))
+	fmt.Println(errors.Is(err, syscall.ECONNRESET))
+	// Output:
+	// <nil>
+	// true
+}

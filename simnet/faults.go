@@ -98,6 +98,23 @@ func (l *Link) MTU(bytes int) (undo func()) {
 	return change(l, func(p *path) *override[int] { return &p.mtu }, bytes)
 }
 
+// Forget puts a NAT, a firewall or a load balancer in between that forgets a connection on which
+// nothing has passed for idle, in neither direction: what is sent from then on vanishes, as in a
+// partition that never heals, and neither end is told. A read waits forever, unless keep-alive's
+// probes go unanswered; a write is sent again until ETIMEDOUT, after 15 minutes by default. Probes
+// pass as well: keep-alive that is more frequent than idle, at either end, keeps a connection.
+//
+// Other connections are not concerned, and new ones are made as before. What was forgotten stays so
+// when Forget is undone. 0 means that nothing is forgotten.
+func (l *Link) Forget(idle time.Duration) (undo func()) { return l.forget("Forget", idle, false) }
+
+// ForgetReset is [Link.Forget] by a middlebox that answers the next packet of a connection that it
+// has forgotten with RST, to whoever sent it: a write succeeds, and the next call fails with
+// ECONNRESET. The other end learns nothing before it sends something, too.
+func (l *Link) ForgetReset(idle time.Duration) (undo func()) {
+	return l.forget("ForgetReset", idle, true)
+}
+
 // Reorder lets this share of UDP datagrams, from 0 to 1, be overtaken by the next one of the same
 // socket. If none comes, they arrive 10 ms late. A TCP connection reads everything in order: for
 // it, reordering is jitter.
@@ -132,6 +149,43 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 		}
 		l.n.faults--
 	})
+}
+
+func (l *Link) forget(method string, idle time.Duration, resets bool) (undo func()) {
+	if idle < 0 {
+		l.n.fatal(fmt.Errorf("simnet: %s: idle is %v; want 1ns or more, or 0 for no bound", method, idle))
+	}
+	if disarm.On() {
+		return func() {}
+	}
+	l.n.mu.Lock()
+	defer l.n.mu.Unlock()
+	l.settle()
+	l.n.countFaults(1)
+	var undos []func()
+	for _, p := range l.paths {
+		undos = append(undos, p.box.set(middlebox{idle, resets, now()}))
+	}
+	updateKeepAlives(l.paths[0].concerned())
+	return sync.OnceFunc(func() {
+		l.n.mu.Lock()
+		defer l.n.mu.Unlock()
+		l.settle()
+		for _, u := range undos {
+			u()
+		}
+		l.n.faults--
+		updateKeepAlives(l.paths[0].concerned())
+	})
+}
+
+// settle forgets what is due, before what is in force changes.
+func (l *Link) settle() {
+	for _, p := range l.paths {
+		for _, c := range ends(p.concerned()) {
+			c.remember()
+		}
+	}
 }
 
 // Hold keeps everything that is sent from now on in the air. SYNs, data, FIN and RST arrive, in
@@ -190,6 +244,14 @@ func (n *Network) Loss(share float64) (undo func()) { return n.wholeNetwork().Lo
 
 // MTU is [Link.MTU] for every link and every loopback.
 func (n *Network) MTU(bytes int) (undo func()) { return n.wholeNetwork().MTU(bytes) }
+
+// Forget is [Link.Forget] for every link and every loopback.
+func (n *Network) Forget(idle time.Duration) (undo func()) { return n.wholeNetwork().Forget(idle) }
+
+// ForgetReset is [Link.ForgetReset] for every link and every loopback.
+func (n *Network) ForgetReset(idle time.Duration) (undo func()) {
+	return n.wholeNetwork().ForgetReset(idle)
+}
 
 // Reorder is [Link.Reorder] for every link and every loopback.
 func (n *Network) Reorder(share float64) (undo func()) { return n.wholeNetwork().Reorder(share) }
@@ -295,14 +357,6 @@ func (c *Conn) Partition() error {
 	c.cutOff()
 	c.peer.cutOff()
 	return nil
-}
-
-// cutOff is called when one of the two ends can no longer hear the other.
-func (c *Conn) cutOff() {
-	c.resend.window = c.peer.rcvMax - c.peer.rcv.len()
-	c.resend.lost = c.resend.lost || c.snd.len() > 0 // a window's opening would not be seen
-	c.armResend()
-	c.alive.update(c)
 }
 
 // Heal ends a partition. What vanished arrives with the other end's next retransmission; see

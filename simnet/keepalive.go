@@ -20,9 +20,15 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 	if to.on && !k.on {
 		k.last = now()
 	}
+	if c.n.faults > 0 && k.on {
+		if probed := k.last.Add(now().Sub(k.last) / k.idle * k.idle); probed.After(c.spoke) {
+			c.spoke = probed
+		}
+	}
 	k.keepAliveConfig = to
 	c.n.agenda.cancel(&k.event)
 	k.update(c)
+	c.peer.alive.update(c.peer)
 }
 
 // answersProbes reports whether a probe of c would be answered.
@@ -32,7 +38,7 @@ func (c *Conn) answersProbes() bool {
 
 // update starts or stops probing. If a probe is unanswered, it goes on until the next one is due.
 func (k *keepAlive) update(c *Conn) {
-	if !k.on || c.dead || c.closed || k.probes == 0 && c.answersProbes() {
+	if !k.on || c.dead || c.closed || k.probes == 0 && c.answersProbes() && !(c.n.faults > 0 && c.fades()) {
 		c.n.agenda.cancel(&k.event)
 		k.probes = 0
 		return
@@ -66,8 +72,11 @@ func (k *keepAlive) probe(c *Conn) {
 		c.terminate(syscall.ETIMEDOUT)
 		c.sendRST()
 		return
+	case !c.speaks():
+		return
 	case c.answersProbes():
 		k.heard()
+		k.update(c)
 		return
 	case !p.partitioned() && !c.partitioned() && !c.out.isHeld() && !p.out.isHeld() && p.onlyResets():
 		c.onRST()

@@ -142,6 +142,9 @@ func (c *Conn) onFIN() {
 // end has.
 func (c *Conn) acknowledge() {
 	c.alive.heard()
+	if c.n.faults > 0 {
+		c.spoke = now()
+	}
 	if c.resend.unacked > 0 || c.resend.finUnacked {
 		c.resend.unacked, c.resend.finUnacked = 0, false
 		c.writable.Broadcast()
@@ -233,4 +236,76 @@ func (c *Conn) unlist() {
 		c.host.release(c.la.(*net.TCPAddr).AddrPort())
 	}
 	delete(c.out.ends, c)
+}
+
+// cutOff is called when one of the two ends can no longer hear the other.
+func (c *Conn) cutOff() {
+	c.resend.window = c.peer.rcvMax - c.peer.rcv.len()
+	c.resend.lost = c.resend.lost || c.snd.len() > 0 // a window's opening would not be seen
+	c.armResend()
+	c.alive.update(c)
+}
+
+// box returns the most forgetful between the two ends.
+func (c *Conn) box() (least middlebox) {
+	for _, o := range [...]*override[middlebox]{&c.out.box, &c.peer.out.box, &c.n.all.box} {
+		if m := o.value(); m.idle > 0 && (least.idle == 0 || m.idle < least.idle) {
+			least = m
+		}
+	}
+	return least
+}
+
+// fades reports whether a middlebox forgets the connection unless something is said: no probes come
+// often enough.
+func (c *Conn) fades() bool {
+	m := c.box()
+	return m.idle > 0 && !c.alive.keeps(c, m) && !c.peer.alive.keeps(c.peer, m)
+}
+
+func (k *keepAlive) keeps(c *Conn, m middlebox) bool {
+	return k.on && !c.closed && !c.dead && k.idle < m.idle
+}
+
+// remember forgets the connection, if nothing was said for too long. A look when something is about
+// to be sent is early enough: a timer would keep a bubble's clock going.
+func (c *Conn) remember() {
+	if c.gone != known || c.n.faults == 0 || !c.fades() {
+		return
+	}
+	m, last := c.box(), c.spoke
+	for _, t := range [...]time.Time{c.peer.spoke, m.since} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	if now().Sub(last) < m.idle {
+		return
+	}
+	c.gone = vanishes
+	if m.resets {
+		c.gone = isReset
+	}
+	c.peer.gone = c.gone
+	c.cutOff()
+	c.peer.cutOff()
+}
+
+// speaks is called before something is sent. It returns false if a middlebox answers that with RST,
+// which has then ended the connection.
+func (c *Conn) speaks() bool {
+	if c.n.faults == 0 && c.gone == known {
+		return true
+	}
+	c.remember()
+	c.spoke = now()
+	if c.gone != isReset {
+		return true
+	}
+	if c.fin && c.finSent == finNone { // as in onRST
+		c.terminate(syscall.EPIPE)
+	} else {
+		c.terminate(syscall.ECONNRESET)
+	}
+	return false
 }

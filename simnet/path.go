@@ -19,10 +19,11 @@ type path struct {
 
 	latency   override[time.Duration]
 	jitter    override[time.Duration]
-	bandwidth override[int]     // bytes a second; 0 is no bound
-	loss      override[float64] // of a segment
-	mtu       override[int]     // 0 is no bound
-	reorder   override[float64] // of a datagram
+	bandwidth override[int]       // bytes a second; 0 is no bound
+	loss      override[float64]   // of a segment
+	mtu       override[int]       // 0 is no bound
+	reorder   override[float64]   // of a datagram
+	box       override[middlebox] // of a connection
 	holds     int
 	cuts      int
 
@@ -224,6 +225,13 @@ func (w *way) swaps() bool {
 	}
 	stays := (1 - w.reorder.value()) * (1 - w.n.all.reorder.value())
 	return stays < 1 && w.random(reorder) >= stays
+}
+
+// A middlebox on a path knows a connection for a time on which nothing passes.
+type middlebox struct {
+	idle   time.Duration // 0 is without limit
+	resets bool
+	since  time.Time
 }
 
 // An override is a stack of values: the latest that has not been undone is in force, or else the

@@ -100,6 +100,9 @@ func (c *Conn) retransmit() {
 		c.terminate(syscall.ETIMEDOUT)
 		return
 	}
+	if !c.speaks() {
+		return
+	}
 	if !r.gap {
 		r.tries++
 	}

@@ -7,6 +7,9 @@ func (c *Conn) deliver(b []byte) int {
 	if len(b) == 0 || c.dead || c.resend.lost {
 		return 0
 	}
+	if !c.speaks() {
+		return min(len(b), c.unanswered())
+	}
 	if !c.takesTime() {
 		return c.landBytes(b, c.out.passes(len(b)))
 	}
@@ -121,7 +124,7 @@ func (c *Conn) onWindow() {
 
 // sendFIN sends FIN if nothing is left to be sent before it.
 func (c *Conn) sendFIN() {
-	if c.finSent != finUnsent || c.dead || c.snd.len() > 0 || c.resend.lost {
+	if c.finSent != finUnsent || c.dead || c.snd.len() > 0 || c.resend.lost || !c.speaks() {
 		return
 	}
 	if c.takesTime() {
@@ -156,6 +159,7 @@ func (c *Conn) landFIN(lost bool) {
 
 // sendRST sends RST.
 func (c *Conn) sendRST() {
+	c.remember()
 	if c.takesTime() {
 		c.launch(rstSegment, 0)
 		return

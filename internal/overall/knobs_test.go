@@ -58,6 +58,7 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"net", netKnobs()},
+		{"net: keep-alive and middleboxes that forget", middleboxKnobs()},
 		{"net/http: clients", httpKnobs()},
 		{"crypto/tls: clients", tlsKnobs()},
 		{"net/smtp: clients", smtpKnobs()},

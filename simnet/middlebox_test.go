@@ -1,0 +1,183 @@
+package simnet_test
+
+import (
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/simnet"
+)
+
+// idle is how long the middleboxes of these tests know a connection: an AWS NAT gateway's 350 s.
+const idle = 350 * time.Second
+
+// quiet sets keep-alive of both ends: every so often, or not at all.
+func quiet(t *testing.T, every time.Duration, ends ...*simnet.Conn) {
+	t.Helper()
+	for _, c := range ends {
+		require.NoError(t, c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: every > 0, Idle: every, Interval: every, Count: 3}))
+	}
+}
+
+// A word to the very moment keeps a connection, one later comes too late: it vanishes, in both
+// directions, and other connections are not concerned.
+func TestForgetToTheMoment(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		nw.Latency(way)
+		defer nw.Forget(idle)()
+		c, s := pair(t, nw)
+		quiet(t, 0, c, s)
+		write(t, c, "a") // its acknowledgement is the last word
+		read(t, s, "a")
+		<-time.After(idle - 1)
+		write(t, s, "b")
+		read(t, c, "b")
+		<-time.After(idle)
+		write(t, c, "late")
+		write(t, s, "late")
+		for _, end := range []*simnet.Conn{c, s} {
+			require.NoError(t, end.SetReadDeadline(time.Now().Add(time.Hour)))
+			require.ErrorIs(t, readErr(end), syscall.ETIMEDOUT, "its write was never acknowledged")
+		}
+		other, its := pair(t, nw)
+		write(t, other, "x")
+		read(t, its, "x")
+	})
+}
+
+// A reader learns nothing, unless its keep-alive finds out.
+func TestForgottenReader(t *testing.T) {
+	t.Parallel()
+	for every, want := range map[time.Duration]time.Duration{
+		0:                  0,             // waits forever
+		idle:               idle + 3*idle, // the first probe comes when it is forgotten, the fourth not at all
+		idle - time.Second: 0,             // keeps it
+		time.Hour:          time.Hour + 3*time.Hour,
+	} {
+		t.Run(every.String(), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, nw *simnet.Network) {
+				defer nw.Forget(idle)()
+				c, s := pair(t, nw)
+				quiet(t, 0, s)
+				quiet(t, every, c)
+				begin := time.Now()
+				time.AfterFunc(24*time.Hour, func() { _ = s.CloseWrite() })
+				require.NoError(t, c.SetReadDeadline(begin.Add(25*time.Hour)))
+				err := readErr(c)
+				if want > 0 {
+					require.ErrorIs(t, err, syscall.ETIMEDOUT)
+					assert.Equal(t, want, time.Since(begin))
+					return
+				}
+				if every > 0 {
+					require.ErrorContains(t, err, "EOF", "the other end's FIN has come")
+				} else {
+					require.ErrorContains(t, err, "i/o timeout")
+				}
+			})
+		})
+	}
+}
+
+// The middlebox answers whoever speaks with RST; the other end is told when it speaks itself.
+func TestForgetReset(t *testing.T) {
+	t.Parallel()
+	for name, speak := range map[string]func(*testing.T, *simnet.Conn){
+		"write": func(t *testing.T, c *simnet.Conn) {
+			write(t, c, "late")
+			require.ErrorIs(t, readErr(c), syscall.ECONNRESET)
+		},
+		"large write": func(t *testing.T, c *simnet.Conn) {
+			_, err := c.Write(make([]byte, 8<<20))
+			require.Error(t, err)
+		},
+		"FIN": func(t *testing.T, c *simnet.Conn) {
+			require.NoError(t, c.CloseWrite())
+			require.ErrorIs(t, readErr(c), syscall.ECONNRESET)
+		},
+		"keep-alive": func(t *testing.T, c *simnet.Conn) {
+			quiet(t, time.Hour, c)
+			begin := time.Now()
+			require.ErrorIs(t, readErr(c), syscall.ECONNRESET)
+			assert.Equal(t, time.Hour, time.Since(begin))
+		},
+	} {
+		for _, delay := range []time.Duration{0, way} {
+			t.Run(name+" "+delay.String(), func(t *testing.T) {
+				t.Parallel()
+				bubble(t, func(t *testing.T, nw *simnet.Network) {
+					nw.Latency(delay)
+					defer nw.ForgetReset(idle)()
+					c, s := pair(t, nw)
+					quiet(t, 0, c, s)
+					<-time.After(idle)
+					speak(t, c)
+					require.NoError(t, s.SetReadDeadline(time.Now().Add(time.Hour)))
+					require.ErrorContains(t, readErr(s), "i/o timeout", "it was told nothing")
+					require.NoError(t, s.SetReadDeadline(time.Time{}))
+					write(t, s, "late, too")
+					require.ErrorIs(t, readErr(s), syscall.ECONNRESET)
+				})
+			})
+		}
+	}
+}
+
+// What is undone forgets nothing more, and remembers nothing again.
+func TestForgetUndone(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		a, b := nw.Host("a"), nw.Host("b")
+		ln, err := b.Listen(t.Context(), "tcp", ":80")
+		require.NoError(t, err)
+		defer ln.Close()
+		connect := func() (*simnet.Conn, *simnet.Conn) {
+			c, err := a.Dial("tcp", "b:80")
+			require.NoError(t, err)
+			s, err := ln.Accept()
+			require.NoError(t, err)
+			t.Cleanup(func() { _, _ = c.Close(), s.Close() })
+			quiet(t, 0, c.(*simnet.Conn), s.(*simnet.Conn))
+			return c.(*simnet.Conn), s.(*simnet.Conn)
+		}
+		lost, peer := connect()
+		undo := nw.Link(a, b).Forget(idle)
+		<-time.After(idle) // counts from when the middlebox is there
+		kept, its := connect()
+		undo()
+		<-time.After(2 * idle)
+		write(t, kept, "x")
+		read(t, its, "x")
+		write(t, lost, "x")
+		require.NoError(t, peer.SetReadDeadline(time.Now().Add(time.Minute)))
+		require.ErrorContains(t, readErr(peer), "i/o timeout")
+		assert.NotEmpty(t, strings.Join(nw.Sockets(), ""))
+	})
+}
+
+// A keep-alive that is turned off, or made slower, has kept the connection until its last probe.
+func TestForgetAfterKeepAliveStops(t *testing.T) {
+	t.Parallel()
+	for extra, arrives := range map[time.Duration]bool{-1: true, 0: false} {
+		bubble(t, func(t *testing.T, nw *simnet.Network) {
+			defer nw.Forget(idle)()
+			c, s := pair(t, nw)
+			quiet(t, 0, s)
+			quiet(t, 100*time.Second, c)
+			<-time.After(1050 * time.Second) // the last probe was 50 s ago
+			quiet(t, 0, c)
+			<-time.After(idle - 50*time.Second + extra)
+			write(t, c, "x")
+			require.NoError(t, s.SetReadDeadline(time.Now().Add(time.Minute)))
+			err := readErr(s)
+			assert.Equal(t, arrives, err == nil, "%v", err)
+		})
+	}
+}
