@@ -61,7 +61,7 @@ func TestNamedConnections(t *testing.T) {
   wrong            connection rows, request bytes 3-8 of 8 ("ROWS\n"), fin: `+wrongRows+`
   wrong            connection rows, answer bytes 4-13 of 16 ("O\x03oneO\x03two"), fin: `+wrongRows, short)
 	assert.Contains(t, text, "\n  again    go test -run '^TestNamedConnections$/^rows$/^request$/^byte_3$/^fin$'")
-	assert.NotContains(t, text, "First")
+	assert.NotContains(t, text, naming)
 }
 
 const wrongRows = `Not equal: expected: []string{"one", "two"} actual : []string(nil)`

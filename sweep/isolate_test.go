@@ -72,7 +72,7 @@ func TestIsolatedCrashes(t *testing.T) {
 		"\n  crashes          connect, slow: the process ended with exit status 3",
 		"\n  wrong            answer bytes 2 of 8 (\"o\"), reset: it failed the test by itself: give assertions the *sweep.Case, not the test",
 		"connect/slow: crashes: the process ended with exit status 3\n  ended    it had not\n  again    go test -run '^TestIsolatedCrashes$/",
-		"a last word",
+		"a last word", "\n  without package sweep\n    func TestIsolatedCrashesConnectSlow(t *testing.T) {\n    \tsockettest.Bubble(",
 	} {
 		assert.Contains(t, text, want)
 	}

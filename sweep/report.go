@@ -43,6 +43,9 @@ func (s *sweep) report(results []result, left int) (text string, bad bool) {
 	}
 	for _, r := range s.examples(groups) {
 		fmt.Fprintf(&b, "\n\n%s", s.inFull(r))
+		if text := s.pasted(r.point); text != "" {
+			fmt.Fprintf(&b, "\n  without package sweep\n    %s", strings.ReplaceAll(text, "\n", "\n    "))
+		}
 	}
 	return b.String(), bad || c.failed > 0 || c.tooManyMissed()
 }

@@ -1,0 +1,207 @@
+package sweep
+
+import (
+	"fmt"
+	"go/format"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"example.com/go-sockettest/fixtures"
+)
+
+// A paste writes a test of one point that needs no package sweep, as Go.
+type paste struct {
+	recovers bool     // the operation wants to end the fault
+	arm      []string // brings it about
+	over     []string // ends it
+	bad      bool     // rules and fixtures cannot make it
+}
+
+// pasted is such a test; empty if there can be none.
+func (s *sweep) pasted(p point) string {
+	out := paste{recovers: s.good.recovers}
+	if p.then != nil {
+		out.point(s, *p.then)
+	}
+	out.point(s, p)
+	if out.bad {
+		return ""
+	}
+	server, to := s.serverText()
+	over, ends := "", ""
+	if s.good.recovers {
+		over, ends = "over := func() { "+strings.Join(out.over, "; ")+" }\n", ", over"
+	}
+	text := fmt.Sprintf(`func %s(t *testing.T) {
+sockettest.Bubble(t, func(t *testing.T) {
+nw := simnet.New(t)
+nw.Latency(%s)
+%s
+relay := fixtures.Forward{To: %s}
+ep := sockettest.Start(t, relay, sockettest.On(nw))
+ctx, cancel := context.WithCancel(t.Context())
+defer cancel()
+%s
+%sbegin := time.Now()
+failed := use(ctx, ep.Addr(), nw.DialContext%s) // your client
+if took := time.Since(begin); took > %s {
+t.Errorf("it took %%v, and returned %%v", took, failed)
+}
+})
+}`, pasteName(s.t.Name()+"/"+p.name()), goDuration(s.hop), server, to, strings.Join(out.arm, "\n"), over, ends, goDuration(s.cfg.Limit))
+	formatted, err := format.Source([]byte(text))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(formatted))
+}
+
+// serverText starts the server, and is its address. Once the test is over the server has its grace.
+func (s *sweep) serverText() (server, to string) {
+	grace := goDuration(s.cfg.Grace)
+	if s.cfg.Server == nil {
+		return "t.Cleanup(func() { time.Sleep(" + grace + ") })\nto := sockettest.Start(t, fixture, sockettest.On(nw)) // Config.Fixture", "to.Addr()"
+	}
+	return `ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+if err != nil {
+t.Fatal(err)
+}
+t.Cleanup(func() { _ = ln.Close(); time.Sleep(` + grace + `) })
+go serve(ln) // Config.Server`, "ln.Addr().String()"
+}
+
+// point adds what makes one fault.
+func (w *paste) point(s *sweep, p point) {
+	if p.does != nil {
+		w.connect(p)
+		return
+	}
+	do := p.fault.text()
+	if do == "" || p.conn.name != "" && p.conn.n > 1 {
+		w.bad = true
+		return
+	}
+	for i, r := range p.rules(p.fault.Do) {
+		if i > 0 {
+			do = goCall(r.Do.String())
+		}
+		if p.conn.name != "" {
+			if r.Conn, r.First = 0, s.cfg.Names[p.conn.name]; p.place == requesting && p.at == s.good.part(p).known {
+				r.AfterRead = 0 // it is there when the name is
+			}
+		}
+		w.rule(r, do)
+	}
+	if p.fault.Name == gone.Name {
+		w.over = append(w.over, "_ = ep.Become(relay)")
+	}
+}
+
+// connect adds what the address becomes.
+func (w *paste) connect(p point) {
+	text := map[string]string{
+		"refused":    "_ = ep.Become(fixtures.Refused{})",
+		"black-hole": "_ = ep.Become(fixtures.BlackHole{})",
+		"slow":       "_ = ep.Become(fixtures.SlowHandshake{Delay: " + goDuration(slow) + ", Then: relay})",
+	}[p.fault.Name]
+	switch {
+	case text == "" || p.place != connecting:
+		w.bad = true
+	case p.conn.n == 1:
+		w.arm = append(w.arm, text)
+	default:
+		w.rule(fixtures.Rule{Conn: p.conn.n - 1}, "fixtures.Call(func(*fixtures.Conn) { "+text+" })")
+	}
+	w.over = append(w.over, "_ = ep.Become(relay)")
+}
+
+// rule adds one, and what takes it back.
+func (w *paste) rule(r fixtures.Rule, do string) {
+	var fields []string
+	for _, f := range []struct {
+		name string
+		n    int
+	}{{"Conn", r.Conn}, {"AfterRead", r.AfterRead}, {"AfterWritten", r.AfterWritten}, {"Nth", r.Nth}} {
+		if f.n != 0 {
+			fields = append(fields, fmt.Sprintf("%s: %d", f.name, f.n))
+		}
+	}
+	if r.First != "" {
+		fields = append(fields, fmt.Sprintf("First: %q", r.First))
+	}
+	for _, f := range []struct {
+		name string
+		way  fixtures.Way
+	}{{"Way", r.Way}, {"Hits", r.Hits}} {
+		if f.way != "" {
+			fields = append(fields, f.name+": "+map[fixtures.Way]string{fixtures.In: "fixtures.In", fixtures.Out: "fixtures.Out"}[f.way])
+		}
+	}
+	text := "ep.Arm(fixtures.Rule{" + strings.Join(append(fields, "Do: "+do), ", ") + "})"
+	if w.recovers {
+		undo := fmt.Sprintf("undo%d", len(w.arm)+1)
+		text, w.over = undo+" := "+text, append(w.over, undo+"()")
+	}
+	w.arm = append(w.arm, text)
+}
+
+// text is the effect as Go; empty if it is known to this process alone.
+func (f Fault) text() string {
+	switch {
+	case f.cancelled:
+		return "fixtures.Call(func(*fixtures.Conn) { cancel() })"
+	case f.Name == gone.Name && f.make != nil:
+		return "fixtures.Call(func(*fixtures.Conn) {\n_ = ep.Become(fixtures.Refused{})\nfor _, c := range ep.Conns() {\n_ = c.Reset()\n}\n})"
+	case f.make != nil:
+		return ""
+	}
+	return goCall(f.Do.String())
+}
+
+var (
+	inGo       = regexp.MustCompile(`\d[\d.]*(h|ms|m|s|µs|ns)[\dhmsµn.]*`)
+	noNamePart = regexp.MustCompile(`[^\pL\d]+`)
+)
+
+// goCall is an effect's own text as Go; empty if that has a function in it.
+func goCall(effect string) string {
+	if effect == "" || strings.HasPrefix(effect, "Call(") {
+		return ""
+	}
+	return "fixtures." + inGo.ReplaceAllStringFunc(effect, func(text string) string {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return text
+		}
+		return goDuration(d)
+	})
+}
+
+// goDuration is a duration as Go.
+func goDuration(d time.Duration) string {
+	for _, unit := range []struct {
+		d    time.Duration
+		name string
+	}{{time.Second, "Second"}, {time.Millisecond, "Millisecond"}, {time.Microsecond, "Microsecond"}} {
+		if d != 0 && d%unit.d == 0 {
+			return fmt.Sprintf("%d * time.%s", d/unit.d, unit.name)
+		}
+	}
+	return fmt.Sprint(int64(d))
+}
+
+// pasteName is the name of a point in one word.
+func pasteName(name string) string {
+	var b strings.Builder
+	for _, part := range noNamePart.Split(name, -1) {
+		for i, r := range part {
+			if i == 0 {
+				r = unicode.ToUpper(r)
+			}
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
