@@ -309,6 +309,21 @@ func ExampleMeasure() {
 	// call: reset, want closed
 }
 
+// A client that gives up closes its connection, and does not leave it to the garbage collector.
+func ExampleExpectConnEnd() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.Silent{})
+		client := http.Client{Timeout: 10 * time.Millisecond} // under test
+		sockettest.Expect(t, ep, sockettest.TimedOut.After(client.Timeout), func() error {
+			_, err := client.Get("http://" + ep.Addr())
+			return err
+		})
+		sockettest.ExpectConnEnd(t, ep, 1, sockettest.Closed.Before(100*time.Millisecond)) // of the error
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
 func ExampleExpectEnd() {
 	const limit = 10 * time.Millisecond
 	err := sockettest.Try(func(t testing.TB) {

@@ -59,6 +59,8 @@ func (f failure) chooseRule() string {
 		return f.ruleOfAccepts()
 	case r.reach.text() != "" && r.Outcome != SelfClosed:
 		return ""
+	case r.conn > 0 && f.tested == "client":
+		return ""
 	case r.conn > 0:
 		return f.ruleOfEnd(right)
 	case r.Outcome == Blocked && w.outcome != Blocked:

@@ -195,6 +195,9 @@ func (f failure) lookedAt() int {
 // startMark says where the call starts, and which connections it may use that are open from before.
 func (f failure) startMark(before []fixtures.Event) string {
 	if f.result.conn > 0 {
+		if f.tested == "client" {
+			return fmt.Sprintf("from here the end of connection #%d is wanted --", f.result.conn)
+		}
 		return fmt.Sprintf("connection #%d is opened --", f.result.conn)
 	}
 	open, last := 0, connOf{}
@@ -226,7 +229,7 @@ func (f failure) endMark() string {
 	case r.conn > 0 && r.Outcome == Blocked:
 		return "it is still open: the test waits no longer --"
 	case r.conn > 0:
-		return "the server has ended it --"
+		return "the " + f.tested + " has ended it --"
 	case r.Outcome == Blocked:
 		return "it has not returned: the test waits no longer --"
 	case r.Err == nil:

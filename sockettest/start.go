@@ -247,6 +247,7 @@ type partUsage struct {
 	used   atomic.Bool                   // an Expect has used it
 	closed atomic.Pointer[closing]       // it was closed to make an operation return
 	let    atomic.Pointer[connectedThen] // what was connected to it then
+	last   atomic.Pointer[time.Time]     // when the latest operation returned, or was given up
 }
 
 // A closing is the end of a fixture for the sake of one operation. It hits all others there, and is
@@ -362,6 +363,23 @@ func (u usage) use(t testing.TB, ep Running) (look func() fixtures.Contact) {
 		p.used.Store(true)
 	}
 	return fakeDials.watch(t, ep.WatchContact())
+}
+
+// returned notes when an operation did.
+func (u usage) returned(at time.Time) {
+	for _, p := range u {
+		p.last.Store(&at)
+	}
+}
+
+// lastReturn is when the latest operation returned; the zero time if there was none.
+func (u usage) lastReturn() (at time.Time) {
+	for _, p := range u {
+		if t := p.last.Load(); t != nil && t.After(at) {
+			at = *t
+		}
+	}
+	return at
 }
 
 // othersThan counts the operations at any of the parts, without r.
