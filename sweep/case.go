@@ -46,6 +46,26 @@ type Case struct {
 	closing  time.Time // since when they run; zero once they have returned
 }
 
+// A listener knows its conversation.
+type listener struct {
+	net.Listener
+	c *Case
+}
+
+// CaseOf returns the conversation that a [Config.Server] serves, so that the server can tell
+// [Case.Errorf]: that it has executed a request twice, or half of one, say.
+//
+//	Server: func(ln net.Listener) error { return mine.New(sweep.CaseOf(ln)).Serve(ln) }
+//
+// Each conversation has a Case of its own. CaseOf panics if ln is not what Run gave to the server.
+func CaseOf(ln net.Listener) *Case {
+	l, ok := ln.(*listener)
+	if !ok {
+		panic(fmt.Sprintf("bad argument: sweep.CaseOf: ln is a %T; want the listener that Run gives to Config.Server", ln))
+	}
+	return l.c
+}
+
 // A phase is a part of the operation with a limit of its own.
 type phase int
 

@@ -158,6 +158,7 @@ func (r *run) converse() {
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
 	c := &Case{name: r.point.name(), addr: r.names.addr(ep.Addr()), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap, names: &r.names}
+	srv.start(c)
 	over, contact := r.point.begin(arena{ep, &r.tap, &r.names, cancelOp, c.closeNow}), ep.WatchContact()
 	c.end = sync.OnceFunc(func() {
 		r.lookAtServer(nw, ep, srv.addr)
@@ -337,34 +338,35 @@ func (r *run) lookAtServer(nw *simnet.Network, ep *fixtures.Endpoint, addr strin
 
 // A server is what the client talks to behind the relay.
 type server struct {
-	addr string
-	stop func(*run)
+	addr  string
+	start func(*Case)
+	stop  func(*run)
 }
 
-// serve starts the server.
+// serve makes the server.
 func (r *run) serve(ctx context.Context, nw *simnet.Network) (server, error) {
 	if r.cfg.Server == nil {
 		ep, err := fixtures.Start(ctx, r.cfg.Fixture, fixtures.Place{Stack: nw})
 		if err != nil {
 			return server{}, fmt.Errorf("Config.Fixture: %w", err)
 		}
-		return server{ep.Addr(), func(*run) { _ = ep.Close() }}, nil
+		return server{ep.Addr(), func(*Case) {}, func(*run) { _ = ep.Close() }}, nil
 	}
 	ln, err := nw.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return server{}, err
 	}
 	done := make(chan error, 1)
-	go func() {
+	start := func(c *Case) {
 		defer func() {
 			if v := recover(); v != nil {
 				r.add(panics, "Config.Server panicked: %v", v)
 				done <- errors.New("it panicked")
 			}
 		}()
-		done <- r.cfg.Server(ln)
-	}()
-	return server{ln.Addr().String(), func(r *run) { r.stopServer(ln, done) }}, nil
+		done <- r.cfg.Server(&listener{ln, c})
+	}
+	return server{ln.Addr().String(), func(c *Case) { go start(c) }, func(r *run) { r.stopServer(ln, done) }}, nil
 }
 
 // stopServer closes the server's listener, and waits until it and all goroutines have ended.

@@ -57,6 +57,34 @@ func ask(ctx context.Context, c *Case) error {
 	return err
 }
 
+// A server may tell what it found: here that a command was executed which nobody sent whole.
+func TestServerTellsTheCase(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Limit: 11 * time.Second, Faults: DefaultFaults()[1:2], Server: func(ln net.Listener) error {
+		c := CaseOf(ln)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			go func() {
+				defer conn.Close()
+				for lines := bufio.NewScanner(conn); lines.Scan(); { // takes the rest at EOF for a line
+					if lines.Text() != "hi" {
+						c.Errorf("%s: executed %q", c.Name(), lines.Text())
+					}
+					_, _ = io.WriteString(conn, lines.Text()+"\n")
+				}
+			}()
+		}
+	}}
+	text, bad := sweepOver(t, cfg, ask)
+	assert.True(t, bad)
+	assert.Contains(t, text, "\n  wrong            request bytes 1 of 3 (\"i\"), fin: request/byte_1/fin: executed \"h\"\n")
+	assert.Contains(t, text, ", 1 with violations")
+	assert.PanicsWithValue(t, "bad argument: sweep.CaseOf: ln is a <nil>; want the listener that Run gives to Config.Server", func() { CaseOf(nil) })
+}
+
 func TestServerUnderTest(t *testing.T) {
 	t.Parallel()
 	sweepServer := func(patience time.Duration) (string, bool) {

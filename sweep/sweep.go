@@ -24,6 +24,7 @@ type Config struct {
 	// Server serves ln until ln is closed, as http.Serve does. It is called once for each
 	// conversation, in a bubble of its own: make the server inside. An http.Server, a WaitGroup or a
 	// channel from outside that two bubbles use ends the process. Accepted connections are closed.
+	// [CaseOf] is its conversation, which it may tell what it found.
 	Server func(ln net.Listener) error
 
 	// Fixture serves instead of Server: a [fixtures.Scripted], an [fixtures.Echo], and so on.
