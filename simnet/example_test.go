@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,22 @@ func TestReadTimeout(t *testing.T) {
 			defer c.Close()
 			_ = c.SetReadDeadline(time.Now().Add(limit))
 			_, err = c.Read(make([]byte, 1))
+			return err
+		})
+	})
+}
+
+// Code that takes no dial function, in a test that was built with the overlay.
+func ExampleNetwork_Intercept() {
+	var t *testing.T // the test
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		nw.Intercept(t)
+		ep := sockettest.Start(t, fixtures.Silent{}) // on nw, without On
+		client := http.Client{Timeout: 30 * time.Second}
+
+		sockettest.Expect(t, ep, sockettest.TimedOut.At(30*time.Second), func() error {
+			_, err := client.Get("http://" + ep.Addr())
 			return err
 		})
 	})

@@ -25,13 +25,14 @@ import (
 //   - Names are those of n: localhost, and its hosts. Others do not exist.
 //   - A fixture that is started without sockettest.On is on n.
 //
-// It needs an overlay of package net, and is fatal without it:
+// It needs an overlay of package net:
 //
 //	go test -overlay=$(go run example.com/go-sockettest/cmd/sockettest overlay) ./...
 //
-// Each bubble can have a network of its own, and tests with bubbles can run in parallel. Goroutines
-// outside have the kernel's sockets meanwhile. docs/unmodified.md says what else is as it was: unix
-// sockets, what makes sockets by system calls, and more.
+// Without that it is fatal; [CanIntercept] returns the reason beforehand. Each bubble can have a
+// network of its own, and tests with bubbles can run in parallel. Goroutines outside have the
+// kernel's sockets meanwhile. docs/unmodified.md says what else is as it was: unix sockets, what
+// makes sockets by system calls, and more.
 func (n *Network) Intercept(t TB) {
 	if argument.IsNil(t) {
 		n.fatal(errors.New("bad argument: simnet.Intercept: t is nil; want the test"))
@@ -45,6 +46,10 @@ func (n *Network) Intercept(t TB) {
 	}
 	t.Cleanup(undo)
 }
+
+// CanIntercept returns nil if this program was built with the overlay that [Network.Intercept]
+// needs, and otherwise an error that says how to do that. A test may skip itself with it.
+func CanIntercept() error { return intercept.Ready() }
 
 // A machine makes the sockets of package net.
 type machine struct{ h *Host }

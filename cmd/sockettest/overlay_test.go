@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/format"
 	"go/parser"
 	"go/token"
@@ -58,6 +59,29 @@ func TestOverlayTableIsInOrder(t *testing.T) {
 	text, err := format.Source([]byte(strings.Replace(added, "SIM_VERSION", "1", 1)))
 	require.NoError(t, err)
 	assert.Equal(t, string(text), strings.Replace(added, "SIM_VERSION", "1", 1), "gofmt")
+}
+
+func TestOverlayIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/unmodified.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), fmt.Sprintf("at the top of %d functions and a struct", len(edits)-1))
+	example := "if fd.sim != nil { return fd.simRead(p) }"
+	assert.Contains(t, string(text), example)
+	assert.Contains(t, lines(), example)
+	tests, err := os.ReadFile("../../internal/overall/unmodified_test.go")
+	require.NoError(t, err)
+	_, block, _ := strings.Cut(string(text), "```go\n")
+	block, _, _ = strings.Cut(block, "```")
+	assert.NotEmpty(t, block)
+	assert.Contains(t, string(tests), block)
+}
+
+func lines() (all []string) {
+	for _, ed := range edits {
+		all = append(all, ed.line)
+	}
+	return all
 }
 
 // gorootOf makes a GOROOT with declarations in each file of package net, and no more.

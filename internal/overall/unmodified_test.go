@@ -42,16 +42,16 @@ func unmodified(t *testing.T, f func(t *testing.T, nw *simnet.Network)) {
 	})
 }
 
-func needsOverlay(t *testing.T) {
+func needsOverlay(t testing.TB) {
 	t.Helper()
-	if err := intercept.Ready(); err != nil {
+	if err := simnet.CanIntercept(); err != nil {
 		t.Skip(err)
 	}
 }
 
 func TestInterceptNeedsTheOverlay(t *testing.T) {
 	t.Parallel()
-	if intercept.Ready() == nil {
+	if simnet.CanIntercept() == nil {
 		t.Skip("the overlay is there")
 	}
 	said := ""
@@ -69,12 +69,17 @@ type fatal struct {
 
 func (f fatal) Fatalf(format string, args ...any) { *f.said = fmt.Sprintf(format, args...) }
 
-func TestUnmodifiedHTTPClientTimesOut(t *testing.T) {
-	t.Parallel()
-	unmodified(t, func(t *testing.T, _ *simnet.Network) {
-		sockettest.NoLeaks(t)
-		ep := sockettest.Start(t, fixtures.BlackHole{})
+// It is in docs/unmodified.md.
+func TestUnmodifiedClientGivesUp(t *testing.T) {
+	if err := simnet.CanIntercept(); err != nil {
+		t.Skip(err) // the test was built without the overlay
+	}
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		nw.Intercept(t)                                 // from here on net.Dial, net.Listen and lookups are nw's
+		ep := sockettest.Start(t, fixtures.BlackHole{}) // on nw, without On
 		client := http.Client{Timeout: 30 * time.Second}
+
 		sockettest.Expect(t, ep, sockettest.TimedOut.At(30*time.Second), func() error {
 			_, err := client.Get("http://" + ep.Addr())
 			return err
