@@ -28,7 +28,7 @@ func (s *sweep) all(points []point) []result {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	left := left{until: s.until, isolated: s.on}
-	for range min(cmp.Or(s.cfg.Workers, runtime.GOMAXPROCS(0)), len(points)) {
+	for range s.workers(len(points)) {
 		wg.Go(func() {
 			w := &worker{sweep: s}
 			defer w.end()
@@ -47,7 +47,7 @@ func (s *sweep) all(points []point) []result {
 		wg.Wait()
 		close(over)
 	}()
-	tick := time.NewTicker(progressEvery)
+	tick := time.NewTicker(cmp.Or(s.every, progressEvery))
 	defer tick.Stop()
 	for begin := time.Now(); ; {
 		select {
@@ -59,6 +59,11 @@ func (s *sweep) all(points []point) []result {
 				float64(done)/time.Since(begin).Seconds(), bad)
 		}
 	}
+}
+
+// workers is how many there are for as many points.
+func (s *sweep) workers(points int) int {
+	return min(cmp.Or(s.cfg.Workers, runtime.GOMAXPROCS(0)), points)
 }
 
 // progressEvery is how often a long sweep says how far it is, which go test shows at once with -v.

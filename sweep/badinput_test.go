@@ -1,19 +1,24 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/manytests"
 )
 
 func TestBadConfig(t *testing.T) {
@@ -125,6 +130,100 @@ func TestPatternQuotes(t *testing.T) {
 		p := point{conn: connID{n: 2}, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
 		assert.Equal(t, `^TestPatternQuotes$/^x_\(y\)\+$/^every$/^conn_2$/^answer$/^byte_7$/^fin$`, s.pattern(p))
 	})
+}
+
+// A pattern for another test says nothing about this one.
+func TestPatternThatSelectsPoints(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pattern, test string
+		want          bool
+	}{
+		{"TestA/answer", "TestA", true},
+		{"^TestA$/^x_y$/answer", "TestA/x_y", true},
+		{"TestA/x y/answer", "TestA/x_y", true},
+		{"(TestA|TestB)/answer", "TestA", true},
+		{"TestA/x", "TestA/x", false},
+		{"TestA", "TestA", false},
+		{"TestB/answer", "TestA", false},
+		{"TestA|TestB/answer", "TestA", false},
+		{"", "TestA", false},
+	} {
+		assert.Equal(t, tt.want, selects(tt.pattern, tt.test), "%q %s", tt.pattern, tt.test)
+	}
+}
+
+// What a test prints says where it called Run, and what to do instead.
+func TestOutput(t *testing.T) {
+	const env = "SWEEP_TEST_OUTPUT"
+	if os.Getenv(env) != "" {
+		t.Run("bubble", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { Run(t, rowsConfig("fin"), using("")) })
+		})
+		t.Run("progress", func(t *testing.T) {
+			s := &sweep{t: t, cfg: rowsConfig("fin"), op: using(""), every: 1}
+			require.NoError(t, cmp.Or(s.cfg.check(), s.begin()))
+			s.try() // here
+		})
+		t.Run("skip", func(t *testing.T) { Run(t, rowsConfig("fin"), using("")) })
+		return
+	}
+	wait := manytests.Start(t, env+"=1", "-test.v", "-test.run=^TestOutput$", "-test.skip=^TestOutput$/^skip$/^connect$")
+	t.Parallel()
+	text, err := wait()
+	require.Error(t, err)
+	source, err := os.ReadFile("badinput_test.go")
+	require.NoError(t, err)
+	before, _, _ := strings.Cut(string(source), "s.try() // here")
+	assert.Contains(t, text, fmt.Sprintf("    badinput_test.go:%d: sweep: ", 1+strings.Count(before, "\n")))
+	assert.Contains(t, text, "--- FAIL: TestOutput/bubble ")
+	assert.Contains(t, text, "bad argument: sweep.Run: called in a testing/synctest bubble; want it outside, since it makes bubbles of its own")
+	assert.Contains(t, text, "--- PASS: TestOutput/skip/answer/byte_0/fin ")
+	assert.NotContains(t, text, "TestOutput/skip/connect/")
+	assert.NotContains(t, text, "TestOutput/progress/")
+}
+
+// There are no more workers than conversations.
+func TestWorkers(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, 3, (&sweep{cfg: Config{Workers: 1 << 30}}).workers(3))
+	assert.Equal(t, 2, (&sweep{cfg: Config{Workers: 2}}).workers(3))
+	assert.Equal(t, runtime.GOMAXPROCS(0), (&sweep{}).workers(1<<30))
+}
+
+// Where a third of the points never came to their fault the test fails.
+func TestMissedFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		answers int // points of these, 9 in all, do not come
+		bad     bool
+	}{{6, false}, {9, true}} {
+		cfg := rowsConfig("fin")
+		cfg.Once = nil
+		text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+			if at, ok := strings.CutPrefix(c.Name(), "answer/byte_"); ok && int(at[0]-'0') < tt.answers {
+				return nil
+			}
+			return adding(func(*Case) {})(ctx, c)
+		})
+		assert.Equal(t, tt.bad, bad, text)
+		assert.Contains(t, text, "sweep: 21 conversations in ")
+		assert.Contains(t, text, fmt.Sprintf("\n  %d conversations never came to the fault, and prove nothing", tt.answers))
+		assert.Equal(t, tt.bad, strings.Contains(text, "prove nothing: over a third, so the test fails"))
+	}
+}
+
+// A panic is told from the frame of its own, and an event by the name of its fault.
+func TestReportOfPanicAtCancel(t *testing.T) {
+	t.Parallel()
+	text, _ := sweepOver(t, rowsConfig("cancel"), adding(func(c *Case) {
+		if c.Name() == "request/byte_1/cancel" {
+			panic("oh")
+		}
+	}))
+	assert.Contains(t, text, "ms  fired     #1 byte 1 in: cancel at Conn 1, AfterRead 1\n")
+	assert.Regexp(t, `\n      sweep\.TestReportOfPanicAtCancel\.func1  .*badinput_test\.go:\d+\n`, text)
+	assert.NotContains(t, text, "panic.go")
 }
 
 // An operation may use the test's own context, which makes a channel when it is first asked.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -116,7 +117,7 @@ func Run(t *testing.T, cfg Config, op func(ctx context.Context, c *Case) error) 
 	if err := s.begin(); err != nil {
 		t.Fatalf("sweep.Run: %v", err)
 	}
-	if selects(t.Name()) {
+	if asksFor(t.Name()) {
 		s.alone(s.points(true))
 	} else {
 		s.finish(s.try())
@@ -167,6 +168,7 @@ type sweep struct {
 	began time.Time
 	hop   time.Duration // latency, or 0 where a mutex is waited for that is held over a round trip
 	until time.Time     // when to stop; zero is never
+	every time.Duration // progress is told; 0 means progressEvery
 	good  conversation
 	names map[string]point // in a child
 	order map[string]int   // of bytes: those with the lower numbers are tried where there are too many
@@ -226,15 +228,32 @@ func checkFaults(list []Fault) error {
 	return nil
 }
 
-// selects reports whether -run or -skip goes deeper than the test: to its points.
-func selects(test string) bool {
+// asksFor reports whether -run or -skip goes deeper than the test: to its points.
+func asksFor(test string) bool {
 	for _, name := range []string{"test.run", "test.skip"} {
-		f := flag.Lookup(name)
-		if f != nil && strings.Count(f.Value.String(), "/") > strings.Count(test, "/") {
+		if f := flag.Lookup(name); f != nil && selects(f.Value.String(), test) {
 			return true
 		}
 	}
 	return false
+}
+
+// selects reports whether a pattern goes deeper than the test. A part that is no regular expression
+// of its own is taken to match.
+func selects(pattern, test string) bool {
+	names := strings.Split(test, "/")
+	return slices.ContainsFunc(strings.Split(strings.ReplaceAll(pattern, " ", "_"), "|"), func(alternative string) bool {
+		parts := strings.Split(alternative, "/")
+		if len(parts) <= len(names) {
+			return false
+		}
+		for i, name := range names {
+			if re, err := regexp.Compile(parts[i]); err == nil && !re.MatchString(name) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // alone runs the points that -run names, each as a subtest.
