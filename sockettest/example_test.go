@@ -161,6 +161,27 @@ func ExampleWindow_Retrying() {
 	// Output: <nil>
 }
 
+// The client waits without a limit, until the server resets the connection.
+func ExampleWindow_LetGo() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.Silent{})
+		r := sockettest.Expect(t, ep, sockettest.Blocked.For(10*time.Millisecond).LetGo(sockettest.ByRST), func() error {
+			c, err := net.Dial("tcp", ep.Addr())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_, err = c.Read(make([]byte, 1))
+			return err
+		})
+		fmt.Println(r.Then.Outcome)
+	})
+	fmt.Println(err)
+	// Output:
+	// reset
+	// <nil>
+}
+
 // A client that hides what happened can be held to its own error.
 func ExampleErrorIs() {
 	errNoServers := errors.New("db: no servers")

@@ -68,6 +68,9 @@ func Expect[F Operation](t testing.TB, ep Running, want Want, op F) Result {
 	if err == nil {
 		w, err = expectable(t, ep, want)
 	}
+	if err == nil {
+		err = w.releasable(ep, cancelable)
+	}
 	if err != nil {
 		t.Helper()
 		t.Errorf("bad argument: sockettest.Expect: %v", err)

@@ -129,6 +129,8 @@ func (w Window) endsConn(whom string) error {
 		return fmt.Errorf("want is %s: the end of a connection is no error of the code under test; want Closed, ResetByPeer, Disconnected or Blocked.For(d)", w)
 	case w.phase != "":
 		return fmt.Errorf("want is %q: a connection ends in no phase; want it without In", w)
+	case w.letGo > 0:
+		return fmt.Errorf("want is %q: a connection is not let go; want it without LetGo", w)
 	case w.retry != Backoff{}:
 		return fmt.Errorf("want is %q: a connection has one end, and no attempts; want it without Retrying", w)
 	case w.outcome != Blocked && !Disconnected.covers(w.outcome):

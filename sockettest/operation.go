@@ -28,6 +28,7 @@ type Result struct {
 	Elapsed time.Duration // from before the call until after its return
 	Err     error         // as the operation returned it
 	Classes []Class       // all that can be told from Err
+	Then    *Result       // of Blocked: how it ended when it was let go, counted from then; nil if it did not return
 	Note    string        // "contact not visible: ..." where Expect cannot see whether the fixture was reached; else empty
 
 	late      time.Duration      // how much of a delay the machine excuses
@@ -40,6 +41,7 @@ type Result struct {
 	ctxEnded  time.Duration      // when a context of its own ended; 0 if that was not seen
 	unblocked bool               // after it was given up, the operation returned
 	release   string             // how it was made to
+	letGo     bool               // by what was wanted for that
 	closed    *closing           // its fixture's, before it ended, for another operation
 	conn      int                // of ExpectEnd: the number of the connection; else 0
 	reach     reach              // of Expect: whether it reached the fixture
@@ -138,6 +140,7 @@ type run struct {
 	ctx         *opContext // what it got; nil if it takes none
 	cancelable  bool       // the operation takes a context
 	released    error      // what it returned after it was given up
+	letGo       bool       // by what was wanted for that
 }
 
 // An ending is what the operation's goroutine leaves.
@@ -261,10 +264,15 @@ func (r *run) giveUp(w Window, ep Running, look func() fixtures.Contact, end tim
 	res.Classes = []Class{{Outcome: Blocked, Phase: res.Phase}}
 	res.ctxEnded = r.contextEnded(elapsed)
 	res.busy = busyWith(ep, res, r.start.Sub(ep.Started()))
+	from := time.Since(r.start)
 	if res.unblocked = r.release(ep, elapsed, end); !res.unblocked {
 		leftBehind.Store(id, nil)
+	} else {
+		then := r.result()
+		then.Elapsed -= from
+		res.Then = &then
 	}
-	res.release = r.howReleased
+	res.release, res.letGo = r.howReleased, r.letGo
 	if exited(r.released) {
 		res.Err = r.released
 	}
@@ -307,6 +315,12 @@ func (w Window) patience(start, end time.Time) time.Duration {
 // after as long as it has been waiting. Past end, which is the time for the report, it takes little
 // of what is left.
 func (r *run) release(ep Running, elapsed time.Duration, end time.Time) bool {
+	if r.want.letGo > 0 {
+		if r.released, r.letGo = nil, r.releaseBy(ep, elapsed, end); r.letGo {
+			return true
+		}
+		defer func(how string) { r.howReleased = how + "; then " + r.howReleased }(r.howReleased)
+	}
 	r.cancel()
 	begun := time.Now()
 	if r.returns(contextGrace, end, r.lateSince) {

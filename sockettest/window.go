@@ -140,6 +140,7 @@ type Window struct {
 	missed  bool          // Unreached was called
 	retry   Backoff       // Retrying was called, if it is not zero
 	tried   int           // attempts before the operation
+	letGo   Release       // LetGo was called, if it is not 0
 	bad     error         // the first argument that cannot be
 }
 
@@ -359,6 +360,8 @@ func (w Window) times() string {
 		after += " (or up to " + digits(w.early) + " earlier)"
 	}
 	switch {
+	case w.outcome == Blocked && w.letGo > 0:
+		return " after " + after + ", and let go by " + w.letGo.String()
 	case w.outcome == Blocked:
 		return " after " + after
 	case w.exact:
@@ -424,6 +427,8 @@ func (w Window) checkBlocked(r Result) error {
 		return fmt.Errorf("%s: %s, want it in %s", r.Phase, r.ending(), w.phase)
 	case r.Outcome == Blocked && !r.unblocked:
 		return fmt.Errorf("%s: still blocked after its context was cancelled and the fixture closed", r.Phase)
+	case r.Outcome == Blocked && w.letGo > 0 && !r.letGo:
+		return fmt.Errorf("%s: still blocked, and not let go by %v", r.Phase, w.letGo)
 	}
 	return nil
 }
