@@ -26,6 +26,7 @@ import (
 
 	"example.com/go-sockettest/calltimeout"
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/script"
@@ -562,6 +563,24 @@ func TestNothingBehind(t *testing.T) {
 		sockettest.Expect(t, balancer, sockettest.ResetByPeer.At(0), (&client{addrs: []string{balancer.Addr()}, dial: nw.DialContext}).Ask)
 		c := client{addrs: []string{proxy.Addr()}, dial: nw.DialContext, timeout: 5 * time.Second} // a dialer's limit would not help
 		sockettest.Expect(t, proxy, sockettest.TimedOut.At(5*time.Second), c.Ask)
+	})
+}
+
+// The first of my two name servers is dead, and my client's limit is shorter than its patience
+func TestFirstNameServerIsDead(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		dead := sockettest.Start(t, dnsfault.Silent{}, sockettest.On(nw))
+		good := sockettest.Start(t, dnsfault.Zone{"db.example": {"127.0.0.1"}}, sockettest.On(nw))
+		r := dnsfault.Resolver(dead, good)
+
+		sockettest.Expect(t, dead, sockettest.TimedOut.At(900*time.Millisecond).In("resolve"), func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 900*time.Millisecond)
+			defer cancel()
+			_, err := r.LookupHost(ctx, "db.example.")
+			return err
+		})
+		assert.Empty(t, good.Queries()) // it is never asked
 	})
 }
 

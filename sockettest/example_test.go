@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/udp"
@@ -315,6 +316,19 @@ func ExampleDialer() {
 	fmt.Println(err)
 	// Output:
 	// dial tcp 127.0.0.1:1717: connect: connection refused
+	// <nil>
+}
+
+// Code that takes no resolver looks names up at the fixture.
+func ExampleDefaultResolver() {
+	err := sockettest.Try(func(t testing.TB) {
+		names := sockettest.Start(t, dnsfault.Zone{"db.example": {"127.0.0.1"}})
+		sockettest.DefaultResolver(t, names.Resolver())
+		fmt.Println(net.LookupHost("db.example."))
+	})
+	fmt.Println(err)
+	// Output:
+	// [127.0.0.1] <nil>
 	// <nil>
 }
 
