@@ -35,11 +35,12 @@ type stream struct {
 
 // A part is one direction.
 type part struct {
-	bytes  []byte
-	writes []int // where each write begins, as the relay read it
-	known  int   // the first byte that the connection's name comes before; 0 if it has a number
-	from   int   // the first byte at which there is a client to be closed
-	until  int   // and the first at which the operation is over; 0 if no client was named
+	bytes   []byte
+	writes  []int // where each write begins, as the relay read it
+	records []int // where each TLS record begins, if there are any
+	known   int   // the first byte that the connection's name comes before; 0 if it has a number
+	from    int   // the first byte at which there is a client to be closed
+	until   int   // and the first at which the operation is over; 0 if no client was named
 }
 
 // closable reports whether the fault close makes a difference at a byte.
@@ -123,6 +124,10 @@ func (w *worker) converseOnce() (conversation, error) {
 			return conversation{}, fmt.Errorf("Config.Names[%q] is %q, which no connection begins with; want some of the first %d bytes that"+
 				" the client sends", name, w.cfg.Names[name], mostFirst)
 		}
+	}
+	for i := range r.talk.conns {
+		r.talk.conns[i].request.findRecords()
+		r.talk.conns[i].answer.findRecords()
 	}
 	if w.cfg.Host != "" && r.talk.lookups == 0 {
 		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", w.cfg.Host)

@@ -56,16 +56,18 @@ func outcomeOf(err error) string {
 
 // chart says where a point is on the map: its row, and the byte in its write.
 func (s *sweep) chart(p point) (row string, offset int) {
-	place, _, _ := strings.Cut(p.name(), "/byte_")
 	if !p.atByte() || p.then != nil {
 		return p.name(), 0
 	}
-	writes := s.good.part(p).writes
+	of, writes := "write", s.good.part(p).writes
+	if r := s.good.part(p).records; len(r) > 0 && p.at >= r[0] {
+		of, writes = "record", r
+	}
 	n, found := slices.BinarySearch(writes, p.at)
 	if found {
 		n++
 	}
-	return fmt.Sprintf("%s %s, write %d", place, p.fault.Name, n), p.at - writes[n-1]
+	return fmt.Sprintf("%s %s, %s %d", p.stream(), p.fault.Name, of, n), p.at - writes[n-1]
 }
 
 // know compares the results with the map, and takes the violations out that it accepts. What it
@@ -193,7 +195,7 @@ func (a atlas) at(row string, offset int) span {
 // line is one of the file.
 func (s span) line(row string) string {
 	text := row
-	if strings.Contains(row, ", write ") {
+	if strings.Contains(row, ", write ") || strings.Contains(row, ", record ") {
 		text += fmt.Sprintf(", bytes %d-%d", s.from, s.to)
 	}
 	text += ": " + s.outcome

@@ -129,8 +129,7 @@ func pagePlace(p point) (stream string, at int, fault string) {
 	if p.then != nil {
 		return "pairs", 0, "pair"
 	}
-	stream, _, _ = strings.Cut(strings.TrimSuffix(p.name(), "/"+p.fault.Name), "/byte_")
-	return stream, p.at, p.fault.Name
+	return p.stream(), p.at, p.fault.Name
 }
 
 // violations are those that were found, the accepted ones with them.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +94,7 @@ type point struct {
 	every bool   // and on each that follows
 	place string // one of the above; empty without a fault
 	at    int    // the byte that does not pass any more
+	spot  string // its name in a TLS record; may be empty
 	fault Fault
 	then  *point                    // on the connection behind it; nil but for a pair
 	does  func(arena) (undo func()) // instead of a rule at the byte; may be nil
@@ -105,26 +105,33 @@ func (p point) name() string {
 	if p.place == "" {
 		return "good"
 	}
-	var b strings.Builder
+	b := p.stream()
+	switch {
+	case p.spot != "":
+		b += "/" + p.spot
+	case p.atByte():
+		b += fmt.Sprintf("/byte_%d", p.at)
+	}
+	b += "/" + p.fault.Name
+	if p.then != nil {
+		b += thenWord + p.then.name()
+	}
+	return b
+}
+
+// stream begins the names of the points in one direction.
+func (p point) stream() string {
+	b := ""
 	if p.every {
-		b.WriteString("every/")
+		b = "every/"
 	}
 	switch {
 	case p.place == lookingUp && p.conn.n > 1:
-		fmt.Fprintf(&b, "%s_%d", p.place, p.conn.n)
+		return fmt.Sprintf("%s%s_%d", b, p.place, p.conn.n)
 	case p.place == lookingUp:
-		b.WriteString(p.place)
-	default:
-		b.WriteString(p.conn.path() + p.place)
+		return b + p.place
 	}
-	if p.atByte() {
-		fmt.Fprintf(&b, "/byte_%d", p.at)
-	}
-	b.WriteString("/" + p.fault.Name)
-	if p.then != nil {
-		b.WriteString(thenWord + p.then.name())
-	}
-	return b.String()
+	return b + p.conn.path() + p.place
 }
 
 // atByte reports whether there are points of this kind at each byte.
@@ -205,7 +212,7 @@ func (s *sweep) points(whole bool) []point {
 			for _, at := range d.part.sample(whole) {
 				for _, f := range s.faults() {
 					if at >= d.part.known && (!f.closes || d.part.closable(at)) {
-						list = append(list, point{conn: conn.id, place: d.place, at: at, fault: f})
+						list = append(list, d.part.named(point{conn: conn.id, place: d.place, at: at, fault: f}, whole)...)
 					}
 				}
 			}
@@ -244,7 +251,8 @@ func (p point) harder() []point {
 
 const (
 	// sampleOver is how long a part may be of which each byte is tried. In a longer one these are:
-	// ends bytes at each end, near bytes on both sides of where a write begins, and steps others.
+	// ends bytes at each end, near bytes on both sides of where a write begins, three of each TLS
+	// record, and steps others.
 	sampleOver, ends, near, steps = 1024, 64, 8, 256
 	// mostWrites is how many writes are looked at.
 	mostWrites = 64
@@ -263,7 +271,7 @@ func (p part) sample(whole bool) (list []int) {
 		}
 	}
 	for at := range size + 1 {
-		if whole || size <= sampleOver || at < ends || at > size-ends || at%(size/steps+1) == 0 || special[at] {
+		if whole || size <= sampleOver || at < ends || at > size-ends || at%(size/steps+1) == 0 || special[at] || p.spot(at) != "" {
 			list = append(list, at)
 		}
 	}

@@ -201,11 +201,11 @@ func (s *sweep) line(g group, tried map[string][]int) string {
 		fmt.Fprintf(&b, " %d", g.conn.n)
 	}
 	if g.first.point.atByte() {
-		passed := s.good.part(g.first.point).bytes
-		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(passed) {
+		part := s.good.part(g.first.point)
+		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(part.bytes) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)
 		} else {
-			fmt.Fprintf(&b, " bytes %s of %d (%.48q)", ranges(g.bytes, tried[g.first.point.part()]), len(passed), passed[first:min(last+1, len(passed))])
+			fmt.Fprintf(&b, " bytes %s of %d (%s)", ranges(g.bytes, tried[g.first.point.part()]), len(part.bytes), part.shown(first, last))
 		}
 	}
 	fmt.Fprintf(&b, ", %s: %s", strings.Join(g.faults, ", "), brief(g.text))

@@ -26,7 +26,7 @@ type streamWire struct {
 
 type partWire struct {
 	Bytes              []byte
-	Writes             []int
+	Writes, Records    []int
 	Known, From, Until int
 }
 
@@ -39,7 +39,7 @@ func (w goodWire) conversation() conversation {
 }
 
 func streamsWire(list []stream) (out []streamWire) {
-	half := func(p part) partWire { return partWire{p.bytes, p.writes, p.known, p.from, p.until} }
+	half := func(p part) partWire { return partWire{p.bytes, p.writes, p.records, p.known, p.from, p.until} }
 	for _, s := range list {
 		out = append(out, streamWire{s.id.name, s.id.n, half(s.request), half(s.answer), s.behind})
 	}
@@ -47,7 +47,7 @@ func streamsWire(list []stream) (out []streamWire) {
 }
 
 func streamsOf(list []streamWire) (out []stream) {
-	half := func(p partWire) part { return part{p.Bytes, p.Writes, p.Known, p.From, p.Until} }
+	half := func(p partWire) part { return part{p.Bytes, p.Writes, p.Records, p.Known, p.From, p.Until} }
 	for _, s := range list {
 		out = append(out, stream{connID{s.Name, s.N}, half(s.Request), half(s.Answer), s.Behind})
 	}

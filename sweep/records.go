@@ -1,0 +1,87 @@
+package sweep
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// The header of a TLS record (RFC 8446, section 5.1): its type, a version and a length.
+const recordHeader = 5
+
+// recordTypes are what records carry.
+var recordTypes = map[byte]string{20: "change of cipher", 21: "alert", 22: "handshake", 23: "data"}
+
+// findRecords lists where TLS records begin, the first one with a write: there may be plain text
+// before it (STARTTLS). It lists none if what follows is no TLS to its end.
+func (p *part) findRecords() {
+	const handshake = 22
+	for _, w := range p.writes[:min(len(p.writes), mostWrites)] {
+		var starts []int
+		at := w
+		for rest := p.bytes[at:]; len(rest) >= recordHeader && recordTypes[rest[0]] != "" && rest[1] == 3; rest = p.bytes[at:] {
+			starts = append(starts, at)
+			if at += recordHeader + int(binary.BigEndian.Uint16(rest[3:])); at > len(p.bytes) {
+				break
+			}
+		}
+		if at == len(p.bytes) && at > w && p.bytes[w] == handshake {
+			p.records = starts
+			return
+		}
+	}
+}
+
+// spot names the first byte of each record, one in its middle, and the last; other bytes have no
+// name.
+func (p part) spot(at int) string {
+	n, found := slices.BinarySearch(p.records, at)
+	if !found {
+		n--
+	}
+	if n < 0 || n >= mostWrites {
+		return ""
+	}
+	start, end := p.records[n], len(p.bytes)
+	if n+1 < len(p.records) {
+		end = p.records[n+1]
+	}
+	switch at {
+	case start:
+		return fmt.Sprintf("record_%d/first", n+1)
+	case (start + end) / 2:
+		return fmt.Sprintf("record_%d/middle", n+1)
+	case end - 1:
+		return fmt.Sprintf("record_%d/last", n+1)
+	}
+	return ""
+}
+
+// named gives a point the name that it has in its record, and returns it by its byte too if all
+// names are wanted.
+func (p part) named(at point, all bool) []point {
+	other := at
+	if other.spot = p.spot(at.at); other.spot == "" {
+		return []point{at}
+	}
+	if all {
+		return []point{at, other}
+	}
+	return []point{other}
+}
+
+// shown says which bytes these are. In TLS nobody can read them.
+func (p part) shown(first, last int) string {
+	if len(p.records) == 0 || first < p.records[0] {
+		return fmt.Sprintf("%.48q", p.bytes[first:min(last+1, len(p.bytes))])
+	}
+	n := 0
+	for n < len(p.records) && p.records[n] <= first {
+		n++
+	}
+	text := fmt.Sprintf("TLS record %d, %s", n, recordTypes[p.bytes[p.records[n-1]]])
+	if n < len(p.records) && p.records[n] <= last {
+		return "from " + text + ", on"
+	}
+	return text
+}
