@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/costs"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -37,7 +39,16 @@ func get(dial func(ctx context.Context, network, addr string) (net.Conn, error),
 func helloSweep(tb testing.TB, t *testing.T) *sweep {
 	cfg := Config{Server: serveHello, Limit: 11 * time.Second}
 	require.NoError(tb, cfg.check())
-	return &sweep{t: t, cfg: cfg, op: func(_ context.Context, c *Case) error { return get(c.DialContext, c.Addr()) }}
+	return &sweep{t: t, cfg: cfg, hop: latency, op: func(_ context.Context, c *Case) error { return get(c.DialContext, c.Addr()) }}
+}
+
+func rowsSweep(b *testing.B, t *testing.T) *sweep {
+	s := &sweep{t: t, cfg: rowsConfig(""), op: using(""), hop: latency}
+	require.NoError(b, s.cfg.check())
+	var err error
+	s.good, err = s.converse()
+	require.NoError(b, err)
+	return s
 }
 
 // BenchmarkConversation compares one of a sweep with one in a bubble by hand, over a relay.
@@ -61,23 +72,78 @@ func BenchmarkConversation(b *testing.B) {
 	})
 }
 
-// BenchmarkWorkers shows what several processors are good for.
+// BenchmarkWorkers shows what several processors are good for: run it with -cpu 1,2,4.
 func BenchmarkWorkers(b *testing.B) {
 	var t testing.T
-	for _, workers := range []int{1, 2, 4} {
-		b.Run(fmt.Sprint(workers), func(b *testing.B) {
-			s := helloSweep(b, &t)
-			s.cfg.Workers = workers
-			var err error
-			s.good, err = s.converse()
-			require.NoError(b, err)
-			points := s.points(false)
-			for b.Loop() {
-				s.all(points)
-			}
-			b.ReportMetric(float64(len(points)*b.N)/b.Elapsed().Seconds(), "conversations/s")
-		})
+	s := helloSweep(b, &t)
+	var err error
+	s.good, err = s.converse()
+	require.NoError(b, err)
+	points := s.points(false)
+	for b.Loop() {
+		s.all(points)
 	}
+	b.ReportMetric(float64(len(points)*b.N)/b.Elapsed().Seconds(), "conversations/s")
+}
+
+// BenchmarkMemory has 100,000 conversations, and shows what each of them leaves behind: nothing.
+func BenchmarkMemory(b *testing.B) {
+	var t testing.T
+	s := rowsSweep(b, &t)
+	points := s.points(false)
+	rounds := manytests.Rounds(100_000) / len(points)
+	for b.Loop() {
+		s.all(points) // what is made once
+		heap, goroutines := inUse(), runtime.NumGoroutine()
+		for range rounds {
+			s.all(points)
+		}
+		kept := float64(inUse()-heap) / float64(rounds*len(points))
+		b.ReportMetric(kept, "B/conversation")
+		b.ReportMetric(float64(heap)/(1<<20), "MiB")
+		assert.Less(b, kept, 32.)
+		assert.Equal(b, goroutines, runtime.NumGoroutine())
+	}
+}
+
+// inUse is how much memory is in use, once nothing is garbage.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what finalizers held
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkRepetition has the points of connects and of byte 0 1,000 times: each comes to the same.
+func BenchmarkRepetition(b *testing.B) {
+	var t testing.T
+	s := rowsSweep(b, &t)
+	var points []point
+	for _, p := range s.points(false) {
+		if p.at == 0 {
+			points = append(points, p)
+		}
+	}
+	first, differ := s.all(points), 0
+	times := manytests.Rounds(1000)
+	for b.Loop() {
+		for range times {
+			for i, r := range s.all(points) {
+				if summary(r) != summary(first[i]) {
+					differ++
+				}
+			}
+		}
+	}
+	b.ReportMetric(float64(differ), "differ")
+	b.ReportMetric(float64(times*len(points)), "repetitions")
+	assert.Zero(b, differ)
+}
+
+// summary is all that a repetition must have in common.
+func summary(r result) string {
+	return fmt.Sprint(r.point.name(), r.outcome(), r.took, r.retried, r.err, r.found)
 }
 
 // A point comes to the same each time, byte 0 included, and at the same instant.
@@ -96,8 +162,7 @@ func TestRepeatable(t *testing.T) {
 	first := s.all(points)
 	for range 5 {
 		for i, r := range s.all(points) {
-			assert.Equal(t, [4]any{first[i].outcome(), first[i].took, first[i].retried, fmt.Sprint(first[i].err)},
-				[4]any{r.outcome(), r.took, r.retried, fmt.Sprint(r.err)}, r.point.name())
+			assert.Equal(t, summary(first[i]), summary(r))
 		}
 	}
 }
