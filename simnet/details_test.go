@@ -1,8 +1,11 @@
 package simnet_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/go-sockettest/internal/rawsock/sockpair"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 )
@@ -120,4 +124,196 @@ func TestDatagramsWithoutARoute(t *testing.T) {
 	t.Parallel()
 	_, err := simnet.New(t).Dial("udp", "203.0.113.1:53")
 	require.ErrorIs(t, err, syscall.ENETUNREACH)
+}
+
+// The first refusals are kept, each with its time.
+func TestRefusalsAreKept(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		p, err := nw.Bind(t.Context(), "tcp", "")
+		require.NoError(t, err)
+		defer p.Close()
+		const most = 64
+		var want []time.Time
+		for range most + 1 {
+			want = append(want, time.Now())
+			_, err = nw.Dial("tcp", p.Addr().String())
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			time.Sleep(time.Second) // rules:allow in a bubble
+		}
+		got, err := p.Refusals()
+		require.NoError(t, err)
+		assert.Equal(t, want[:most], got)
+	})
+}
+
+// The small window that a connect asks for is the client's own.
+func TestConnectWithASmallWindow(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		room := map[bool]int{}
+		for _, small := range []bool{false, true} {
+			c, err := nw.Connect(t.Context(), "tcp", ln.Addr().String(), network.ConnectOptions{SmallWindow: small})
+			require.NoError(t, err)
+			defer c.Close()
+			info, err := c.Info()
+			require.NoError(t, err)
+			room[small] = info.Own.ReceiveWindow
+		}
+		assert.Less(t, room[true], room[false]/10)
+	})
+}
+
+func TestVisitsOfDatagramsAreExact(t *testing.T) {
+	t.Parallel()
+	nw := simnet.New(t)
+	p, err := nw.BindPacket(t.Context(), "udp", "")
+	require.NoError(t, err)
+	defer p.Close()
+	c, err := nw.Dial("udp", p.LocalAddr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	write(t, c, "x")
+	require.NoError(t, p.Refuse())
+	write(t, c, "y")
+	assert.Equal(t, network.Visits{Count: 2, Open: 1, Complete: true, Exact: true}, p.Visits())
+}
+
+// A port that is cut loses the probes of its connections too.
+func TestCutPortEndsKeepAlive(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		p, err := nw.Bind(t.Context(), "tcp", "")
+		require.NoError(t, err)
+		defer p.Close()
+		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		c, err := nw.Dial("tcp", p.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		begin := time.Now()
+		require.NoError(t, p.Become(network.State{Answer: network.Listen, Cut: true}))
+		require.NoError(t, c.SetReadDeadline(begin.Add(time.Hour)))
+		require.ErrorIs(t, readErr(c), syscall.ETIMEDOUT)
+		assert.Equal(t, 150*time.Second, time.Since(begin))
+	})
+}
+
+// The end of a handshake that finds the port closed is answered with RST.
+func TestHandshakeMeetsAClosedPort(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		nw.Latency(way)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		c, err := nw.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, ln.Close())
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Hour)))
+		require.ErrorIs(t, readErr(c), syscall.ECONNRESET)
+	})
+}
+
+// The answer to a probe is held as everything is: it resets the connection after the release.
+func TestHoldHoldsTheAnswerToAProbe(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		a, b := nw.Host("a"), nw.Host("b")
+		c, s := between(t, a, b)
+		require.NoError(t, c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second}))
+		heal := nw.Partition()
+		require.NoError(t, s.Reset()) // its RST is lost
+		release := b.To(a).Hold()
+		heal()
+		begin := time.Now()
+		time.AfterFunc(3*time.Second+way, release)
+		require.ErrorIs(t, readErr(c), syscall.ECONNRESET)
+		assert.Equal(t, 4*time.Second, time.Since(begin))
+	})
+}
+
+// A write that has given up is not stuck, though the other end takes no more.
+func TestAwaitStuckAfterAWriteGaveUp(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, _ := pair(t, nw)
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+		_, err := c.Write(make([]byte, 16<<20))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.AwaitStuck(ctx), context.DeadlineExceeded)
+	})
+}
+
+// Of a larger send buffer, a write that nobody reads takes twice as much more.
+func TestWriteBufferIsDoubled(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		var took []int
+		for _, size := range []int{100_000, 150_000} {
+			c, _ := pair(t, nw)
+			require.NoError(t, c.SetWriteBuffer(size))
+			require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+			n, err := c.Write(make([]byte, 16<<20))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			took = append(took, n)
+		}
+		assert.Equal(t, 100_000, took[1]-took[0])
+	})
+}
+
+// Both ends are closed, but an acknowledgement was lost: the connection ends when it is sent again.
+func TestLostAcknowledgementOfAFIN(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		a, b := nw.Host("a"), nw.Host("b")
+		c, s := between(t, a, b)
+		require.NoError(t, s.Close())
+		require.Equal(t, io.EOF, readErr(c))
+		heal := b.To(a).Partition()
+		require.NoError(t, c.Close())
+		time.Sleep(way) // rules:allow in a bubble
+		heal()
+		require.NotEmpty(t, nw.Sockets())
+		time.Sleep(10 * time.Second) // rules:allow in a bubble
+		assert.Empty(t, nw.Sockets())
+	})
+}
+
+// A descriptor shows all that has arrived, in order, in whatever pieces it is taken.
+func TestDescriptorShowsEveryByte(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		raw, err := c.SyscallConn()
+		require.NoError(t, err)
+		var want, got []byte
+		for _, size := range []int{1, 600_000, 1} { // more than the descriptor takes at once
+			b := make([]byte, size)
+			for i := range b {
+				b[i] = byte(i + i>>8 + len(want))
+			}
+			want = append(want, b...)
+			_, err = s.Write(b)
+			require.NoError(t, err)
+			for len(got) < len(want) {
+				err = raw.Read(func(fd uintptr) bool {
+					n, err := sockpair.Read(int(fd), b[:min(len(b), 1000)])
+					if err == nil {
+						got = append(got, b[:n]...)
+					}
+					return err == nil
+				})
+				if errors.Is(err, errors.ErrUnsupported) {
+					t.Skip(err)
+				}
+				require.NoError(t, err)
+			}
+		}
+		assert.True(t, slices.Equal(want, got))
+	})
 }

@@ -286,7 +286,7 @@ func (d *dial) establish(p *port) {
 	if p.state.SmallWindow {
 		shrink(server, client)
 	}
-	if d.n.faults == 0 {
+	if !d.n.faulty {
 		p.admit(server)
 		d.finish(client, 0)
 		return
@@ -353,7 +353,7 @@ func (d *dial) finish(c *Conn, e syscall.Errno) {
 // bubble each timer stops the clock, which would cost more than everything else. retryDials sends
 // them again.
 func (d *dial) skipSYNs(p *port) {
-	if d.n.faults == 0 && p.awaiting == 0 {
+	if !d.n.faulty && p.awaiting == 0 {
 		d.skips = p
 		d.scheduleSYN()
 	}

@@ -136,7 +136,7 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 	}
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
-	l.n.countFaults(1)
+	l.n.noteFault()
 	var undos []func()
 	for _, p := range l.paths {
 		undos = append(undos, kind(p).set(v))
@@ -147,7 +147,6 @@ func change[T any](l *Link, kind func(*path) *override[T], v T) (undo func()) {
 		for _, u := range undos {
 			u()
 		}
-		l.n.faults--
 	})
 }
 
@@ -215,7 +214,7 @@ func (l *Link) count(add func(p *path, by int)) (undo func()) {
 	by := func(n int) {
 		l.n.mu.Lock()
 		defer l.n.mu.Unlock()
-		l.n.countFaults(n)
+		l.n.noteFault()
 		for _, p := range l.paths {
 			add(p, n)
 		}
@@ -262,12 +261,12 @@ func (n *Network) Hold() (release func()) { return n.wholeNetwork().Hold() }
 // Partition is [Link.Partition] for every link and every loopback. Nothing arrives anywhere.
 func (n *Network) Partition() (heal func()) { return n.wholeNetwork().Partition() }
 
-// countFaults adds to the number of faults in force. Dials skip SYNs only while it is 0.
-func (n *Network) countFaults(by int) {
-	if n.faults == 0 {
+// noteFault makes everything look for faults from now on. Dials that skip SYNs no longer do.
+func (n *Network) noteFault() {
+	if !n.faulty {
+		n.faulty = true
 		n.retryDials()
 	}
-	n.faults += by
 }
 
 // concerned returns the paths on which a fault of p works: p alone, unless that is the whole

@@ -192,6 +192,7 @@ func TestHostsThatCannotBe(t *testing.T) {
 	for want, ask := range map[string]func(nw *simnet.Network){
 		"letters, digits":                              func(nw *simnet.Network) { nw.Host("") },
 		"Host(\"10.0.0.9\")":                           func(nw *simnet.Network) { nw.Host("10.0.0.9") },
+		"Host(\"data base\")":                          func(nw *simnet.Network) { nw.Host("data base") },
 		"want an IP literal":                           func(nw *simnet.Network) { nw.Host("a", "b") },
 		"other machines can reach":                     func(nw *simnet.Network) { nw.Host("a", "127.0.0.9") },
 		"of one family":                                func(nw *simnet.Network) { nw.Host("a", "192.0.2.1", "192.0.2.2") },

@@ -68,6 +68,19 @@ func TestSetKeepAliveTooMuch(t *testing.T) {
 	}
 }
 
+// What is set while nothing is heard counts at once.
+func TestSetKeepAlivePeriodInAPartition(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, _ := pair(t, nw)
+		begin := time.Now()
+		require.NoError(t, c.Partition())
+		require.NoError(t, c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 2}))
+		require.ErrorIs(t, readErr(c), syscall.ETIMEDOUT)
+		assert.Equal(t, 3*time.Second, time.Since(begin))
+	})
+}
+
 // A connection without keep-alive, which is given a period first and keep-alive then, has Linux's
 // other settings.
 func TestSetKeepAliveAfterItsPeriod(t *testing.T) {
@@ -258,6 +271,26 @@ func TestBandwidthOfZeroIsNoLimit(t *testing.T) {
 		write(t, c, "hello")
 		read(t, s, "hello")
 		assert.Equal(t, 5*time.Second, time.Since(begin))
+	})
+}
+
+// However small a latency or a bandwidth is, it counts, and of two bandwidths the smaller one.
+func TestTheLeastFaultCounts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		a, b := nw.Host("a"), nw.Host("b")
+		c, s := between(t, a, b)
+		hello := func() time.Duration {
+			write(t, c, "hello")
+			return took(func() { read(t, s, "hello") })
+		}
+		undo := nw.Latency(1)
+		assert.Equal(t, time.Nanosecond, hello())
+		undo()
+		defer nw.Link(a, b).Bandwidth(5)()
+		assert.Equal(t, time.Second, hello())
+		defer nw.Bandwidth(1)()
+		assert.Equal(t, 5*time.Second, hello())
 	})
 }
 

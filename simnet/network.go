@@ -42,7 +42,7 @@ type Network struct {
 	all      path // what the faults of the whole network are
 	paths    map[[2]*Host]*path
 	into     map[*Host][]*path // the same by where they lead
-	faults   int               // faults of any path that are not undone
+	faulty   bool              // a path has a fault, or had one
 	spares   spares
 	dials    map[*dial]struct{} // connects that wait
 	ids      uint64             // of sockets

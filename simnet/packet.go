@@ -234,7 +234,7 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 		}
 		p.senders[c] = true
 	}
-	if n.faults > 0 {
+	if n.faulty {
 		b = slices.Clone(b)
 	}
 	c.way(c.host, there).sendDatagram(len(b), func() {

@@ -60,7 +60,7 @@ func (n *Network) path(from, to *Host) *path {
 
 // takesTime reports whether what is sent arrives later than it was sent.
 func (p *path) takesTime() bool {
-	return p.n.faults > 0 && (p.isHeld() || p.delay() > 0 || p.maxJitter() > 0 || p.rate() > 0)
+	return p.n.faulty && (p.isHeld() || p.delay() > 0 || p.maxJitter() > 0 || p.rate() > 0)
 }
 
 func (p *path) isHeld() bool { return p.holds+p.n.all.holds > 0 }
@@ -92,12 +92,12 @@ func (p *path) vanishes(n int) bool {
 
 // lossy reports whether segments are lost at all.
 func (p *path) lossy() bool {
-	return p.n.faults > 0 && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
+	return p.n.faulty && (p.loss.value() > 0 || p.n.all.loss.value() > 0)
 }
 
 // rtt returns how long a segment and its acknowledgement take, without jitter.
 func (p *path) rtt() time.Duration {
-	if p.n.faults == 0 {
+	if !p.n.faulty {
 		return 0
 	}
 	return p.delay() + p.n.path(p.to, p.from).delay()
@@ -129,7 +129,7 @@ func (w *way) random(kind chance) float64 {
 
 // loses draws whether a segment is lost.
 func (w *way) loses(kind chance) bool {
-	if w.n.faults == 0 {
+	if !w.n.faulty {
 		return false
 	}
 	passes := (1 - w.loss.value()) * (1 - w.n.all.loss.value())
@@ -139,7 +139,7 @@ func (w *way) loses(kind chance) bool {
 // passes draws how many of n bytes of data get through before a segment is lost. Where the first
 // is too large, so are all but the last.
 func (w *way) passes(n int) int {
-	if w.n.faults > 0 && w.vanishes(min(n, mss)+tcpHeaders) {
+	if w.n.faulty && w.vanishes(min(n, mss)+tcpHeaders) {
 		return 0
 	}
 	if !w.lossy() {
@@ -220,7 +220,7 @@ func (w *way) sendDatagram(n int, arrive func()) {
 
 // swaps draws whether a datagram is overtaken by the next.
 func (w *way) swaps() bool {
-	if w.n.faults == 0 {
+	if !w.n.faulty {
 		return false
 	}
 	stays := (1 - w.reorder.value()) * (1 - w.n.all.reorder.value())
