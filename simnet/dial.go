@@ -321,7 +321,7 @@ func (d *dial) pair(serverNet string) (c, s *Conn) {
 	c.peer, s.peer = s, c
 	c.out, s.out = d.out, d.back
 	c.out.ends[c], s.out.ends[s] = struct{}{}, struct{}{}
-	if d.n.faults > 0 {
+	if d.n.faulty {
 		c.spoke = now()
 	}
 	return c, s

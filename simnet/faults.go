@@ -160,7 +160,7 @@ func (l *Link) forget(method string, idle time.Duration, resets bool) (undo func
 	l.n.mu.Lock()
 	defer l.n.mu.Unlock()
 	l.settle()
-	l.n.countFaults(1)
+	l.n.noteFault()
 	var undos []func()
 	for _, p := range l.paths {
 		undos = append(undos, p.box.set(middlebox{idle, resets, now()}))
@@ -173,7 +173,6 @@ func (l *Link) forget(method string, idle time.Duration, resets bool) (undo func
 		for _, u := range undos {
 			u()
 		}
-		l.n.faults--
 		updateKeepAlives(l.paths[0].concerned())
 	})
 }

@@ -20,7 +20,7 @@ func (k *keepAlive) set(c *Conn, to keepAliveConfig) {
 	if to.on && !k.on {
 		k.last = now()
 	}
-	if c.n.faults > 0 && k.on {
+	if c.n.faulty && k.on {
 		if probed := k.last.Add(now().Sub(k.last) / k.idle * k.idle); probed.After(c.spoke) {
 			c.spoke = probed
 		}
@@ -38,7 +38,7 @@ func (c *Conn) answersProbes() bool {
 
 // update starts or stops probing. If a probe is unanswered, it goes on until the next one is due.
 func (k *keepAlive) update(c *Conn) {
-	if !k.on || c.dead || c.closed || k.probes == 0 && c.answersProbes() && !(c.n.faults > 0 && c.fades()) {
+	if !k.on || c.dead || c.closed || k.probes == 0 && c.answersProbes() && !(c.n.faulty && c.fades()) {
 		c.n.agenda.cancel(&k.event)
 		k.probes = 0
 		return

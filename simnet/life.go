@@ -142,7 +142,7 @@ func (c *Conn) onFIN() {
 // end has.
 func (c *Conn) acknowledge() {
 	c.alive.heard()
-	if c.n.faults > 0 {
+	if c.n.faulty {
 		c.spoke = now()
 	}
 	if c.resend.unacked > 0 || c.resend.finUnacked {
@@ -270,7 +270,7 @@ func (k *keepAlive) keeps(c *Conn, m middlebox) bool {
 // remember forgets the connection, if nothing was said for too long. A look when something is about
 // to be sent is early enough: a timer would keep a bubble's clock going.
 func (c *Conn) remember() {
-	if c.gone != known || c.n.faults == 0 || !c.fades() {
+	if c.gone != known || !c.n.faulty || !c.fades() {
 		return
 	}
 	m, last := c.box(), c.spoke
@@ -294,7 +294,7 @@ func (c *Conn) remember() {
 // speaks is called before something is sent. It returns false if a middlebox answers that with RST,
 // which has then ended the connection.
 func (c *Conn) speaks() bool {
-	if c.n.faults == 0 && c.gone == known {
+	if !c.n.faulty {
 		return true
 	}
 	c.remember()
