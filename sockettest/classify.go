@@ -258,6 +258,9 @@ func unwrap(err error) (list []error) {
 
 // matches is errors.Is within the bounds of a walk.
 func matches(err, target error) bool {
+	if m, ok := target.(*matcher); ok {
+		return m.found(err)
+	}
 	left := maxErrors
 	var find func(err error, depth int) bool
 	find = func(err error, depth int) (found bool) {
@@ -288,6 +291,14 @@ func matchesItself(err, target error) (found bool) {
 // matchPhases returns the phases of the errors that match, by themselves or by what is above or
 // below them, but not [unknownPhase].
 func matchPhases(err, target error) (phases []string) {
+	if m, ok := target.(*matcher); ok { // which of the errors it was cannot be told
+		for _, c := range Classify(err) {
+			if c.Phase != unknownPhase && m.found(err) {
+				phases = append(phases, c.Phase)
+			}
+		}
+		return phases
+	}
 	w := walk{left: maxErrors}
 	var find func(err error, phase string, depth int)
 	find = func(err error, phase string, depth int) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -198,6 +199,45 @@ func ExampleErrorIs() {
 	fmt.Println(err)
 	// Output: <nil>
 }
+
+// Any function of an error can be wanted, such as status.Code of gRPC. Here it is one of os.
+func ExampleErrorValue() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, fixtures.BlackHole{})
+		client := net.Dialer{Timeout: 10 * time.Millisecond} // under test
+		sockettest.Expect(t, ep, sockettest.ErrorValue(os.IsTimeout, true).After(client.Timeout), func() error {
+			_, err := client.Dial("tcp", ep.Addr())
+			return err
+		})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// An HTTP status is an error of the client's own.
+func ExampleErrorAs() {
+	err := sockettest.Try(func(t testing.TB) {
+		ep := sockettest.Start(t, httpfault.RejectBody{Status: 503})
+		sockettest.Expect(t, ep, sockettest.ErrorAs(func(e *statusOf) bool { return e.Code == 503 }), func() error {
+			resp, err := ep.Client().Get(ep.URL()) // under test
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode >= 400 {
+				return fmt.Errorf("get: %w", &statusOf{resp.StatusCode})
+			}
+			return nil
+		})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A statusOf is the error of a client for an HTTP status.
+type statusOf struct{ Code int }
+
+func (e *statusOf) Error() string { return http.StatusText(e.Code) }
 
 func ExampleNoLeaks() {
 	err := sockettest.Try(func(t testing.TB) {

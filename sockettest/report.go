@@ -114,6 +114,7 @@ func (f failure) String() string {
 	f.lines(&b, "let go", f.result.release)
 	f.lines(&b, "window", f.window())
 	f.lines(&b, "error", chain(f.result.Err)...)
+	f.lines(&b, "compared", f.want.compared(f.result))
 	if f.result.Outcome != SelfClosed { // nothing can come of that
 		f.lines(&b, "contact", f.result.reach.text())
 		f.lines(&b, "hint", f.hint(), f.networkHint())

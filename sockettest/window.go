@@ -124,7 +124,7 @@ const slackEnv = "SOCKETTEST_SLACK"
 // [ErrorIs] make one. Each method returns a changed copy; their order does not matter.
 type Window struct {
 	outcome Outcome
-	target  error // ErrorIs: the error to find instead of an outcome
+	target  error // ErrorIs: the error to find instead of an outcome; ErrorAs, ErrorValue: a *matcher
 	phase   string
 	min     time.Duration
 	early   time.Duration // how much earlier than min it may come
@@ -379,7 +379,10 @@ func (w Window) times() string {
 }
 
 func (w Window) what() string {
-	if w.target != nil {
+	switch m, ok := w.target.(*matcher); {
+	case ok:
+		return m.what
+	case w.target != nil:
 		return "error " + inShort(w.target)
 	}
 	return w.outcome.of(w.conn)
