@@ -16,19 +16,15 @@ type limit struct {
 	call     time.Time // when the latest call is over; zero is never
 }
 
-// begin starts a call that may take d; 0 is without limit. Then there is nothing to set or, but for
-// what an earlier call has set, to clear: a deadline that the connection has already is its
-// owner's.
+// begin starts a call that may take d. 0 is without limit and sets nothing: a deadline that the
+// connection has already is its owner's.
 func (l *limit) begin(d time.Duration) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if d <= 0 && l.call.IsZero() {
+	if d <= 0 {
 		return nil
 	}
-	l.call = time.Time{}
-	if d > 0 {
-		l.call = time.Now().Add(d)
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call = time.Now().Add(d)
 	return l.set(l.earlier())
 }
 

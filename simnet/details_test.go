@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -263,6 +264,17 @@ func TestWriteBufferIsDoubled(t *testing.T) {
 			took = append(took, n)
 		}
 		assert.Equal(t, 100_000, took[1]-took[0])
+	})
+}
+
+// A larger receive buffer lets a write go on that waited for room.
+func TestLargerReadBufferOpensTheWindow(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		time.AfterFunc(time.Second, func() { assert.NoError(t, s.SetReadBuffer(16<<20)) })
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Minute)))
+		assert.Equal(t, time.Second, took(func() { write(t, c, strings.Repeat("x", 16<<20)) }))
 	})
 }
 
