@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,13 +156,31 @@ func (s *sweep) draw(results []result, old atlas) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What a sweep of %s comes to: go test -run '^%s$' -sweep.update writes this file.\n", s.t.Name(), s.t.Name())
-	b.WriteString("# A violation needs a reason behind it, after #. Without one the test fails.\n\n")
+	b.WriteString("# A violation needs a reason behind it, after #. Without one the test fails.\n")
+	fmt.Fprintf(&b, "# %s: %s.\n\n", count(len(results), "point"), tally(results))
 	for _, row := range rows {
 		for _, l := range a[row] {
 			b.WriteString(l.line(row) + "\n")
 		}
 	}
 	return b.String()
+}
+
+// tally counts outcomes.
+func tally(results []result) string {
+	n := map[string]int{}
+	for _, r := range results {
+		o := r.outcome()
+		if len(r.found) == 0 && r.fired && r.err != nil {
+			o = "with an error"
+		}
+		n[o]++
+	}
+	var list []string
+	for _, o := range slices.Sorted(maps.Keys(n)) {
+		list = append(list, fmt.Sprintf("%d %s", n[o], o))
+	}
+	return strings.Join(list, ", ")
 }
 
 // noReason is what an update writes where a reason is to be given.
