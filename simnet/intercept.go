@@ -39,7 +39,7 @@ func (n *Network) Intercept(t TB) {
 		return
 	}
 	t.Helper()
-	undo, err := intercept.Install(machine{n.here}, n)
+	undo, err := intercept.Install(intercept.StackOf(n), n)
 	if err != nil {
 		t.Fatalf("simnet.Intercept: %v", err)
 		return
@@ -54,7 +54,9 @@ func CanIntercept() error { return intercept.Ready() }
 // A machine makes the sockets of package net.
 type machine struct{ h *Host }
 
-var _ intercept.Stack = machine{}
+func init() {
+	intercept.StackOf = func(network any) intercept.Stack { return machine{network.(*Network).here} }
+}
 
 // LookupNetIP returns the addresses of localhost and of hosts.
 func (m machine) LookupNetIP(_ context.Context, name string) ([]netip.Addr, bool, error) {

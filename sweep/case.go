@@ -87,15 +87,23 @@ func (c *Case) Addr() string { return c.addr }
 // DialContext connects on the network of this conversation, as net.Dialer.DialContext does. Give it
 // to the code under test.
 func (c *Case) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := c.mayDial(); err != nil {
+		return nil, err
+	}
+	address, err := c.names.resolve(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return c.nw.DialContext(ctx, network, address)
+}
+
+// mayDial counts a dial.
+func (c *Case) mayDial() error {
 	if c.dials.Add(1) <= c.most {
-		address, err := c.names.resolve(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return c.nw.DialContext(ctx, network, address)
+		return nil
 	}
 	time.Sleep(again) // so that the clock goes on, whatever its caller does
-	return nil, errors.New("sweep: no more dials: there were too many")
+	return errors.New("sweep: no more dials: there were too many")
 }
 
 // dialled is how often the operation dialled while there was a fault.

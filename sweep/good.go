@@ -104,7 +104,7 @@ func (w *worker) converseOnce() (conversation, error) {
 	case w.t.Failed():
 		return conversation{}, errors.New("the operation failed the test by itself: give assertions the *sweep.Case, not the test")
 	case len(r.talk.conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.found) == 0):
-		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext",
+		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext, or the test built with the overlay of docs/unmodified.md",
 			cmp.Or(r.err, errNone))
 	case r.is(freezes):
 		return conversation{}, fmt.Errorf("without any fault, %s%w", w.inFull(r), errFrozen)

@@ -158,6 +158,11 @@ func (r *run) converse() {
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
 	c := &Case{name: r.point.name(), addr: r.names.addr(ep.Addr()), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap, names: &r.names}
+	undo, err := c.intercept(nw, r.real)
+	defer undo()
+	if r.result.broken = err; err != nil {
+		return
+	}
 	srv.start(c)
 	over, contact := r.point.begin(arena{ep, &r.tap, &r.names, cancelOp, c.closeNow}), ep.WatchContact()
 	c.end = sync.OnceFunc(func() {

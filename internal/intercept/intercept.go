@@ -44,6 +44,9 @@ type Stack interface {
 	LookupNetIP(ctx context.Context, name string) (addrs []netip.Addr, known bool, err error)
 }
 
+// StackOf returns the Stack of a *simnet.Network. Package simnet sets it.
+var StackOf func(network any) Stack
+
 // How to get the overlay.
 const remedy = "go test -overlay=$(go run example.com/go-sockettest/cmd/sockettest overlay)"
 
