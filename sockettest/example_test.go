@@ -239,6 +239,24 @@ type statusOf struct{ Code int }
 
 func (e *statusOf) Error() string { return http.StatusText(e.Code) }
 
+// A client that knows two servers goes on to the second if the first is down.
+func ExampleTogether() {
+	err := sockettest.Try(func(t testing.TB) {
+		down, up := sockettest.Start(t, fixtures.Refused{}), sockettest.Start(t, fixtures.Echo{})
+		sockettest.Expect(t, sockettest.Together(t, down, up), sockettest.Accepted, func() (err error) {
+			for _, addr := range []string{down.Addr(), up.Addr()} { // under test
+				var c net.Conn
+				if c, err = net.Dial("tcp", addr); err == nil {
+					return c.Close()
+				}
+			}
+			return err
+		})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
 func ExampleNoLeaks() {
 	err := sockettest.Try(func(t testing.TB) {
 		sockettest.NoLeaks(t)

@@ -137,6 +137,9 @@ func expectable(t testing.TB, ep Running, want Want) (Window, error) {
 	if c := usageOf(t, ep).closedFor(nil); c != nil {
 		return Window{}, errors.New(c.why())
 	}
+	if g, ok := ep.(*Group); ok && len(g.parts) == 0 {
+		return Window{}, errors.New("ep is a Group of nothing; want what Together returned")
+	}
 	if want == nil {
 		return Window{}, errors.New("want is nil; want an outcome such as TimedOut.After(limit)")
 	}

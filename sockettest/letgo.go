@@ -2,6 +2,7 @@ package sockettest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func (w Window) releasable(ep Running, cancelable bool) error {
 	switch _, ok := ep.(connected); {
 	case w.letGo == ByContext && !cancelable:
 		return fmt.Errorf("LetGo(ByContext) of an operation without a context; want a func(context.Context) error")
-	case w.letGo >= ByFIN && !ok && partsOf(ep)[0] == nil:
+	case w.letGo >= ByFIN && !ok && !slices.ContainsFunc(partsOf(ep), func(c connected) bool { return c != nil }):
 		return fmt.Errorf("LetGo(By%v) at %v, which has no connections; want ByContext or ByClose", w.letGo, ep)
 	}
 	return nil

@@ -220,13 +220,15 @@ func (f failure) didSend() bool {
 // tries returns when the client connected since the call began, from its start, and how many SYNs
 // were dropped since.
 func (f failure) tries() (at []time.Duration, dropped int) {
-	before := 0
+	last := map[string]int{} // of each part
 	for i, e := range f.shown {
 		switch {
-		case e.Kind == fixtures.SYN && i < f.begun:
-			before = e.Count
 		case e.Kind == fixtures.SYN:
-			dropped = e.Count - before
+			part := connOfEvent(e).part
+			if i >= f.begun {
+				dropped += e.Count - last[part]
+			}
+			last[part] = e.Count
 		case i >= f.begun && (e.Kind == fixtures.ConnAccepted || e.Kind == fixtures.Denied):
 			at = append(at, max(0, e.At-f.from))
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,22 +66,28 @@ func midScript(events []fixtures.Event) bool {
 	})
 }
 
-// A connOf is the connection that an event is of. The halves of a Dual number theirs by themselves.
+// A connOf is the connection that an event is of. The halves of a Dual and the fixtures of a Group
+// number theirs by themselves.
 type connOf struct {
-	family string // with a space, of a Dual's; else empty
-	id     int
+	part string // with a space; empty if there is but one
+	id   int
 }
 
 func connOfEvent(e fixtures.Event) connOf {
-	for _, family := range []string{"IPv6 ", "IPv4 "} {
-		if strings.HasPrefix(e.Note, family) {
-			return connOf{family, e.Conn}
-		}
+	part, _, _ := strings.Cut(e.Note, " ")
+	rest := strings.TrimPrefix(e.Note, part+" ")
+	n, err := strconv.Atoi(strings.TrimPrefix(part, "ep"))
+	switch {
+	case part == "IPv4", part == "IPv6":
+		return connOf{part + " ", e.Conn}
+	case err == nil && n > 0 && strings.HasPrefix(part, "ep"):
+		inner := connOfEvent(fixtures.Event{Conn: e.Conn, Note: rest})
+		return connOf{part + " " + inner.part, e.Conn}
 	}
 	return connOf{id: e.Conn}
 }
 
-func (c connOf) String() string { return fmt.Sprintf("%s#%d", c.family, c.id) }
+func (c connOf) String() string { return fmt.Sprintf("%s#%d", c.part, c.id) }
 
 // A mark is a line of a timeline that is no event, and is never left out.
 type mark struct {

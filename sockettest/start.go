@@ -67,7 +67,7 @@ var (
 
 // Running is what [Start] returns and [Expect] takes: a [*fixtures.Endpoint],
 // [*fixtures.DualEndpoint], [*udp.Endpoint], [*dnsfault.Endpoint] or [*hostile.Attack]; or the
-// [*fixtures.Listener] of an AcceptError.
+// [*fixtures.Listener] of an AcceptError, or the [*Group] of several.
 type Running interface {
 	// Started returns the moment from which events are timed.
 	Started() time.Time
@@ -149,6 +149,12 @@ func partsOf(e Running) []connected {
 		if e.IPv4 != nil {
 			return []connected{e.IPv4, e.IPv6}
 		}
+	case *Group:
+		var all []connected
+		for _, p := range e.parts {
+			all = append(all, partsOf(p)...)
+		}
+		return all
 	case connected:
 		return []connected{e}
 	}
@@ -348,6 +354,12 @@ func usableOf(ep Running) []Running {
 		if e.TCP != nil {
 			return []Running{e.UDP, e.TCP}
 		}
+	case *Group:
+		var all []Running
+		for _, p := range e.parts {
+			all = append(all, usableOf(p)...)
+		}
+		return all
 	}
 	return []Running{ep}
 }
