@@ -504,6 +504,25 @@ func TestShutdown(t *testing.T) {
 	sockettest.ExpectEnd(t, idle, sockettest.Disconnected.After(limit))
 }
 
+// My server's shutdown ends with every kind of client, and loses no request
+func TestShutdownOfAWebServer(t *testing.T) {
+	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
+		sockettest.NoLeaks(t)
+		sockettest.Shutdown(t, sockettest.Server{Limit: 10 * time.Second, Serve: func(t testing.TB, ln net.Listener) func(context.Context) error {
+			srv := &http.Server{Handler: http.NotFoundHandler()}
+			go srv.Serve(ln)
+			return func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, limit)
+				defer cancel()
+				if err := srv.Shutdown(ctx); err == nil {
+					return nil
+				}
+				return srv.Close() // those that say nothing, or do not read
+			}
+		}}, sockettest.On(nw)) // Server.Begin is for requests that are under way
+	})
+}
+
 // One test, on the kernel and in virtual time
 func TestOnEachNetwork(t *testing.T) {
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -388,6 +390,43 @@ func ExampleDefaultResolver() {
 	// Output:
 	// [127.0.0.1] <nil>
 	// <nil>
+}
+
+// A server that knows its connections, and closes them.
+func ExampleShutdown() {
+	err := sockettest.Try(func(t testing.TB) {
+		sockettest.Shutdown(t, sockettest.Server{Limit: time.Minute, Request: "hello", Serve: func(t testing.TB, ln net.Listener) func(context.Context) error {
+			srv := &lineServer{}
+			go srv.serve(ln)
+			return func(context.Context) error { return srv.close(ln) }
+		}})
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A lineServer sends back what it gets, and knows its connections.
+type lineServer struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (s *lineServer) serve(ln net.Listener) {
+	for c, err := ln.Accept(); err == nil; c, err = ln.Accept() {
+		s.mu.Lock()
+		s.conns = append(s.conns, c)
+		s.mu.Unlock()
+		go func() { _, _ = io.Copy(c, c); _ = c.Close() }()
+	}
+}
+
+func (s *lineServer) close(ln net.Listener) error {
+	defer s.mu.Unlock()
+	s.mu.Lock()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	return ln.Close()
 }
 
 // Measure and Check need no test.
