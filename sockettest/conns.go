@@ -16,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/dnsfault"
 	"example.com/go-sockettest/fixtures/hostile"
+	"example.com/go-sockettest/internal/story"
 	"example.com/go-sockettest/network"
 )
 
@@ -216,7 +217,7 @@ func (s suspect) story() string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nfixture %s%s", printable(s.of.f.String(), keepInner), s.of.startedAt())
+	fmt.Fprintf(&b, "\nfixture %s%s", story.Printable(s.of.f.String(), keepInner), s.of.startedAt())
 	f := failure{tested: s.of.tested()}
 	var own []fixtures.Event
 	events := s.then
@@ -229,13 +230,13 @@ func (s suspect) story() string {
 		}
 	}
 	for i, e := range own {
-		if i >= keepEvents && i < len(own)-keepEvents {
-			if i == keepEvents {
-				fmt.Fprintf(&b, "\n  ... %d more ...", len(own)-2*keepEvents)
+		if i >= story.Ends && i < len(own)-story.Ends {
+			if i == story.Ends {
+				fmt.Fprintf(&b, "\n  ... %d more ...", len(own)-2*story.Ends)
 			}
 			continue
 		}
-		b.WriteString("\n  " + strings.TrimLeft(f.eventLine(e), " "))
+		b.WriteString("\n  " + strings.TrimLeft(f.teller().Event(e), " "))
 	}
 	if len(own) > 0 {
 		fmt.Fprintf(&b, "   <- the last that happened on #%d", s.conn.ID())

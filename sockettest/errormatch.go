@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+
+	"example.com/go-sockettest/internal/story"
 )
 
 // A matcher is the target of a want that no single error is.
@@ -117,7 +119,7 @@ func valueText(v any) string {
 	if _, ok := v.(string); ok {
 		text = fmt.Sprintf("%q", v)
 	}
-	return printable(strings.ReplaceAll(text, "\n", " "), keepShort)
+	return story.Printable(strings.ReplaceAll(text, "\n", " "), keepShort)
 }
 
 // funcName names a function as code of another package does.

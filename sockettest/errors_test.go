@@ -16,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
+	"example.com/go-sockettest/internal/story"
 )
 
 // panics is an error all of whose methods panic.
@@ -170,7 +171,7 @@ func TestMatchesLikeErrorsIs(t *testing.T) {
 	}
 	assert.False(t, matches(circle(), target))
 	assert.False(t, matches(incomparable{}, incomparable{}))
-	assert.True(t, strings.HasSuffix(printable(strings.Repeat("x", keepText+1), keepText), "(4097 bytes in all)"))
+	assert.True(t, strings.HasSuffix(story.Printable(strings.Repeat("x", keepText+1), keepText), "(4097 bytes in all)"))
 }
 
 // Of an error that joins others a report says what they do not say themselves, each taken out once.

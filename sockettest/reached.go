@@ -16,6 +16,7 @@ import (
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/patience"
+	"example.com/go-sockettest/internal/story"
 )
 
 const (
@@ -244,7 +245,7 @@ func (r reach) text() string {
 		case r.maybe+r.other != "":
 			text += "; the error names " + cmp.Or(r.maybe, r.other)
 			if owner := runningAt(cmp.Or(r.maybe, r.other)); s.Kernel && owner != nil {
-				text += fmt.Sprintf(", which is that of %s", printable(owner.String(), keepInner))
+				text += fmt.Sprintf(", which is that of %s", story.Printable(owner.String(), keepInner))
 			}
 		}
 		return text

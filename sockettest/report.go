@@ -8,12 +8,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/rawsock"
+	"example.com/go-sockettest/internal/story"
 	"example.com/go-sockettest/internal/timeline"
 	"example.com/go-sockettest/network"
 )
@@ -52,7 +51,7 @@ func reportOf(t testing.TB, err error, w Window, r Result, ep Running, start tim
 func failureOf(err error, w Window, r Result, ep Running, from time.Duration) failure {
 	slack, _ := w.allowed()
 	f := failure{
-		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: printable(ep.String(), keepText), tested: testedBy(ep),
+		headline: err.Error(), want: w, slack: slack, result: r, rule: ep.Rule(), fixture: story.Printable(ep.String(), keepText), tested: testedBy(ep),
 		from: from, events: r.events,
 	}
 	if r.events == nil { // it was not given up
@@ -349,7 +348,7 @@ func textOfError(err error, own string, inner []error, depth int, says func(erro
 		room = keepInner
 	}
 	if e, ok := err.(syscall.Errno); ok {
-		return fmt.Sprintf("%s (%s)", printable(own, room), rawsock.ErrnoName(e))
+		return fmt.Sprintf("%s (%s)", story.Printable(own, room), rawsock.ErrnoName(e))
 	}
 	if len(inner) > 1 && len(inner) <= keepErrors { // all of them are shown
 		rest := own
@@ -362,7 +361,7 @@ func textOfError(err error, own string, inner []error, depth int, says func(erro
 			return fmt.Sprintf("(%d errors)", len(inner))
 		}
 	}
-	return strings.ReplaceAll(printable(own, room), "\n", "\n"+strings.Repeat(" ", 11+2*depth))
+	return strings.ReplaceAll(story.Printable(own, room), "\n", "\n"+strings.Repeat(" ", 11+2*depth))
 }
 
 // inShort quotes the beginning of an error's text, on one line.
@@ -372,33 +371,6 @@ func inShort(err error) string {
 		text = strings.ToValidUTF8(text[:keepShort], "") + "..."
 	}
 	return fmt.Sprintf("%q", text)
-}
-
-// printable keeps the beginning of a text, and writes what is not to be printed as an escape: a
-// report may go to a terminal.
-func printable(s string, room int) string {
-	cut := ""
-	if len(s) > room {
-		s, cut = s[:room], fmt.Sprintf("... (%d bytes in all)", len(s))
-		for range utf8.UTFMax - 1 { // not in the middle of a letter
-			if r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1 {
-				s = s[:len(s)-1]
-			}
-		}
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == '\n' || r == '\t' || unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			q := fmt.Sprintf("%q", r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return b.String() + cut
 }
 
 // keepSockets is how many connections a report shows the sockets of.

@@ -9,6 +9,7 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/udp"
+	"example.com/go-sockettest/internal/story"
 )
 
 // Rules that hold whatever the fixture is.
@@ -224,7 +225,7 @@ func (f failure) tries() (at []time.Duration, dropped int) {
 	for i, e := range f.shown {
 		switch {
 		case e.Kind == fixtures.SYN:
-			part := connOfEvent(e).part
+			part := story.ConnOf(e).Part
 			if i >= f.begun {
 				dropped += e.Count - last[part]
 			}
@@ -288,7 +289,7 @@ func synsOf(sockets []fixtures.Sockets) (hung, sent int) {
 func (f failure) times(at []time.Duration) string {
 	var list []string
 	for i, d := range at {
-		if i == keepEvents && len(at) > keepEvents+1 {
+		if i == story.Ends && len(at) > story.Ends+1 {
 			list = append(list, fmt.Sprintf("... and %s", digits(at[len(at)-1])))
 			break
 		}

@@ -3,26 +3,21 @@ package sockettest
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 )
 
 const (
-	// keepEvents is how many lines a report shows at each end of a long timeline.
-	keepEvents = 8
 	// keepSaved is how many events are saved at each end of one that is very long.
 	keepSaved = 10_000
-	// keepNote is how much of an event's text is shown.
-	keepNote = 400
 )
 
 // timelineOf returns the events of a fixture with what passed between them, if it can tell.
@@ -41,7 +36,7 @@ func settleDown(ep Running, r Result) {
 	}
 	if c, ok := ep.(connected); ok {
 		conns := c.Conns()
-		for _, c := range conns[max(0, len(conns)-keepEvents):] {
+		for _, c := range conns[max(0, len(conns)-story.Ends):] {
 			c.PeerEnd() // asks the kernel
 		}
 	}
@@ -54,46 +49,16 @@ func settleDown(ep Running, r Result) {
 
 // midScript reports whether a script has still to hear that the other side has ended.
 func midScript(events []fixtures.Event) bool {
-	gone := map[connOf]bool{}
+	gone := map[story.Conn]bool{}
 	for _, e := range events {
 		switch e.Kind {
 		case fixtures.PeerFIN, fixtures.PeerRST:
-			gone[connOfEvent(e)] = true
+			gone[story.ConnOf(e)] = true
 		}
 	}
 	return slices.ContainsFunc(events, func(e fixtures.Event) bool {
-		return e.Kind == fixtures.Script && gone[connOfEvent(e)] && strings.Contains(e.Note, " waits in ") && !strings.HasSuffix(e.Note, "Stall()")
+		return e.Kind == fixtures.Script && gone[story.ConnOf(e)] && strings.Contains(e.Note, " waits in ") && !strings.HasSuffix(e.Note, "Stall()")
 	})
-}
-
-// A connOf is the connection that an event is of. The halves of a Dual and the fixtures of a Group
-// number theirs by themselves.
-type connOf struct {
-	part string // with a space; empty if there is but one
-	id   int
-}
-
-func connOfEvent(e fixtures.Event) connOf {
-	part, _, _ := strings.Cut(e.Note, " ")
-	rest := strings.TrimPrefix(e.Note, part+" ")
-	n, err := strconv.Atoi(strings.TrimPrefix(part, "ep"))
-	switch {
-	case part == "IPv4", part == "IPv6":
-		return connOf{part + " ", e.Conn}
-	case err == nil && n > 0 && strings.HasPrefix(part, "ep"):
-		inner := connOfEvent(fixtures.Event{Conn: e.Conn, Note: rest})
-		return connOf{part + " " + inner.part, e.Conn}
-	}
-	return connOf{id: e.Conn}
-}
-
-func (c connOf) String() string { return fmt.Sprintf("%s#%d", c.part, c.id) }
-
-// A mark is a line of a timeline that is no event, and is never left out.
-type mark struct {
-	before int // this event
-	at     time.Duration
-	text   string
 }
 
 // timeline writes the fixture's events, timed from the call's start, with marks where the call
@@ -102,54 +67,26 @@ func (f failure) timeline() []string {
 	if len(f.events) == 0 {
 		return nil
 	}
-	marks := f.marks()
-	n := len(f.shown) + len(marks)
-	var lines []string
-	marked, left := 0, 0
-	for i := range n {
-		line := ""
-		switch e := i - marked; {
-		case marked < len(marks) && marks[marked].before == e:
-			line = f.line(marks[marked].at, "--", marks[marked].text)
-			marked++
-		case i >= keepEvents && i < n-keepEvents:
-			left++
-			continue
-		default:
-			line = f.eventLine(f.shown[e])
-		}
-		if left > 0 {
-			lines = append(lines, fmt.Sprintf("       ... %d more (%s) ...", left, f.savedAs()))
-			left = 0
-		}
-		lines = append(lines, line)
-	}
-	return lines
+	return f.teller().Lines(f.shown, f.marks())
+}
+
+// teller says how the lines are worded.
+func (f failure) teller() story.Teller {
+	return story.Teller{From: f.from, Tested: f.tested, Attack: f.result.conn > 0, Saved: f.savedAs()}
 }
 
 // marks says where the call starts and ends, and where a context has ended in between which the
 // client was to obey. The last stands after all events.
-func (f failure) marks() []mark {
-	all := []mark{{f.begun, f.from, f.startMark(f.shown[:f.begun])}}
+func (f failure) marks() []story.Mark {
+	all := []story.Mark{{Before: f.begun, At: f.from, Text: f.startMark(f.shown[:f.begun])}}
 	if ended := f.from + f.result.ctxEnded; ended > f.from {
 		at := f.begun
 		for at < len(f.shown) && f.shown[at].At <= ended {
 			at++
 		}
-		all = append(all, mark{at, ended, "a context of the call's is done: cancelled, or its deadline has passed --"})
+		all = append(all, story.Mark{Before: at, At: ended, Text: "a context of the call's is done: cancelled, or its deadline has passed --"})
 	}
-	return append(all, mark{len(f.shown), sum(f.from, f.result.Elapsed), f.endMark()})
-}
-
-// eventLine writes the line of an event.
-func (f failure) eventLine(e fixtures.Event) string {
-	return f.line(e.At, string(e.Kind), f.eventText(e))
-}
-
-// line writes one line.
-func (f failure) line(at time.Duration, kind, text string) string {
-	ms := math.Round(float64(at-f.from)/1e5)/10 + 0 // + 0 makes 0 of -0
-	return strings.TrimRight(fmt.Sprintf("  %+9.1fms  %-9s %s", ms, kind, text), " ")
+	return append(all, story.Mark{Before: len(f.shown), At: sum(f.from, f.result.Elapsed), Text: f.endMark()})
 }
 
 // upToVerdict picks the events up to when the operation had ended, or was given up, and counts
@@ -163,7 +100,7 @@ func (f failure) upToVerdict() failure {
 	over := sum(f.from, f.result.Elapsed)
 	start := -1
 	looked := f.lookedAt()
-	gone := map[connOf]bool{} // connections that the client has ended: that the fixture follows says nothing
+	gone := map[story.Conn]bool{} // connections that the client has ended: that the fixture follows says nothing
 	for i, e := range f.events {
 		if start < 0 && i >= looked && e.At >= f.from { // at that very time, what stands before the look was before
 			start = len(events)
@@ -171,13 +108,13 @@ func (f failure) upToVerdict() failure {
 		late := e.At > over
 		switch {
 		case f.result.conn > 0 && e.Conn > 0 && e.Conn != f.result.conn: // another connection of the attack
-		case e.Kind == fixtures.Looked, e.Kind == fixtures.Stopped, e.Kind == fixtures.Ended && gone[connOfEvent(e)]:
+		case e.Kind == fixtures.Looked, e.Kind == fixtures.Stopped, e.Kind == fixtures.Ended && gone[story.ConnOf(e)]:
 		case late && f.result.conn == 0 && e.Kind == fixtures.Ended:
 		case late && e.At > over+time.Second:
 		default:
 			events = append(events, e)
 			if e.Kind == fixtures.PeerFIN || e.Kind == fixtures.PeerRST {
-				gone[connOfEvent(e)] = true
+				gone[story.ConnOf(e)] = true
 			}
 		}
 	}
@@ -207,14 +144,14 @@ func (f failure) startMark(before []fixtures.Event) string {
 		}
 		return fmt.Sprintf("connection #%d is opened --", f.result.conn)
 	}
-	open, last := 0, connOf{}
-	gone := map[connOf]bool{}
+	open, last := 0, story.Conn{}
+	gone := map[story.Conn]bool{}
 	for _, e := range slices.Backward(before) {
 		switch {
-		case e.Kind == fixtures.ConnAccepted && !gone[connOfEvent(e)]:
-			open, last = open+1, connOfEvent(e)
+		case e.Kind == fixtures.ConnAccepted && !gone[story.ConnOf(e)]:
+			open, last = open+1, story.ConnOf(e)
 		case e.Kind == fixtures.Ended, e.Kind == fixtures.SentRST, e.Kind == fixtures.PeerRST, e.Kind == fixtures.PeerFIN:
-			gone[connOfEvent(e)] = true
+			gone[story.ConnOf(e)] = true
 		}
 	}
 	text := "the call under test starts --"
@@ -247,32 +184,9 @@ func (f failure) endMark() string {
 	return "it returns the error above --"
 }
 
-// eventText writes an event, with the same words for the two sides everywhere.
-func (f failure) eventText(e fixtures.Event) string {
-	text, conn := e.Note, connOfEvent(e).String()
-	rest, of := strings.TrimPrefix(text, conn), conn+" "
-	switch e.Kind {
-	case fixtures.ConnAccepted:
-		text = strings.Replace(text, " from ", " from the client at ", 1)
-	case fixtures.Connected:
-		if f.result.conn > 0 {
-			text = strings.Replace(text, " from ", " to the server, from ", 1)
-		}
-	case fixtures.PeerFIN, fixtures.PeerRST:
-		text = of + "from the " + f.tested
-	case fixtures.PeerBlocked:
-		text = of + "the " + f.tested + "'s writes wait: neither side's buffer takes more"
-	case fixtures.Stuck:
-		text = of + "the fixture's write waits: the " + f.tested + " reads nothing"
-	case fixtures.Ended:
-		text = of + "by the fixture, after" + rest
-	}
-	return printable(strings.ReplaceAll(text, "\n", " "), keepNote)
-}
-
 // cutsTimeline reports whether the report does not show all events.
 func (f failure) cutsTimeline() bool {
-	return len(f.shown)+2 > 2*keepEvents
+	return len(f.shown)+2 > 2*story.Ends
 }
 
 func (f failure) savedAs() string {
@@ -290,7 +204,7 @@ func (f failure) saveTimeline(t testing.TB) string {
 		err = os.WriteFile(filepath.Join(dir, "timeline.txt"), []byte(f.wholeTimeline()), 0o600)
 	}
 	if err != nil {
-		return "timeline.txt could not be written: " + printable(err.Error(), keepInner)
+		return "timeline.txt could not be written: " + story.Printable(err.Error(), keepInner)
 	}
 	return "timeline.txt, with go test -artifacts"
 }

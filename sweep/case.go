@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -40,6 +42,7 @@ type Case struct {
 	panicked string // value and stack
 	failed   bool   // FailNow was called
 	returned bool
+	marks    []moment
 	brokeIn  phase // where it panicked
 	closers  []func() error
 	struck   bool      // the fault close has called them
@@ -216,6 +219,7 @@ func (c *Case) Recovers(f func(ctx context.Context) error) {
 	if struck {
 		return
 	}
+	c.note("the fault is over, and Recovers begins --")
 	c.during(recovering, func() {
 		begin := time.Now()
 		for {
@@ -273,11 +277,43 @@ func (c *Case) during(p phase, f func()) {
 	whole = true
 }
 
+// note puts a mark into the timeline.
+func (c *Case) note(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.marks = append(c.marks, moment{time.Now(), text})
+}
+
+// A moment is a mark with its time.
+type moment struct {
+	at   time.Time
+	text string
+}
+
+// marked places the marks among events, in the order of time.
+func (c *Case) marked(events []fixtures.Event, began time.Time) (list []story.Mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, m := range c.marks {
+		at := m.at.Sub(began)
+		before := slices.IndexFunc(events, func(e fixtures.Event) bool { return e.At > at || i == 0 && e.Conn > 0 })
+		if before < 0 {
+			before = len(events)
+		}
+		list = append(list, story.Mark{Before: before, At: at, Text: m.text})
+	}
+	return list
+}
+
 // run calls the operation on the goroutine that is its own.
 func (c *Case) run(ctx context.Context, op func(context.Context, *Case) error) {
 	begin := time.Now()
+	c.note("the operation starts --")
 	defer func() {
 		v := recover()
+		if v != nil {
+			c.note("it panics --")
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.took[operating] += time.Since(begin)
@@ -285,6 +321,7 @@ func (c *Case) run(ctx context.Context, op func(context.Context, *Case) error) {
 	}()
 	defer c.closeAll()
 	err := op(ctx, c)
+	c.note("it returns --")
 	c.tap.markEnd()
 	c.mu.Lock()
 	defer c.mu.Unlock()

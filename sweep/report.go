@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 )
 
 // A group is what went wrong in the same way at several bytes.
@@ -276,20 +276,27 @@ func (s *sweep) inFull(r result) string {
 	if r.point.place != "" {
 		fmt.Fprintf(&b, "\n  again    go test -run '%s'", s.pattern(r.point))
 	}
-	for i, e := range r.timeline {
-		if i == shown {
-			fmt.Fprintf(&b, "\n      ... %d more", len(r.timeline)-shown)
-			break
-		}
-		if e.Kind != fixtures.Looked && !isNaming(e) {
-			b.WriteString("\n  " + strings.Replace(e.String(), "Call(f)", r.point.fault.Name, 1))
-		}
+	for _, line := range r.lines() {
+		b.WriteString("\n" + line)
 	}
 	if r.stacks != "" {
 		lines := frames(r.stacks)
 		fmt.Fprintf(&b, "\n  %s", strings.Join(lines[:min(len(lines), shown)], "\n  "))
 	}
 	return b.String()
+}
+
+// lines are the timeline, in the words and the form of package sockettest's.
+func (r result) lines() []string {
+	teller := story.Teller{Tested: "client"}
+	if len(r.marks) > 0 {
+		teller.From = r.marks[0].At
+	}
+	events := slices.Clone(r.timeline)
+	for i := range events {
+		events[i].Note = strings.Replace(events[i].Note, "Call(f)", r.point.fault.Name, 1)
+	}
+	return teller.Lines(events, r.marks)
 }
 
 // ended says how the operation ended.

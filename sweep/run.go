@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 	"example.com/go-sockettest/simnet"
 )
 
@@ -70,6 +71,7 @@ type result struct {
 	was      string           // on the map, where that is another outcome
 	broken   error            // the conversation could not begin
 	timeline []fixtures.Event // in full
+	marks    []story.Mark     // on it
 	stacks   string           // of who hangs or is left behind; in full
 	talk     conversation     // what passed, without a fault
 }
@@ -189,7 +191,8 @@ func (r *run) conclude(c *Case, ep *fixtures.Endpoint) {
 		r.lookForRequests()
 	}
 	if r.full {
-		r.result.timeline = ep.Timeline()
+		r.result.timeline = slices.DeleteFunc(ep.Timeline(), func(e fixtures.Event) bool { return e.Kind == fixtures.Looked || isNaming(e) })
+		r.result.marks = c.marked(r.result.timeline, ep.Started())
 	}
 }
 
@@ -252,6 +255,7 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 	if r.full {
 		r.result.stacks = bubbleStacks("sweep.(*Case).run")
 	}
+	c.note("it has not returned: the sweep waits no longer --")
 	how := "not even when its context was cancelled and all connections were closed"
 	if cancel(); within(more) {
 		how = "and ended when its context was cancelled"

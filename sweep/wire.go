@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 )
 
 // A goodWire is a conversation on its way to a child.
@@ -70,13 +71,14 @@ type answer struct {
 	Took                                                        time.Duration
 	Kinds, Texts                                                []string
 	Timeline                                                    []fixtures.Event
+	Marks                                                       []story.Mark
 	Stacks                                                      string
 	Talk                                                        goodWire
 }
 
 func answerOf(r result, failed bool) answer {
 	a := answer{Failed: failed, Fired: r.fired, Dead: r.dead, Busy: r.busy, GoesOn: r.goesOn, Frozen: r.frozen, Recovers: r.recovers,
-		Obeys: r.obeys, Retried: r.retried, Next: retryWire{r.next.id.name, r.next.id.n, r.next.request, r.next.answer}, Dials: r.dials, Err: tell(r.err), Broken: tell(r.broken), Took: r.took, Timeline: r.timeline,
+		Obeys: r.obeys, Retried: r.retried, Next: retryWire{r.next.id.name, r.next.id.n, r.next.request, r.next.answer}, Dials: r.dials, Err: tell(r.err), Broken: tell(r.broken), Took: r.took, Timeline: r.timeline, Marks: r.marks,
 		Stacks: r.stacks, Talk: wireOf(r.talk)}
 	for _, v := range r.found {
 		a.Kinds, a.Texts = append(a.Kinds, string(v.kind)), append(a.Texts, v.text)
@@ -86,7 +88,7 @@ func answerOf(r result, failed bool) answer {
 
 func (a answer) result(p point) result {
 	r := result{point: p, fired: a.Fired, dead: a.Dead, busy: a.Busy, goesOn: a.GoesOn, frozen: a.Frozen, recovers: a.Recovers,
-		obeys: a.Obeys, retried: a.Retried, next: retry{connID{a.Next.Name, a.Next.N}, a.Next.Request, a.Next.Answer}, dials: a.Dials, took: a.Took, timeline: a.Timeline, stacks: a.Stacks, talk: a.Talk.conversation()}
+		obeys: a.Obeys, retried: a.Retried, next: retry{connID{a.Next.Name, a.Next.N}, a.Next.Request, a.Next.Answer}, dials: a.Dials, took: a.Took, timeline: a.Timeline, marks: a.Marks, stacks: a.Stacks, talk: a.Talk.conversation()}
 	for i, k := range a.Kinds {
 		r.found = append(r.found, violation{kind(k), a.Texts[i]})
 	}
