@@ -37,6 +37,7 @@ type view struct {
 	ID     string
 	Faults []string // lines
 	Bad    int      // points
+	Marked bool     // there is a violation, accepted or not
 	lines  []bool   // which have one
 	cols   []int    // the bytes that were tried
 	cells  [][]cell // by line and column
@@ -69,11 +70,13 @@ func (d *drawing) add(s *Stream, n int) {
 		c := d.cell(p)
 		if c.what = i; c.kind.Bad {
 			v.Bad++
-			v.lines[line] = true
+		}
+		if c.kind.Bad || c.kind.Name == accepted {
+			v.Marked, v.lines[line] = true, true
 		}
 		v.cells[line][at] = c
 	}
-	d.Longest = max(d.Longest, v.length())
+	d.Longest = max(d.Longest, len(s.Bytes)+1)
 	d.Views = append(d.Views, v)
 }
 
@@ -235,13 +238,16 @@ func (k *ink) group(kind *Kind) string {
 
 // Overview is the stream in one strip, where a violation is never narrower than 1/300.
 func (v *view) Overview(longest int) template.HTML {
+	if v.Names != nil {
+		longest = v.length() // on a scale of its own
+	}
 	paths, bad := map[*Kind]string{}, map[*Kind]string{}
 	most := float64(longest)
 	for line := range v.Faults {
 		runs(v.cells[line], func(a, b cell) bool { return a.kind == b.kind && a.there == b.there }, func(i, j int, c cell) {
 			from, to, into := v.cols[i], append(v.cols[:len(v.cols):len(v.cols)], v.length())[j], paths
 			w := float64(to - from)
-			if c.kind.Bad {
+			if c.kind.Bad || c.kind.Name == accepted {
 				w, into = max(w, most/300), bad
 			}
 			into[c.kind] += fmt.Sprintf("M%.4g %dh%.4gv.9h-%.4[3]gz", min(float64(from), most-w), line, w)

@@ -186,6 +186,9 @@ func (d *drawing) Legend() (list []Chip) {
 // Kind finds one by its name.
 func (d *drawing) Kind(name string) *Kind { return worst(d.Kinds, []string{name}) }
 
+// Accepted counts points with violations that are accepted.
+func (d *drawing) Accepted() int { return d.Kind(accepted).N }
+
 // Unseen lists the violations that did not come.
 func (d *drawing) Unseen() (list []string) {
 	for _, k := range d.Kinds {

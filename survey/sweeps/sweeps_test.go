@@ -40,6 +40,7 @@ type subject struct {
 var subjects = []subject{
 	pgxPool, libpq, mysqlPool, redisClient, natsClient, httpClient, tlsClient, h2Client, grpcClient,
 	gorillaClient, coderClient, sshClient, dnsClient, amqpClient, mqttClient, ldapClient,
+	httpServer, grpcServer, sshServer,
 }
 
 var whole = flag.Bool("whole", false, "try all points and 1,000 pairs, and compare with no map")
