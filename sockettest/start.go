@@ -118,14 +118,17 @@ func Start[P Starter[P, E], E Running](t testing.TB, f Fixture[P], opts ...Optio
 	e, err := p.Start(t.Context(), f, where(t, "Start", opts))
 	started(t, "Start", err)
 	noteArmed(t, e)
-	noteUse(t, e)
+	ended := noteUse(t, e)
 	recentFixtures.add(e)
 	parts := partsOf(e)
 	var seen []*sight
 	for _, part := range parts {
 		seen = append(seen, see(t, part))
 	}
-	t.Cleanup(func() { stop(t, e, parts, seen) })
+	t.Cleanup(func() {
+		defer ended()
+		stop(t, e, parts, seen)
+	})
 	return e
 }
 
@@ -275,11 +278,13 @@ var uses sync.Map // Running to *partUsage
 // operations holds the operations that run.
 var operations sync.Map // *run to nil
 
-// noteUse logs, at the end of a test that did not fail, that it has neither used nor reached the
-// fixture.
-func noteUse(t testing.TB, ep Running) {
-	u, look := usageOf(t, ep), ep.WatchContact()
-	t.Cleanup(func() {
+// noteUse returns what logs, at the end of a test that did not fail, that it has neither used nor
+// reached the fixture.
+func noteUse(t testing.TB, ep Running) (ended func()) {
+	u, fresh := useOf(ep)
+	look := ep.WatchContact()
+	return func() {
+		defer over(t, ep, fresh)
 		rows.ended(t.Name())
 		if u.used() || t.Failed() || t.Skipped() {
 			return
@@ -288,7 +293,7 @@ func noteUse(t testing.TB, ep Running) {
 			t.Helper()
 			t.Logf("sockettest: %v was never used in an Expect, and never reached: saw no %s", ep, s.Signs)
 		}
-	})
+	}
 }
 
 // runningAt returns the fixture with that address on the kernel's network, if one runs.
@@ -309,20 +314,39 @@ func isKey(ep Running) bool {
 
 // usageOf returns what is known of a fixture. What [Start] has not begun is known from now until t
 // ends, and what was closed forever: others around t may use it yet.
-func usageOf(t testing.TB, ep Running) (u usage) {
+func usageOf(t testing.TB, ep Running) usage {
+	u, fresh := useOf(ep)
+	if fresh != nil {
+		t.Cleanup(func() { over(t, ep, fresh) })
+	}
+	return u
+}
+
+// useOf is usageOf without an end. It returns the parts that are known from now on.
+func useOf(ep Running) (u usage, fresh []Running) {
 	for _, part := range usableOf(ep) {
 		if !isKey(part) {
-			return usage{new(partUsage)}
+			return usage{new(partUsage)}, fresh
 		}
 		p, known := uses.Load(part)
 		if !known {
 			if p, known = uses.LoadOrStore(part, &partUsage{of: ep}); !known {
-				t.Cleanup(func() { checkFired(t, part, ep); forget(part); rows.ended(t.Name()) })
+				fresh = append(fresh, part)
 			}
 		}
 		u = append(u, p.(*partUsage))
 	}
-	return u
+	return u, fresh
+}
+
+// over is the end of a test that used these parts of a fixture.
+func over(t testing.TB, ep Running, parts []Running) {
+	for _, part := range parts {
+		t.Helper()
+		checkFired(t, part, ep)
+		forget(part)
+	}
+	rows.ended(t.Name())
 }
 
 // partUsed returns what is known of a part; nil if nothing is.
