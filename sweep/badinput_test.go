@@ -161,7 +161,7 @@ func TestOutput(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { Run(t, rowsConfig("fin"), using("")) })
 		})
 		t.Run("progress", func(t *testing.T) {
-			s := &sweep{t: t, cfg: rowsConfig("fin"), op: using(""), every: 1}
+			s := &sweep{t: t, cfg: rowsConfig("fin"), op: using(""), every: 100 * time.Microsecond}
 			require.NoError(t, cmp.Or(s.cfg.check(), s.begin()))
 			s.try() // here
 		})
