@@ -300,13 +300,13 @@ func matchPhases(err, target error) (phases []string) {
 		return phases
 	}
 	w := walk{left: maxErrors}
-	var find func(err error, phase string, depth int)
-	find = func(err error, phase string, depth int) {
-		if w.left--; err == nil || depth == 0 || w.left < 0 {
+	var find func(err error, phase string)
+	find = func(err error, phase string) {
+		if w.left--; err == nil || w.left < 0 {
 			return
 		}
 		if matchesItself(err, target) {
-			classes, _ := w.classify(err, phase, depth)
+			classes, _ := w.classify(err, phase, maxDepth)
 			for _, c := range classes {
 				if c.Phase != unknownPhase {
 					phases = append(phases, c.Phase)
@@ -320,10 +320,10 @@ func matchPhases(err, target error) (phases []string) {
 			}
 		})
 		for _, inner := range unwrap(err) {
-			find(inner, phase, depth-1)
+			find(inner, phase)
 		}
 	}
-	find(err, unknownPhase, maxDepth)
+	find(err, unknownPhase)
 	return phases
 }
 

@@ -27,6 +27,12 @@ type selfish struct{ timeout bool }
 func (selfish) Error() string   { return "selfish" }
 func (s selfish) Timeout() bool { return s.timeout }
 
+// above says Timeout, as what it wraps may.
+type above struct{ error }
+
+func (above) Timeout() bool   { return true }
+func (a above) Unwrap() error { return a.error }
+
 type claiming struct{ target error }
 
 func (claiming) Error() string          { return "claiming" }
@@ -58,6 +64,8 @@ func TestClassify(t *testing.T) {
 		{"the kernel's own", op("dial", sys("connect", syscall.ETIMEDOUT)), []Class{{TimedOut, "connect", "kernel"}}},
 		{"by its method only", selfish{true}, []Class{{TimedOut, "call", "deadline"}}},
 		{"wrapped, by its method", fmt.Errorf("driver: %w", selfish{true}), []Class{{TimedOut, "call", "deadline"}}},
+		{"the kernel's own, far below what says Timeout", above{fmt.Errorf("driver: %w", sys("connect", syscall.ETIMEDOUT))},
+			[]Class{{TimedOut, "connect", "kernel"}}},
 		{"EOF", op("read", io.EOF), []Class{{Closed, "read", ""}}},
 		{"unexpected EOF", io.ErrUnexpectedEOF, []Class{{Closed, "call", ""}}},
 		{"reset", op("read", sys("read", syscall.ECONNRESET)), []Class{{ResetByPeer, "read", ""}}},

@@ -201,14 +201,15 @@ func TestWants(t *testing.T) {
 	t.Parallel()
 	const d = time.Second
 	for text, want := range map[string]Want{
-		"rejected":                                 Rejected,
-		"rejected at once":                         Rejected.AtOnce(),
-		"timed out in read after 1s":               TimedOut.In("read").After(d),
-		"timed out in read before 1s":              TimedOut.Slack(d).In("read").Before(d),
-		"timed out after 1s (or up to 1s earlier)": TimedOut.Early(d).After(d),
-		"accepted without reaching the fixture":    Accepted.Unreached(),
-		"accepted before 1s":                       Accepted.Unfired().Before(d),
-		`error "EOF" at once`:                      ErrorIs(io.EOF).AtOnce(),
+		"rejected":                                  Rejected,
+		"rejected at once":                          Rejected.AtOnce(),
+		"timed out in read after 1s":                TimedOut.In("read").After(d),
+		"timed out in read before 1s":               TimedOut.Slack(d).In("read").Before(d),
+		"timed out after 1s (or up to 1s earlier)":  TimedOut.Early(d).After(d),
+		"timed out after 1s (or up to 1ns earlier)": TimedOut.Early(1).After(d),
+		"accepted without reaching the fixture":     Accepted.Unreached(),
+		"accepted before 1s":                        Accepted.Unfired().Before(d),
+		`error "EOF" at once`:                       ErrorIs(io.EOF).AtOnce(),
 	} {
 		assert.Equal(t, text, want.String())
 	}
@@ -219,4 +220,32 @@ func TestWants(t *testing.T) {
 	assert.NoError(t, Rejected.Check(late))
 	assert.ErrorContains(t, Rejected.AtOnce().Check(late), "too late")
 	assert.ErrorContains(t, TimedOut.Check(late), "rejected, want timed out")
+}
+
+// What is still blocked at the end is checked for its phase and for how it was let go. What is not
+// has no phase to be in.
+func TestCheckOfBlocked(t *testing.T) {
+	t.Parallel()
+	const d = time.Second
+	in := func(phase string) Result { return Result{Outcome: Blocked, Phase: phase, Elapsed: d, unblocked: true} }
+	kept := in("read")
+	kept.unblocked = false
+	for _, tt := range []struct {
+		r    Result
+		text string
+	}{
+		{in("read"), ""},
+		{in(unknownPhase), "its stack does not show whether in read"},
+		{in("connect"), "want it in read"},
+		{kept, "still blocked after its context was cancelled"},
+		{ended(nil, d-1), "want it still blocked"},
+		{ended(nil, d), ""},
+	} {
+		err := Blocked.For(d).In("read").Check(tt.r)
+		if tt.text == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, tt.text)
+		}
+	}
 }
