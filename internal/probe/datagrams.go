@@ -19,6 +19,12 @@ var datagrams = []Row{
 	{Fixture: udp.Refused{}, Judge: on(RefusesDatagrams)},
 	{Fixture: udp.Silent{}, Judge: on(Datagrams("a", ""))},
 	{Fixture: udp.Echo{}, Judge: on(Datagrams("a b", "a b"))},
+	{Fixture: udp.Forward{To: "echo.test:7", Dial: DialEcho}, Judge: on(Datagrams("a b", "a b")), Bad: map[string]any{
+		"Forward.To is empty; want the address of a server": udp.Forward{},
+		`Forward.To is "db"; want host:port`:                udp.Forward{To: "db"},
+		"Forward.Rebind is -1; want 0 (never) or more":      udp.Forward{To: "db:1", Rebind: -1},
+	}},
+	{Fixture: udp.Forward{To: "echo.test:7", Dial: DialEcho, Rebind: 1}, Special: "from another port", Judge: on(answersInTurn)},
 	{Fixture: udp.Late{Delay: delay}, Judge: on(answersDatagramLate), Bad: map[string]any{
 		"Late.Delay is -1s; want 0 (default 500ms) or more": udp.Late{Delay: -time.Second},
 		"Late.Then is udp.Refused{}; want a fixture that":   udp.Late{Then: udp.Refused{}},
@@ -94,6 +100,24 @@ func Datagrams(send, want string) func(context.Context, *udp.Endpoint) (string, 
 		}
 		return "", nil
 	}
+}
+
+// answersInTurn sends a word when the one before it has come back.
+func answersInTurn(ctx context.Context, ep *udp.Endpoint) (string, error) {
+	c, err := ask(ctx, ep)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	for _, word := range []string{"a", "b", "c"} {
+		if err := c.say(word); err != nil {
+			return "", err
+		}
+		if got, err := c.answer(); got != word || err != nil {
+			return "", fmt.Errorf("read %q, %w, want %q", got, orNil(err), word)
+		}
+	}
+	return "", nil
 }
 
 // count is how many events of one kind there are.
