@@ -2,10 +2,7 @@
 package redis
 
 import (
-	"bufio"
 	"context"
-	"io"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,59 +29,24 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// handshake answers the commands with which the client begins, HELLO and CLIENT, and ends with the first that is neither,
-// which it leaves unanswered.
-var handshake = script.Do(func(_ context.Context, c script.Conn) error { return serve(c, false) })
-
 // obliging is a server to which all is well.
-var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{
-	script.Do(func(_ context.Context, c script.Conn) error { return serve(c, true) }),
-}})
+var obliging = exam.Honest(serving("+OK\r\n"))
 
-func serve(c script.Conn, oblige bool) error {
-	for r := bufio.NewReader(c); ; {
-		name, err := command(r)
-		if err != nil {
-			return err
-		}
-		answer := "+OK\r\n"
-		switch name {
+// serving answers the commands with which the client begins, HELLO and CLIENT, and each other with others, or not at all.
+func serving(others ...string) fixtures.Scripted {
+	return fixtures.Scripted{Steps: script.Script{script.Forever(script.Answer(script.Frame{Func: script.RESP}, func(command string) ([]string, error) {
+		switch name, _, _ := strings.Cut(strings.ToLower(command), " "); name {
 		case "hello":
-			answer = "%1\r\n$5\r\nproto\r\n:3\r\n"
+			return []string{"%1\r\n$5\r\nproto\r\n:3\r\n"}, nil
 		case "client":
-		default:
-			if !oblige {
-				return nil
-			}
+			return []string{"+OK\r\n"}, nil
 		}
-		if _, err := io.WriteString(c, answer); err != nil {
-			return err
-		}
-	}
-}
-
-// command reads an array of strings, and returns the first in lower case.
-func command(r *bufio.Reader) (string, error) {
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(line[1:]))
-	var name string
-	for i := 0; i < n && err == nil; i++ {
-		if _, err = r.ReadString('\n'); err != nil { // its length: no argument here has a line end in it
-			break
-		}
-		line, err = r.ReadString('\n')
-		if i == 0 {
-			name = strings.ToLower(strings.TrimSpace(line))
-		}
-	}
-	return name, err
+		return others, nil
+	}))}}
 }
 
 // silent is a server that lets the client in, and answers nothing else.
-var silent = fixtures.Scripted{Steps: script.Script{handshake, script.Discard()}}
+var silent = serving()
 
 // open returns a client that leads to the fixture, and tries once: what it tries again by default has tests of its own.
 func open(t testing.TB, p exam.Place, set func(*redis.Options, time.Duration)) *redis.Client {
