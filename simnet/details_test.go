@@ -272,9 +272,9 @@ func TestLargerReadBufferOpensTheWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
 		c, s := pair(t, nw)
-		time.AfterFunc(time.Second, func() { assert.NoError(t, s.SetReadBuffer(16<<20)) })
+		time.AfterFunc(time.Second, func() { assert.NoError(t, s.SetReadBuffer(4<<20)) })
 		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Minute)))
-		assert.Equal(t, time.Second, took(func() { write(t, c, strings.Repeat("x", 16<<20)) }))
+		assert.Equal(t, time.Second, took(func() { write(t, c, strings.Repeat("x", 5<<20)) }))
 	})
 }
 
@@ -304,7 +304,7 @@ func TestDescriptorShowsEveryByte(t *testing.T) {
 		raw, err := c.SyscallConn()
 		require.NoError(t, err)
 		var want, got []byte
-		for _, size := range []int{1, 600_000, 1} { // more than the descriptor takes at once
+		for _, size := range []int{1, 300_000, 1} { // more than the descriptor takes at once
 			b := make([]byte, size)
 			for i := range b {
 				b[i] = byte(i + i>>8 + len(want))
@@ -314,7 +314,7 @@ func TestDescriptorShowsEveryByte(t *testing.T) {
 			require.NoError(t, err)
 			for len(got) < len(want) {
 				err = raw.Read(func(fd uintptr) bool {
-					n, err := sockpair.Read(int(fd), b[:min(len(b), 1000)])
+					n, err := sockpair.Read(int(fd), b[:min(len(b), 10_000)])
 					if err == nil {
 						got = append(got, b[:n]...)
 					}
