@@ -4,7 +4,6 @@ package franz
 import (
 	"context"
 	"encoding/binary"
-	"io"
 	"net"
 	"testing"
 	"time"
@@ -25,52 +24,30 @@ var client = exam.Client{Name: "franz-go", Module: "github.com/twmb/franz-go", P
 func TestMain(m *testing.M) { sockettest.Main(m) }
 
 // greeted is a broker that says which requests it knows, and answers none of them.
-var greeted = fixtures.Scripted{Steps: script.Script{script.Do(greet)}}
-
-func greet(_ context.Context, c script.Conn) error { return serve(c, false) }
+var greeted = broker(false)
 
 // obliging is a broker that answers, though it knows of no topic.
-var obliging = exam.Honest(fixtures.Scripted{Steps: script.Script{
-	script.Do(func(_ context.Context, c script.Conn) error { return serve(c, true) }),
-}})
+var obliging = exam.Honest(broker(true))
 
-func serve(c script.Conn, oblige bool) error {
-	for {
-		length := make([]byte, 4)
-		if _, err := io.ReadFull(c, length); err != nil {
-			return err
-		}
-		request := make([]byte, binary.BigEndian.Uint32(length)) // key, version, correlation id and more
-		if _, err := io.ReadFull(c, request); err != nil {
-			return err
-		}
-		key := kmsg.Key(binary.BigEndian.Uint16(request))
-		version := int16(binary.BigEndian.Uint16(request[2:]))
-		if key == kmsg.Metadata && oblige {
-			r := kmsg.NewPtrMetadataResponse()
-			r.Version = version
-			if err := reply(c, request, r); err != nil {
-				return err
+func broker(oblige bool) fixtures.Scripted {
+	return fixtures.Scripted{Steps: script.Script{script.Forever(script.Answer(script.Frame{Length: 4}, func(request string) ([]string, error) {
+		key, version := kmsg.Key(binary.BigEndian.Uint16([]byte(request))), int16(binary.BigEndian.Uint16([]byte(request[2:])))
+		var answer kmsg.Response
+		switch {
+		case key == kmsg.ApiVersions:
+			r := kmsg.NewPtrApiVersionsResponse()
+			for _, k := range []kmsg.Key{kmsg.Metadata, kmsg.ApiVersions} {
+				r.ApiKeys = append(r.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k.Int16(), MaxVersion: 3})
 			}
+			answer = r
+		case key == kmsg.Metadata && oblige:
+			answer = kmsg.NewPtrMetadataResponse()
+		default:
+			return nil, nil
 		}
-		if key != kmsg.ApiVersions {
-			continue
-		}
-		r := kmsg.NewPtrApiVersionsResponse()
-		r.Version = version
-		for _, k := range []kmsg.Key{kmsg.Metadata, kmsg.ApiVersions} {
-			r.ApiKeys = append(r.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: k.Int16(), MaxVersion: 3})
-		}
-		if err := reply(c, request, r); err != nil {
-			return err
-		}
-	}
-}
-
-func reply(c script.Conn, request []byte, r kmsg.Response) error {
-	body := r.AppendTo(append([]byte{}, request[4:8]...))
-	_, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
-	return err
+		answer.SetVersion(version)
+		return []string{string(answer.AppendTo([]byte(request[4:8])))}, nil
+	}))}}
 }
 
 // open returns a client that tries once.

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"encoding/binary"
-	"io"
 	"net"
 
 	"example.com/go-sockettest/fixtures"
@@ -26,37 +25,19 @@ func answering(keys ...int16) fixtures.Fixture {
 	for _, k := range keys {
 		known[k] = true
 	}
-	return fixtures.Scripted{Steps: script.Script{script.Do(func(_ context.Context, c script.Conn) error {
-		for {
-			request, err := read(c)
-			if err != nil {
-				return err
-			}
-			key, id := int16(binary.BigEndian.Uint16(request)), request[4:8]
+	return fixtures.Scripted{Steps: script.Script{script.Do(func(ctx context.Context, c script.Conn) error {
+		return script.Script{script.Forever(script.Answer(script.Frame{Length: 4}, func(request string) ([]string, error) {
+			key := int16(binary.BigEndian.Uint16([]byte(request)))
 			if !known[key] {
-				continue
+				return nil, nil
 			}
-			body := append(append([]byte{}, id...), answers[key](c.LocalAddr())...)
-			if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
-				return err
-			}
-		}
+			return []string{request[4:8] + string(answers[key](c.LocalAddr()))}, nil
+		}))}.Run(ctx, c)
 	})}}
 }
 
 // obliging is a broker that knows its way.
 var obliging = exam.Honest(answering(apiVersions, metadata))
-
-// read reads a request: a length, then key, version, correlation id and more.
-func read(r io.Reader) ([]byte, error) {
-	length := make([]byte, 4)
-	if _, err := io.ReadFull(r, length); err != nil {
-		return nil, err
-	}
-	request := make([]byte, binary.BigEndian.Uint32(length))
-	_, err := io.ReadFull(r, request)
-	return request, err
-}
 
 var answers = map[int16]func(net.Addr) []byte{
 	apiVersions: func(net.Addr) []byte { // no error; from 0 to these versions
