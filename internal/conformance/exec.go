@@ -84,6 +84,7 @@ type call struct {
 	full    bool // a Fill on an end that had been filled before
 	whole   bool // a Drain of a Fill that still writes
 	mute    bool // a Close that will send nothing
+	must    bool // what it waits for was there before it began
 	lingers bool // a Close that waits until all is read
 	done    chan struct{}
 	n       int
@@ -236,6 +237,7 @@ func (r *run) begin(s Step) *call {
 		defer close(c.done) // each waits for this, nothing is sent
 		c.do(r)
 	}
+	c.must = !r.world.Virtual && r.due(c)
 	r.calls.Go(do)
 	return c
 }

@@ -85,7 +85,7 @@ func (r *run) reap(f func(*call)) {
 // it returns.
 func (r *run) moving() (why string, due <-chan struct{}, err error) {
 	for _, c := range r.pending {
-		if !r.canWait(c) {
+		if c.must || !r.canWait(c) {
 			return c.step.Go() + " has not returned", c.done, nil
 		}
 	}
