@@ -156,10 +156,13 @@ func TestGRPCFloods(t *testing.T) {
 		defer cancel()
 		_ = ep.Await(ctx, fixtures.ConnAccepted, 50)
 	}()
-	_, err = healthpb.NewHealthClient(cc).Check(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
-	require.Error(t, err)
+	for ctx.Err() == nil { // a call may end with one of the connections
+		_, err = healthpb.NewHealthClient(cc).Check(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+		require.Error(t, err)
+	}
 	conns := ep.Conns()
-	assert.Less(t, conns[49].Opened()-conns[0].Opened(), 5*time.Second, "50 connects for one call; with the backoff that is specified it takes an hour")
+	require.GreaterOrEqual(t, len(conns), 50)
+	assert.Less(t, conns[49].Opened()-conns[0].Opened(), time.Minute, "with the backoff that is specified it takes an hour")
 }
 
 // FINDINGS.md, net/http 1: HTTP/2 stays with a connection that is dead, however many requests time out on it.
