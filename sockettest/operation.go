@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -158,7 +157,7 @@ func begin(ctx context.Context, w Window, op func(context.Context) error, cancel
 	ctx, r.cancel = context.WithCancel(ctx)
 	if cancelable {
 		r.ctx = &opContext{Context: ctx}
-		ctx = r.ctx
+		ctx, r.cancel = r.ctx, r.ctx.canceler(r.cancel)
 	}
 	if w.bounded || w.retry != (Backoff{}) {
 		r.ref.Begin(w.max)
@@ -410,6 +409,7 @@ type opContext struct {
 	done chan struct{} // not that of Context, from which package context would make children directly
 
 	mu    sync.Mutex
+	apart func() bool // done is no longer closed by a goroutine once Context has ended; nil if it never was
 	ended []time.Time // when children ended by themselves
 }
 
@@ -420,9 +420,25 @@ const keepEnded = 16
 func (c *opContext) Done() <-chan struct{} {
 	c.once.Do(func() {
 		c.done = make(chan struct{})
-		context.AfterFunc(c.Context, func() { close(c.done) })
+		apart := context.AfterFunc(c.Context, func() { close(c.done) })
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.apart = apart
 	})
 	return c.done
+}
+
+// canceler returns cancel, which is Context's, without the goroutine that done would take.
+func (c *opContext) canceler(cancel context.CancelFunc) context.CancelFunc {
+	return func() {
+		c.mu.Lock()
+		apart := c.apart
+		c.mu.Unlock()
+		ours := apart != nil && apart()
+		if cancel(); ours {
+			close(c.done)
+		}
+	}
 }
 
 // AfterFunc is what package context calls to cancel a child.
@@ -444,39 +460,6 @@ func (c *opContext) AfterFunc(f func()) (stop func() bool) {
 		return first
 	}
 }
-
-// madeByADial reports whether the child is of package net, which makes some for each dial or lookup
-// and ends them with it: that asks nothing of the client. A connect has one if the kernel takes
-// time for it, as on a busy machine.
-func madeByADial() bool {
-	var at [6]uintptr
-	n := runtime.Callers(3, at[:])
-	dialsAt.Lock()
-	defer dialsAt.Unlock()
-	is, known := dialsAt.of[at]
-	if known {
-		return is
-	}
-	frames := runtime.CallersFrames(at[:n])
-	for more := true; more && !is; {
-		var f runtime.Frame
-		f, more = frames.Next()
-		is = strings.HasPrefix(f.Function, "net.")
-	}
-	if len(dialsAt.of) < keepDialsAt {
-		dialsAt.of[at] = is
-	}
-	return is
-}
-
-// dialsAt remembers which callers are of package net: to find their names takes 2 µs.
-var dialsAt = struct {
-	sync.Mutex
-	of map[[6]uintptr]bool
-}{of: map[[6]uintptr]bool{}}
-
-// keepDialsAt is how many it remembers.
-const keepDialsAt = 1000
 
 // endedBetween returns when, since start, the first of the children ended that did so in that time;
 // 0 if none did.

@@ -170,3 +170,27 @@ func TestReturnsLateOnALateMachine(t *testing.T) {
 		}
 	}
 }
+
+// When the operation is over its context is done at once, without a goroutine for that.
+func TestContextIsDoneAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []bool{true, false} {
+		parent, cancel := context.WithCancel(t.Context())
+		c := &opContext{Context: parent}
+		if asked {
+			c.Done()
+		}
+		cancel = c.canceler(cancel)
+		cancel()
+		cancel()
+		require.Error(t, c.Err())
+		if asked {
+			select {
+			case <-c.done:
+			default:
+				assert.Fail(t, "it is not done yet")
+			}
+		}
+		<-c.Done()
+	}
+}
