@@ -30,7 +30,8 @@
 //   - floods: the operation dialled 300 times, and ten times as often as without a fault.
 //   - fails: it returned an error at a fault that is [Fault.Harmless].
 //   - late: it took longer than the limit.
-//   - does not recover: the function given to [Case.Recovers] still failed a limit later.
+//   - does not recover: the function given to [Case.Recovers] still failed a limit later, or Config.Server
+//     has returned.
 //   - leaks: connections that the client has not closed after [Config.Grace], or goroutines that are
 //     left when all is closed.
 //   - kept: the server still has the connection, [Config.ServerLimit] later.

@@ -383,8 +383,12 @@ func (r *run) stopServer(ln net.Listener, done chan error) {
 	select {
 	case err := <-done:
 		done <- err
-		if r.result.broken == nil && !r.result.is(panics) {
-			r.result.broken = fmt.Errorf("Config.Server returned during the conversation: %v; want it to serve until ln is closed", err)
+		switch text := fmt.Sprintf("Config.Server returned during the conversation: %v", err); {
+		case r.result.broken != nil || r.result.is(panics):
+		case r.point.place != "":
+			r.add(lost, "%s", text)
+		default:
+			r.result.broken = errors.New(text + "; want it to serve until ln is closed")
 		}
 	default:
 	}

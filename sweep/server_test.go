@@ -57,6 +57,28 @@ func ask(ctx context.Context, c *Case) error {
 	return err
 }
 
+// A server that ends when one of its clients breaks serves nobody any more.
+func TestServerThatReturns(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Limit: 11 * time.Second, Faults: DefaultFaults()[:1], Server: func(ln net.Listener) error {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			line, err := bufio.NewReader(c).ReadString('\n')
+			if err != nil {
+				return err // the bug
+			}
+			_, _ = io.WriteString(c, line)
+			_ = c.Close()
+		}
+	}}
+	text, bad := sweepOver(t, cfg, ask)
+	assert.True(t, bad)
+	assert.Regexp(t, `does not recover request bytes 0-2 of 3 .*: Config.Server returned during the conversation: `, text)
+}
+
 // A server may tell what it found: here that a command was executed which nobody sent whole.
 func TestServerTellsTheCase(t *testing.T) {
 	t.Parallel()
