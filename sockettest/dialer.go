@@ -51,7 +51,7 @@ func Dialer(t testing.TB, f fixtures.Fixture) *net.Dialer {
 		t.Fatalf("bad argument: sockettest.Dialer: %v", err)
 	}
 	if disarm.On() {
-		return &net.Dialer{}
+		return &net.Dialer{ControlContext: guards.control}
 	}
 	over := make(chan struct{})
 	test := rootName(t.Name())

@@ -18,6 +18,7 @@
 //   - [ExpectEnd] checks how and when a server ended the connections of a hostile client.
 //   - [NoLeaks] fails a test that leaves goroutines or connections, [NoLeakedSockets] one that
 //     leaves any socket, and [Main] a package whose tests do.
+//   - [OnlyLoopback] fails a test that dials or looks up anything beyond this machine.
 //   - [Bubble] runs a test in virtual time, and [EachNetwork] on the kernel and in virtual time.
 //   - [Dialer] and [ListenConfig] are for code that takes nothing else, and [Try] for programs that
 //     are no tests.

@@ -392,6 +392,28 @@ func ExampleDefaultResolver() {
 	// <nil>
 }
 
+// A test that would look up a name beyond this machine fails, and asks no name server.
+func ExampleOnlyLoopback() {
+	err := sockettest.Try(func(t testing.TB) {
+		sockettest.OnlyLoopback(t)
+		_, err := net.LookupHost("db.example.")
+		fmt.Println(err != nil)
+	})
+	what, _, _ := strings.Cut(err.Error(), "\n")
+	fmt.Println(what)
+	// Output:
+	// true
+	// sockettest.OnlyLoopback: lookup db.example: it is beyond loopback
+}
+
+// A whole package is kept on this machine.
+func ExampleOnlyLoopbackAlways() {
+	TestMain := func(m *testing.M) { // func TestMain(m *testing.M)
+		sockettest.Main(m, sockettest.OnlyLoopbackAlways())
+	}
+	_ = TestMain
+}
+
 // A server that knows its connections, and closes them.
 func ExampleShutdown() {
 	err := sockettest.Try(func(t testing.TB) {

@@ -261,10 +261,13 @@ func withOwnLabels(ctx context.Context) context.Context {
 }
 
 // ownLabel returns the label of the watch that the calling goroutine belongs to; empty for none.
-func ownLabel() string {
+func ownLabel() string { return labelOf(labelKey) }
+
+// labelOf returns the calling goroutine's label of that key; empty for none.
+func labelOf(key string) string {
 	if profLabels() == nil {
 		return ""
 	}
-	value, _ := pprof.Label(withOwnLabels(context.Background()), labelKey)
+	value, _ := pprof.Label(withOwnLabels(context.Background()), key)
 	return value
 }

@@ -35,15 +35,18 @@ import (
 // were skipped. go test shows that if a test fails, with -v, and for the package of the working
 // directory.
 //
-// In a disarmed run (SOCKETTEST_DISARM=1) Main checks nothing. It prints the fixtures that kept
+// With the option [OnlyLoopbackAlways] it fails a package that dials beyond loopback.
+//
+// In a disarmed run (SOCKETTEST_DISARM=1) Main looks for no leaks. It prints the fixtures that kept
 // their fault and the tests that were not run.
 func Main(m goleak.TestingM, options ...goleak.Option) {
 	if argument.IsNil(m) {
 		fmt.Fprintln(os.Stderr, "sockettest.Main: m is nil; want the *testing.M of TestMain")
 		os.Exit(2)
 	}
+	unguarded := guardPackage(options)
 	before, err := socketsNow()
-	code := m.Run()
+	code := unguarded(m.Run())
 	fmt.Fprint(os.Stderr, skips.text())
 	if disarm.On() { // a test that was ended early may have left something behind
 		fmt.Fprint(os.Stderr, summary())

@@ -1,13 +1,16 @@
 package sockettest
 
 import (
+	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 )
 
@@ -15,7 +18,11 @@ import (
 // leaks.
 func TestMain(m *testing.M) {
 	manytests.AtOnce()
-	Main(m, goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever"))
+	options := []goleak.Option{goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever")}
+	if os.Getenv("SOCKETTEST_CHILD") == "beyond" {
+		options = append(options, OnlyLoopbackAlways())
+	}
+	Main(m, options...)
 }
 
 func TestMainFindsWhatAPackageLeaves(t *testing.T) {
@@ -30,6 +37,7 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 		{"listener", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", LISTEN"}},
 		{"udp", []string{"leak: 1 socket left open", "socket     udp4 127.0.0.1:"}},
 		{"unix", []string{"leak: 1 socket left open", "socket     unix "}},
+		{"beyond", []string{"sockettest.OnlyLoopback: lookup db.example: it is beyond loopback\n  caller   ", "sockettest.TestMainsChild  main_test.go:"}},
 	}
 	ends := map[string]func() (string, error){}
 	for _, tt := range modes {
@@ -39,7 +47,7 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 	for _, tt := range modes {
 		t.Run(tt.mode, func(t *testing.T) {
 			t.Parallel()
-			if tt.mode != "goroutine" && tt.says != nil {
+			if strings.Contains(strings.Join(tt.says, " "), "socket left") {
 				needSockets(t)
 			}
 			out, err := ends[tt.mode]()
@@ -52,6 +60,7 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 			for _, s := range tt.says {
 				assert.Contains(t, out, s)
 			}
+			assert.NotContains(t, out, "own.example")
 			if tt.mode == "goroutine" && tellsForever() {
 				assert.Contains(t, out, "chan receive (leaked)")
 			}
@@ -65,6 +74,15 @@ func TestMainsChild(t *testing.T) {
 	case "", "clean":
 	case "goroutine":
 		go waitFor(make(chan struct{}))
+	case "beyond":
+		t.Parallel()
+		_, err := net.LookupHost("db.example.")
+		assert.ErrorContains(t, err, "lookup db.example: it is beyond loopback, and sockettest.OnlyLoopback is in force")
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			OnlyLoopback(tb)
+			_, _ = net.LookupHost("own.example.")
+		})
+		assert.Contains(t, tb.Text(), "lookup own.example: ", "it is the test's own, and not the package's")
 	default:
 		leakedSocket = openSocket(t, mode)
 	}

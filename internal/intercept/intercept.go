@@ -47,10 +47,10 @@ type Stack interface {
 // StackOf returns the Stack of a *simnet.Network. Package simnet sets it.
 var StackOf func(network any) Stack
 
-// How to get the overlay.
-const remedy = "go test -overlay=$(go run example.com/go-sockettest/cmd/sockettest overlay)"
+// Remedy is how to get the overlay.
+const Remedy = "go test -overlay=$(go run example.com/go-sockettest/cmd/sockettest overlay)"
 
-var errNoOverlay = errors.New("package net is Go's own, and does not ask who makes its sockets; run " + remedy)
+var errNoOverlay = errors.New("package net is Go's own, and does not ask who makes its sockets; run " + Remedy)
 
 // Ready returns nil if this program was built with the overlay. Otherwise the error says how to do
 // that.
@@ -60,9 +60,9 @@ func Ready() error {
 	case hook.Bubble == nil:
 		return errNoOverlay
 	case hook.Version != Version:
-		return fmt.Errorf("the overlay is of another version of sockettest (%d; want %d); run %s", hook.Version, Version, remedy)
+		return fmt.Errorf("the overlay is of another version of sockettest (%d; want %d); run %s", hook.Version, Version, Remedy)
 	case hook.Go != version:
-		return fmt.Errorf("the overlay was made for %s, and this is %s; run %s", hook.Go, version, remedy)
+		return fmt.Errorf("the overlay was made for %s, and this is %s; run %s", hook.Go, version, Remedy)
 	}
 	return nil
 }
@@ -77,6 +77,7 @@ var (
 	mu     sync.Mutex
 	owners = map[any]owner{}
 	count  atomic.Int64 // of owners
+	guard  atomic.Pointer[Stack]
 )
 
 func init() {
@@ -84,6 +85,9 @@ func init() {
 		hook.Stack = func() any {
 			if o := current(); o.stack != nil {
 				return o.stack
+			}
+			if g := guard.Load(); g != nil {
+				return *g
 			}
 			return nil
 		}
@@ -103,6 +107,12 @@ func current() owner {
 
 // Current returns what was installed for the caller's bubble, or outside; nil if nothing was.
 func Current() any { return current().of }
+
+// Guard has stack asked wherever no network is in force, until undo is called.
+func Guard(stack Stack) (undo func()) {
+	guard.Store(&stack)
+	return func() { guard.Store(nil) }
+}
 
 // Install has stack make the sockets of package net in the caller's bubble, or outside of any,
 // until undo is called. of is what Current returns, and can be installed in one place at a time.

@@ -1,0 +1,93 @@
+package overall
+
+import (
+	"net"
+	"net/http"
+	"net/smtp"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/faketb"
+	"example.com/go-sockettest/simnet"
+	"example.com/go-sockettest/sockettest"
+)
+
+const outside = "192.0.2.1:25" // rules:allow TEST-NET, and the guard stops it
+
+func TestUnmodifiedCodeOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	needsOverlay(t)
+	ep := sockettest.Start(t, fixtures.Echo{})
+	for what, call := range map[string]func() error{
+		"dial tcp " + outside:              func() error { _, err := net.Dial("tcp", outside); return err },
+		"dial udp " + outside:              func() error { _, err := net.Dial("udp", outside); return err },
+		"dial tcp [2001:db8::1]:80":        func() error { _, err := net.Dial("tcp6", "[2001:db8::1]:80"); return err },
+		"dial tcp 192.0.2.1:465":           func() error { return smtp.SendMail("192.0.2.1:465", nil, "", nil, nil) }, // rules:allow stopped
+		"lookup db.example":                func() error { _, err := net.Dial("tcp", "db.example:80"); return err },
+		"lookup www.example":               func() error { _, err := (&http.Transport{}).RoundTrip(get(t, "http://www.example")); return err },
+		"lookup mail.example":              func() error { _, err := net.LookupHost("mail.example"); return err },
+		"lookup own.example":               func() error { _, err := new(net.Resolver).LookupIPAddr(t.Context(), "own.example"); return err },
+		"(lookup at the name server|dial)": func() error { _, err := net.LookupTXT("txt.example"); return err },
+	} {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			sockettest.OnlyLoopback(tb)
+			if err := call(); assert.Error(t, err) {
+				assert.ErrorContains(t, err, ": it is beyond loopback, and sockettest.OnlyLoopback is in force")
+			}
+			for _, to := range []string{ep.Addr(), "localhost:" + ep.Addr()[strings.LastIndexByte(ep.Addr(), ':')+1:]} {
+				dialTCP(t, to)
+			}
+		})
+		if what[0] != '(' {
+			assert.Equal(t, 1, strings.Count(tb.Text(), "OnlyLoopback: "+what+": "), "%s: %s", what, tb.Text())
+			what = strings.NewReplacer("[", `\[`, "]", `\]`).Replace(what)
+		}
+		assert.Regexp(t, `OnlyLoopback: `+what+`[^\n]*: it is beyond loopback\n  caller   \S+overall.TestUnmodifiedCode\S+  unmodified_guard_test.go:\d+\n`, tb.Text())
+	}
+}
+
+func get(t *testing.T, url string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	return r
+}
+
+// A simulated network, unix sockets and a dialer that sends nothing are allowed.
+func TestUnmodifiedCodeOnLoopbackPasses(t *testing.T) {
+	t.Parallel()
+	needsOverlay(t)
+	sockettest.OnlyLoopback(t)
+	sockettest.OnlyLoopback(t)
+	unmodified(t, func(t *testing.T, nw *simnet.Network) {
+		db := nw.Host("db.example", "10.1.2.3")
+		sockettest.Start(t, fixtures.Echo{}, sockettest.On(db), sockettest.Address("10.1.2.3:1717"))
+		dialTCP(t, "db.example:1717")
+	})
+	sockettest.Bubble(t, func(t *testing.T) { // without a network
+		d := sockettest.Dialer(t, fixtures.BlackHole{})
+		d.Timeout = time.Minute
+		begin := time.Now()
+		_, err := d.Dial("tcp", outside)
+		assert.ErrorContains(t, err, "i/o timeout")
+		assert.Equal(t, time.Minute, time.Since(begin))
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			sockettest.OnlyLoopback(tb)
+			_, err := net.Dial("tcp", "db.example:1717")
+			assert.ErrorContains(t, err, "dial tcp: lookup db.example: ")
+		})
+		assert.Contains(t, tb.Text(), "OnlyLoopback: lookup db.example: ")
+	})
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := net.Dial("unix", l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
