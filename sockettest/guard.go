@@ -93,6 +93,8 @@ func guardPackage(options []goleak.Option) (end func(code int) int) {
 	undo := guards.begin(nil)
 	return func(code int) int {
 		undo()
+		guards.mu.Lock()
+		defer guards.mu.Unlock()
 		for _, found := range guards.found {
 			fmt.Fprintln(os.Stderr, found)
 			code = cmp.Or(code, 1)

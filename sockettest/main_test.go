@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	manytests.AtOnce()
 	options := []goleak.Option{goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever")}
-	if os.Getenv("SOCKETTEST_CHILD") == "beyond" {
+	if mode := os.Getenv("SOCKETTEST_CHILD"); mode == "beyond" || mode == "loopback" {
 		options = append(options, OnlyLoopbackAlways())
 	}
 	Main(m, options...)
@@ -32,6 +32,7 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 		says []string // nothing if all is well
 	}{
 		{"clean", nil},
+		{"loopback", nil},
 		{"goroutine", []string{"leak: goroutines outlive the package's tests", "sockettest.waitFor"}},
 		{"connection", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", CLOSE-WAIT", "find the test with"}},
 		{"listener", []string{"leak: 1 socket left open", "socket     tcp4 127.0.0.1:", ", LISTEN"}},
@@ -71,7 +72,7 @@ func TestMainFindsWhatAPackageLeaves(t *testing.T) {
 // TestMainsChild is what TestMainFindsWhatAPackageLeaves runs.
 func TestMainsChild(t *testing.T) {
 	switch mode := os.Getenv("SOCKETTEST_CHILD"); mode {
-	case "", "clean":
+	case "", "clean", "loopback":
 	case "goroutine":
 		go waitFor(make(chan struct{}))
 	case "beyond":
