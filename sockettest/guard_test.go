@@ -112,11 +112,14 @@ func TestOnlyLoopbackBlamesTheCaller(t *testing.T) {
 		close(asked)
 	}()
 	var wg sync.WaitGroup
+	var one sync.Mutex
 	both := make(chan bool)
 	for i, name := range []string{"one.example.", "two.example."} {
 		wg.Go(func() {
 			tbs[i] = faketb.Run(t, func(tb *faketb.TB) {
+				one.Lock() // both are t's
 				sockettest.OnlyLoopback(tb)
+				one.Unlock()
 				began <- true
 				var inner sync.WaitGroup
 				inner.Go(func() { _, _ = net.LookupHost(name) })
@@ -162,4 +165,33 @@ func TestOnlyLoopbackBesideDialer(t *testing.T) {
 		assert.ErrorContains(t, err, "network is unreachable")
 	})
 	assert.False(t, tb.Failed(), "%s", tb.Text())
+}
+
+// Both label the test's goroutine, and neither takes off the other's label.
+func TestOnlyLoopbackBesideNoLeaks(t *testing.T) {
+	for name, verbs := range map[string][]func(testing.TB){
+		"before": {sockettest.OnlyLoopback, func(t testing.TB) { sockettest.NoLeaks(t) }},
+		"after":  {func(t testing.TB) { sockettest.NoLeaks(t) }, sockettest.OnlyLoopback},
+	} {
+		tb := faketb.Run(t, func(tb *faketb.TB) {
+			for _, verb := range verbs {
+				verb(tb)
+			}
+			inner := faketb.Here(tb, func(inner *faketb.TB) {
+				sockettest.OnlyLoopback(inner)
+				_, err := net.LookupHost("inner.example.")
+				assert.Error(t, err)
+			})
+			assert.Contains(t, inner.Text(), "lookup inner.example", name)
+			ep := sockettest.Start(tb, fixtures.Echo{})
+			sockettest.Expect(tb, ep, sockettest.Accepted, func() error {
+				c, err := net.Dial("tcp", ep.Addr())
+				if err == nil {
+					err = c.Close()
+				}
+				return err
+			})
+		})
+		assert.False(t, tb.Failed(), "%s: %s", name, tb.Text())
+	}
 }
