@@ -53,10 +53,11 @@ import (
 //
 // A dial belongs to the test on whose goroutine, or one that this has started, directly or not, it
 // is made: as for [NoLeaks], by a profiler label. One that belongs to no test with OnlyLoopback,
-// such as that of a pool which another test has filled, fails all that are in force.
+// such as that of a pool which another test has filled, fails all that have it; with
+// [OnlyLoopbackAlways] it fails the package instead.
 //
 // Without the overlay, OnlyLoopback changes variables of the whole process. It is then fatal in a
-// parallel test, unless [Main] was given [OnlyLoopbackAlways].
+// parallel test, unless [Main] was given OnlyLoopbackAlways, or a test around it has OnlyLoopback.
 func OnlyLoopback(t testing.TB) {
 	if argument.IsNil(t) {
 		_ = errNilTB("OnlyLoopback")
