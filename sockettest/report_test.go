@@ -193,6 +193,11 @@ func TestEndsOfAStack(t *testing.T) {
 	}{
 		{"none", nil, nil},
 		{"short", []string{"net.(*conn).Read  net.go:1", "db.Ping  db.go:1"}, []string{"db.Ping  db.go:1", "(it waits in net.(*conn).Read)"}},
+		{"it looks whether it must wait", []string{"syscall.Syscall  asm.go:1", "syscall.read  z.go:1", "syscall.Read  s.go:1",
+			"net.(*netFD).Read  fd.go:1", "net.(*conn).Read  net.go:1", "db.Ping  db.go:1"},
+			[]string{"db.Ping  db.go:1", "(it waits in net.(*conn).Read, there in net.(*netFD).Read)"}},
+		{"a system call of the client's", []string{"syscall.read  z.go:1", "syscall.Read  s.go:1", "db.Ping  db.go:1"},
+			[]string{"db.Ping  db.go:1", "(it waits in syscall.Read, there in syscall.read)"}},
 		{"the client's own among others'", []string{"net.(*netFD).Read  fd.go:1", "net.(*conn).Read  net.go:1", "bufio.(*Reader).fill  bufio.go:1",
 			"db.(*conn).hello  conn.go:1", "db.Open  db.go:1", "sync.(*Once).Do  once.go:1", "db.Ping  db.go:2", "shop.Test  shop_test.go:1"},
 			[]string{"db.(*conn).hello  conn.go:1", "db.Open  db.go:1", "db.Ping  db.go:2", "called from shop.Test  shop_test.go:1",

@@ -229,8 +229,12 @@ func ends(frames []string) []string {
 	return lines
 }
 
-// within names what the client's innermost frame has called, and where that waits.
+// within names what the client's innermost frame has called, and where that waits. Package net
+// looks by a system call whether it must wait, and may be seen there.
 func within(below []string) string {
+	if i := slices.IndexFunc(below, func(f string) bool { return !strings.HasPrefix(f, "syscall.") }); i > 0 {
+		below = below[i:]
+	}
 	name := func(f string) string {
 		f, _, _ = strings.Cut(f, "  ")
 		return f[strings.LastIndexByte(f, '/')+1:]
