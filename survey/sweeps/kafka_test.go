@@ -21,7 +21,7 @@ var kafkaClient = subject{
 	cfg:  sweep.Config{Server: serving(serveKafka), Limit: 11 * time.Second},
 	op: func(ctx context.Context, c *sweep.Case) error {
 		use := func(ctx context.Context) error {
-			conn, err := (&kafka.Dialer{DialFunc: c.DialContext, Timeout: timeout}).DialContext(ctx, "tcp", c.Addr())
+			conn, err := (&kafka.Dialer{ClientID: "sweeps", DialFunc: c.DialContext, Timeout: timeout}).DialContext(ctx, "tcp", c.Addr())
 			if err != nil {
 				return err
 			}
