@@ -35,7 +35,7 @@ func (s *sweep) all(points []point) []result {
 			for i := next.Add(1) - 1; i < int64(len(points)); i = next.Add(1) - 1 {
 				if results[i] = (result{point: points[i], skipped: left.skips(points[i])}); results[i].skipped == "" {
 					results[i] = w.have(points[i], false)
-					if left.count(results[i]); results[i].frozen { // it sleeps in real time, beside the others
+					if left.count(results[i]); results[i].Frozen { // it sleeps in real time, beside the others
 						wg.Go(func() { results[i] = s.thaw(results[i]) })
 					}
 				}
@@ -99,19 +99,19 @@ func (l *left) progress() (done, bad int) {
 func (l *left) count(r result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done++; len(r.found) > 0 {
+	if l.done++; len(r.Found) > 0 {
 		l.bad++
 	}
 	switch {
-	case r.frozen || r.busy && l.isolated: // it costs real time
+	case r.Frozen || r.Busy && l.isolated: // it costs real time
 		if l.frozen == nil {
 			l.frozen = map[string]int{}
 		}
 		l.frozen[r.point.series()]++
 	case l.isolated:
-	case r.busy:
+	case r.Busy:
 		l.busy = true
-	case r.dead:
+	case r.Dead:
 		l.dead++
 	}
 }
@@ -131,7 +131,7 @@ func (l *left) skips(p point) skip {
 // run prepares one. What it needs of the sweep that changes, it has itself: it may be given up, and
 // go on.
 func (s *sweep) run(p point, full bool) *run {
-	return &run{sweep: s, point: p, full: full, hop: s.hop, most: max(mostDials, 10*s.good.dials)}
+	return &run{sweep: s, point: p, full: full, hop: s.hop, most: max(mostDials, 10*s.good.Dials)}
 }
 
 // watched has a conversation, and gives it up if its clock stands still.
@@ -165,12 +165,12 @@ func (s *sweep) watched(r *run) result {
 		if same == glances {
 			res := r.givenUp(freezes, holding+"\n\n"+others, "cannot be judged in virtual time: a goroutine waits for "+waitsFor(holding)+
 				" and stops the clock")
-			res.frozen = true
+			res.Frozen = true
 			return res
 		}
 		if d := time.Since(begin); d > busy {
 			res := r.givenUp(hangs, others, fmt.Sprintf("it goes on without end, and took %v of real time", d.Round(time.Second)))
-			res.busy = true
+			res.Busy = true
 			return res
 		}
 	}
@@ -179,13 +179,13 @@ func (s *sweep) watched(r *run) result {
 // thaw has a conversation once more whose clock stood still, in real time: its operation may be
 // right, and a timer end what it waits for. What is wrong then, is wrong.
 func (s *sweep) thaw(r result) result {
-	if !r.frozen || s.on { // a child has done so
+	if !r.Frozen || s.on { // a child has done so
 		return r
 	}
 	again := s.run(r.point, true)
 	again.real, again.result.point = true, r.point
 	again.converse()
-	again.result.frozen = true
+	again.result.Frozen = true
 	return again.result
 }
 
@@ -199,5 +199,5 @@ func waitsFor(stack string) string {
 
 // givenUp is the result of a conversation that still goes on.
 func (r *run) givenUp(k kind, stacks, text string) result {
-	return result{point: r.point, fired: true, goesOn: true, found: []violation{{k, text}}, stacks: stacks}
+	return result{point: r.point, Fired: true, GoesOn: true, Found: []violation{{k, text}}, Stacks: stacks}
 }

@@ -14,23 +14,23 @@ import (
 
 func TestWhatIsNotTried(t *testing.T) {
 	t.Parallel()
-	p, other := point{conn: connID{n: 1}, place: answering, at: 7}, point{conn: connID{n: 1}, place: requesting}
+	p, other := point{conn: connID{N: 1}, place: answering, at: 7}, point{conn: connID{N: 1}, place: requesting}
 	var l left
 	for range mostFrozen {
 		assert.Empty(t, l.skips(p))
-		l.count(result{point: p, frozen: true})
+		l.count(result{point: p, Frozen: true})
 	}
 	assert.Equal(t, stuck, l.skips(p))
 	assert.Empty(t, l.skips(other))
 	for range mostDead {
 		assert.Empty(t, l.skips(other))
-		l.count(result{dead: true})
+		l.count(result{Dead: true})
 	}
 	assert.Equal(t, stuck, l.skips(other))
 	l = left{until: time.Now().Add(-time.Second)}
 	assert.Equal(t, outOfTime, l.skips(p))
 	l = left{until: time.Now().Add(time.Hour)}
-	l.count(result{busy: true})
+	l.count(result{Busy: true})
 	assert.Equal(t, stuck, l.skips(p))
 }
 

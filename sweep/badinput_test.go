@@ -127,7 +127,7 @@ func TestPatternQuotes(t *testing.T) {
 	t.Parallel()
 	t.Run("x (y)+", func(t *testing.T) {
 		s := &sweep{t: t}
-		p := point{conn: connID{n: 2}, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
+		p := point{conn: connID{N: 2}, every: true, place: answering, at: 7, fault: Fault{Name: "fin"}}
 		assert.Equal(t, `^TestPatternQuotes$/^x_\(y\)\+$/^every$/^conn_2$/^answer$/^byte_7$/^fin$`, s.pattern(p))
 	})
 }

@@ -143,7 +143,7 @@ func BenchmarkRepetition(b *testing.B) {
 
 // summary is all that a repetition must have in common.
 func summary(r result) string {
-	return fmt.Sprint(r.point.name(), r.outcome(), r.took, r.retried, r.err, r.found)
+	return fmt.Sprint(r.point.name(), r.outcome(), r.Took, r.Retried, r.err, r.Found)
 }
 
 // A point comes to the same each time, byte 0 included, and at the same instant.

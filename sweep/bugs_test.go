@@ -348,7 +348,7 @@ func TestTwoCallersOfOneMutex(t *testing.T) {
 	}}
 	require.NoError(t, s.begin())
 	assert.Zero(t, s.hop)
-	assert.Len(t, s.good.conns, 1)
+	assert.Len(t, s.good.Conns, 1)
 }
 
 func TestMendedClientIsBlameless(t *testing.T) {

@@ -16,36 +16,36 @@ import (
 
 // A connID says which connection: the nth that is accepted, or the nth of those with a name.
 type connID struct {
-	name string // of Config.Names
-	n    int
+	Name string // of Config.Names
+	N    int
 }
 
 func (c connID) String() string {
 	switch {
-	case c.name == "":
-		return fmt.Sprintf("connection %d", c.n)
-	case c.n == 1:
-		return "connection " + c.name
+	case c.Name == "":
+		return fmt.Sprintf("connection %d", c.N)
+	case c.N == 1:
+		return "connection " + c.Name
 	}
-	return fmt.Sprintf("connection %s %d", c.name, c.n)
+	return fmt.Sprintf("connection %s %d", c.Name, c.N)
 }
 
 // path begins the names of points; it is empty for the first connection.
 func (c connID) path() string {
 	switch {
-	case c == connID{n: 1}:
+	case c == connID{N: 1}:
 		return ""
-	case c.name == "":
-		return fmt.Sprintf("conn_%d/", c.n)
-	case c.n == 1:
-		return c.name + "/"
+	case c.Name == "":
+		return fmt.Sprintf("conn_%d/", c.N)
+	case c.N == 1:
+		return c.Name + "/"
 	}
-	return fmt.Sprintf("%s_%d/", c.name, c.n)
+	return fmt.Sprintf("%s_%d/", c.Name, c.N)
 }
 
 // compare puts those without a name first.
 func (c connID) compare(o connID) int {
-	return cmp.Or(strings.Compare(c.name, o.name), cmp.Compare(c.n, o.n))
+	return cmp.Or(strings.Compare(c.Name, o.Name), cmp.Compare(c.N, o.N))
 }
 
 // goodName is what a name of a connection looks like, in those of points.
@@ -95,24 +95,24 @@ func (t *tap) identify(name string, c *fixtures.Conn) {
 	n := 1
 	t.mu.Lock()
 	for _, s := range t.conns {
-		if s.id.name == name {
+		if s.ID.Name == name {
 			n++
 		}
 	}
 	var is stream
 	t.noteLocked(c.ID(), func(s *stream) {
-		if s.id.name != "" {
+		if s.ID.Name != "" {
 			return
 		}
-		s.id = connID{name, n}
+		s.ID = connID{name, n}
 		_, sent := c.Bytes()
-		s.request.known, s.answer.known = len(s.request.bytes), int(sent)
+		s.Request.Known, s.Answer.Known = len(s.Request.Bytes), int(sent)
 		is = *s
 	})
 	list := slices.Clone(t.onName)
 	t.mu.Unlock()
 	for _, f := range list {
-		if is.id.name != "" {
+		if is.ID.Name != "" {
 			f(c, is)
 		}
 	}
@@ -129,17 +129,17 @@ func (t *tap) named(f func(*fixtures.Conn, stream)) {
 func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
 	var mu sync.Mutex
 	var undos []func()
-	if p.conn.name == "" {
+	if p.conn.Name == "" {
 		for _, r := range rules {
 			undos = append(undos, a.ep.Arm(r))
 		}
 	} else {
 		a.tap.named(func(c *fixtures.Conn, s stream) {
-			if s.id != p.conn && !(p.every && s.id.name == p.conn.name && s.id.n > p.conn.n) {
+			if s.ID != p.conn && !(p.every && s.ID.Name == p.conn.Name && s.ID.N > p.conn.N) {
 				return
 			}
 			for _, r := range slices.Backward(rules) { // those of a connection act the other way round
-				if r.Conn = 0; p.place == requesting && p.at == s.request.known {
+				if r.Conn = 0; p.place == requesting && p.at == s.Request.Known {
 					r.Nth, r.AfterRead = 0, 0 // it is here
 				}
 				u := c.Arm(r)
@@ -168,8 +168,8 @@ func (r *run) cameTo(p point, ep *fixtures.Endpoint, contact bool, dials int64) 
 		_, fired := r.names.lookups()
 		return fired
 	case p.does != nil:
-		return contact && dials >= int64(p.conn.n)
-	case r.point.then == nil && p.conn.name == "":
+		return contact && dials >= int64(p.conn.N)
+	case r.point.then == nil && p.conn.Name == "":
 		return ep.Count(fixtures.RuleFired) > 0
 	}
 	n := r.tap.number(p.conn)
@@ -182,7 +182,7 @@ func (r *run) cameTo(p point, ep *fixtures.Endpoint, contact bool, dials int64) 
 func (t *tap) number(conn connID) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return 1 + slices.IndexFunc(t.conns, func(s stream) bool { return s.id == conn })
+	return 1 + slices.IndexFunc(t.conns, func(s stream) bool { return s.ID == conn })
 }
 
 // isNaming reports whether an event is about a rule that finds names.

@@ -18,57 +18,57 @@ import (
 
 // A conversation is what passed in the good run.
 type conversation struct {
-	conns    []stream // in the order of their names, or of their numbers
-	recovers bool     // Recovers was called
-	obeys    bool     // the context was used
-	dials    int64
-	lookups  int
-	varies   string // what differs from one run to the next
+	Conns    []stream // in the order of their names, or of their numbers
+	Recovers bool     // Recovers was called
+	Obeys    bool     // the context was used
+	Dials    int64
+	Lookups  int
+	Varies   string // what differs from one run to the next
 }
 
 // A stream is what passed on one connection.
 type stream struct {
-	id              connID
-	request, answer part
-	behind          string // the relay's own address of its connection to the server
+	ID              connID
+	Request, Answer part
+	Behind          string // the relay's own address of its connection to the server
 }
 
 // A part is one direction.
 type part struct {
-	bytes   []byte
-	writes  []int // where each write begins, as the relay read it
-	records []int // where each TLS record begins, if there are any
-	known   int   // the first byte that the connection's name comes before; 0 if it has a number
-	from    int   // the first byte at which there is a client to be closed
-	until   int   // and the first at which the operation is over; 0 if no client was named
+	Bytes   []byte
+	Writes  []int // where each write begins, as the relay read it
+	Records []int // where each TLS record begins, if there are any
+	Known   int   // the first byte that the connection's name comes before; 0 if it has a number
+	From    int   // the first byte at which there is a client to be closed
+	Until   int   // and the first at which the operation is over; 0 if no client was named
 }
 
 // closable reports whether the fault close makes a difference at a byte.
-func (p part) closable(at int) bool { return p.from <= at && at < p.until }
+func (p part) closable(at int) bool { return p.From <= at && at < p.Until }
 
 func (p *part) add(b []byte) {
 	if len(b) > 0 {
-		p.writes = append(p.writes, len(p.bytes))
-		p.bytes = append(p.bytes, b...)
+		p.Writes = append(p.Writes, len(p.Bytes))
+		p.Bytes = append(p.Bytes, b...)
 	}
 }
 
 // String lists the lengths.
 func (c conversation) String() string {
 	var parts []string
-	for _, s := range c.conns {
-		parts = append(parts, fmt.Sprintf("%v: request of %d bytes, answer of %d", s.id, len(s.request.bytes), len(s.answer.bytes)))
+	for _, s := range c.Conns {
+		parts = append(parts, fmt.Sprintf("%v: request of %d bytes, answer of %d", s.ID, len(s.Request.Bytes), len(s.Answer.Bytes)))
 	}
 	return strings.Join(parts, "; ")
 }
 
 // part is the direction that a point is in.
 func (c conversation) part(p point) part {
-	i := slices.IndexFunc(c.conns, func(s stream) bool { return s.id == p.conn })
+	i := slices.IndexFunc(c.Conns, func(s stream) bool { return s.ID == p.conn })
 	if p.place == requesting {
-		return c.conns[i].request
+		return c.Conns[i].Request
 	}
-	return c.conns[i].answer
+	return c.Conns[i].Answer
 }
 
 // converse has the good conversation twice, and compares.
@@ -87,7 +87,7 @@ func (s *sweep) converse() (conversation, error) {
 	if err != nil {
 		return first, fmt.Errorf("the second time, %w", err)
 	}
-	first.varies = first.differs(second)
+	first.Varies = first.differs(second)
 	return first, nil
 }
 
@@ -103,57 +103,57 @@ func (w *worker) converseOnce() (conversation, error) {
 		return conversation{}, r.broken
 	case w.t.Failed():
 		return conversation{}, errors.New("the operation failed the test by itself: give assertions the *sweep.Case, not the test")
-	case len(r.talk.conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.found) == 0):
+	case len(r.Talk.Conns) == 0 && !r.is(freezes) && (r.err != nil || len(r.Found) == 0):
 		return conversation{}, fmt.Errorf("the operation never connected to the server (%w); want it to dial Case.Addr with Case.DialContext, or the test built with the overlay of docs/unmodified.md",
 			cmp.Or(r.err, errNone))
 	case r.is(freezes):
 		return conversation{}, fmt.Errorf("without any fault, %s%w", w.inFull(r), errFrozen)
-	case len(r.found) > 0:
+	case len(r.Found) > 0:
 		return conversation{}, fmt.Errorf("without any fault, %s", w.inFull(r))
 	case r.err != nil:
 		return conversation{}, fmt.Errorf("without any fault, the operation failed: %w; want a conversation that works", r.err)
 	}
 	for _, request := range w.cfg.Once {
-		if countIn(r.talk.conns, request) == 0 {
+		if countIn(r.Talk.Conns, request) == 0 {
 			return conversation{}, fmt.Errorf("Config.Once has %q, which the operation does not send; want the bytes of a request of its", request)
 		}
 	}
-	slices.SortStableFunc(r.talk.conns, func(a, b stream) int { return a.id.compare(b.id) })
+	slices.SortStableFunc(r.Talk.Conns, func(a, b stream) int { return a.ID.compare(b.ID) })
 	for _, name := range byLength(w.cfg.Names) {
-		if !slices.ContainsFunc(r.talk.conns, func(s stream) bool { return s.id.name == name }) {
+		if !slices.ContainsFunc(r.Talk.Conns, func(s stream) bool { return s.ID.Name == name }) {
 			return conversation{}, fmt.Errorf("Config.Names[%q] is %q, which no connection begins with; want some of the first %d bytes that"+
 				" the client sends", name, w.cfg.Names[name], mostFirst)
 		}
 	}
-	for i := range r.talk.conns {
-		r.talk.conns[i].request.findRecords()
-		r.talk.conns[i].answer.findRecords()
+	for i := range r.Talk.Conns {
+		r.Talk.Conns[i].Request.findRecords()
+		r.Talk.Conns[i].Answer.findRecords()
 	}
-	if w.cfg.Host != "" && r.talk.lookups == 0 {
+	if w.cfg.Host != "" && r.Talk.Lookups == 0 {
 		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", w.cfg.Host)
 	}
-	r.talk.recovers, r.talk.obeys, r.talk.dials = r.recovers, r.obeys, r.dials
-	return r.talk, nil
+	r.Talk.Recovers, r.Talk.Obeys, r.Talk.Dials = r.Recovers, r.Obeys, r.Dials
+	return r.Talk, nil
 }
 
 // differs says what differs between two good runs, in lengths: the contents may differ.
 func (c conversation) differs(o conversation) string {
-	if len(c.conns) != len(o.conns) {
-		return fmt.Sprintf("connections: %d and %d", len(c.conns), len(o.conns))
+	if len(c.Conns) != len(o.Conns) {
+		return fmt.Sprintf("connections: %d and %d", len(c.Conns), len(o.Conns))
 	}
-	if c.lookups != o.lookups {
-		return fmt.Sprintf("lookups of the host: %d and %d", c.lookups, o.lookups)
+	if c.Lookups != o.Lookups {
+		return fmt.Sprintf("lookups of the host: %d and %d", c.Lookups, o.Lookups)
 	}
-	for i := range c.conns {
-		if a, b := c.conns[i].id, o.conns[i].id; a != b {
+	for i := range c.Conns {
+		if a, b := c.Conns[i].ID, o.Conns[i].ID; a != b {
 			return fmt.Sprintf("connections: there is %v, and %v the other time", a, b)
 		}
 		for _, d := range []struct {
 			name string
 			a, b []byte
 		}{
-			{requesting, c.conns[i].request.bytes, o.conns[i].request.bytes},
-			{answering, c.conns[i].answer.bytes, o.conns[i].answer.bytes},
+			{requesting, c.Conns[i].Request.Bytes, o.Conns[i].Request.Bytes},
+			{answering, c.Conns[i].Answer.Bytes, o.Conns[i].Answer.Bytes},
 		} {
 			if len(d.a) == len(d.b) {
 				continue
@@ -163,7 +163,7 @@ func (c conversation) differs(o conversation) string {
 				at++
 			}
 			return fmt.Sprintf("%s of %v: %d and %d bytes, which differ from byte %d on, %.32q and %.32q",
-				d.name, c.conns[i].id, len(d.a), len(d.b), at, d.a[at:], d.b[at:])
+				d.name, c.Conns[i].ID, len(d.a), len(d.b), at, d.a[at:], d.b[at:])
 		}
 	}
 	return ""
@@ -189,7 +189,7 @@ func (t *tap) count(request string) (n int) {
 
 func countIn(conns []stream, request string) (n int) {
 	for _, s := range conns {
-		n += bytes.Count(s.request.bytes, []byte(request))
+		n += bytes.Count(s.Request.Bytes, []byte(request))
 	}
 	return n
 }
@@ -199,8 +199,8 @@ func (t *tap) behind(conn connID) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.conns {
-		if s.id == conn {
-			return s.behind
+		if s.ID == conn {
+			return s.Behind
 		}
 	}
 	return ""
@@ -233,7 +233,7 @@ func (t *tap) mark() {
 	t.marked = true
 	for i := range t.conns {
 		s := &t.conns[i]
-		s.request.from, s.answer.from = len(s.request.bytes)+1, len(s.answer.bytes)+1
+		s.Request.From, s.Answer.From = len(s.Request.Bytes)+1, len(s.Answer.Bytes)+1
 	}
 }
 
@@ -243,7 +243,7 @@ func (t *tap) markEnd() {
 	defer t.mu.Unlock()
 	for i := range t.conns {
 		if s := &t.conns[i]; t.marked {
-			s.request.until, s.answer.until = len(s.request.bytes)+1, len(s.answer.bytes)+1
+			s.Request.Until, s.Answer.Until = len(s.Request.Bytes)+1, len(s.Answer.Bytes)+1
 		}
 	}
 }
@@ -261,7 +261,7 @@ func (t *tap) noteLocked(conn int, add func(*stream)) {
 		return
 	}
 	for len(t.conns) < conn {
-		t.conns = append(t.conns, stream{id: connID{n: len(t.conns) + 1}})
+		t.conns = append(t.conns, stream{ID: connID{N: len(t.conns) + 1}})
 	}
 	add(&t.conns[conn-1])
 }
@@ -276,7 +276,7 @@ func (t *tap) serve(ctx context.Context, c *fixtures.Conn) error {
 	if !ok {
 		return errors.Join(fmt.Errorf("simnet dialled a %T", nc), nc.Close())
 	}
-	t.note(c.ID(), func(s *stream) { s.behind = nc.LocalAddr().String() })
+	t.note(c.ID(), func(s *stream) { s.Behind = nc.LocalAddr().String() })
 	return c.Relay(ctx, tapped{sc, t, c.ID()})
 }
 
@@ -289,13 +289,13 @@ type tapped struct {
 
 func (c tapped) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.tap.note(c.n, func(s *stream) { s.answer.add(b[:n]) })
+	c.tap.note(c.n, func(s *stream) { s.Answer.add(b[:n]) })
 	return n, err
 }
 
 func (c tapped) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.tap.note(c.n, func(s *stream) { s.request.add(b[:n]) })
+	c.tap.note(c.n, func(s *stream) { s.Request.add(b[:n]) })
 	return n, err
 }
 

@@ -83,7 +83,7 @@ type order struct {
 	Point string
 	Full  bool
 	Hop   time.Duration
-	Good  *goodWire `json:",omitempty"` // in the first of each child, once it is known
+	Good  *conversation `json:",omitempty"` // in the first of each child, once it is known
 }
 
 // obey does what the parent orders, until that is to end. If the parent is gone it ends the
@@ -112,14 +112,14 @@ func (s *sweep) obey(in io.Reader, out io.Writer, token string) {
 			return
 		}
 		if s.hop = o.Hop; o.Good != nil {
-			s.good = o.Good.conversation()
+			s.good = *o.Good
 		}
 		r := result{broken: fmt.Errorf("the process does not know the point %s", o.Point)}
 		if p, ok := s.find(o.Point); ok {
 			r = s.thaw(s.watched(s.run(p, o.Full)))
 		}
 		if s.t.Failed() && !r.is(wrong) {
-			r.found = append(r.found, violation{wrong, "it failed the test by itself: give assertions the *sweep.Case, not the test"})
+			r.Found = append(r.Found, violation{wrong, "it failed the test by itself: give assertions the *sweep.Case, not the test"})
 		}
 		say(answerOf(r, s.t.Failed()))
 	}
@@ -192,33 +192,32 @@ func (w *worker) ask(p point, full bool) result {
 	if w.child == nil {
 		c, err := w.startChild()
 		if err != nil {
-			return result{point: p, fired: true, crashed: true, goesOn: true, found: []violation{{crashes, err.Error()}}}
+			return result{point: p, Fired: true, crashed: true, GoesOn: true, Found: []violation{{crashes, err.Error()}}}
 		}
 		w.child = c
 	}
 	c := w.child
 	o := order{Point: p.name(), Full: full, Hop: w.hop}
 	if !c.knows && p.place != "" {
-		good := wireOf(w.good)
-		o.Good, c.knows = &good, true
+		o.Good, c.knows = &w.good, true
 	}
 	stalled := time.AfterFunc(3*busy+2*w.cfg.Limit, c.kill) // its own watch has failed by then
 	defer stalled.Stop()
 	a, err := c.talk(o)
 	if err != nil {
 		w.child = nil
-		return result{point: p, fired: true, crashed: true, goesOn: true, found: []violation{{crashes, c.last()}}, stacks: c.stacks()}
+		return result{point: p, Fired: true, crashed: true, GoesOn: true, Found: []violation{{crashes, c.last()}}, Stacks: c.stacks()}
 	}
 	r := a.result(p)
-	if r.dead || r.frozen {
+	if r.Dead || r.Frozen {
 		c.dead++
 	}
-	if r.busy || a.Failed {
+	if r.Busy || a.Failed {
 		c.kill()
 		w.end()
 	}
 	if a.Failed {
-		r.stacks = cmp.Or(r.stacks, strings.TrimSpace(c.says.text()))
+		r.Stacks = cmp.Or(r.Stacks, strings.TrimSpace(c.says.text()))
 	}
 	return r
 }
@@ -226,9 +225,9 @@ func (w *worker) ask(p point, full bool) result {
 // shares says what a conversation found that earlier ones in its process have left: a channel, a
 // timer or a WaitGroup of another bubble.
 func (r result) shares() string {
-	for _, v := range r.found {
-		if strings.Contains(v.text, "synctest") {
-			return v.text
+	for _, v := range r.Found {
+		if strings.Contains(v.Text, "synctest") {
+			return v.Text
 		}
 	}
 	return ""
@@ -381,4 +380,46 @@ func (e *ending) text() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return string(e.b)
+}
+
+// An answer is a result on its way from a child. What of the result is the parent's own is not
+// exported, and stays behind.
+type answer struct {
+	Failed      bool // the test, in the child
+	Result      result
+	Err, Broken *toldError
+}
+
+func answerOf(r result, failed bool) answer { return answer{failed, r, tell(r.err), tell(r.broken)} }
+
+func (a answer) result(p point) result {
+	r := a.Result
+	r.point = p
+	if a.Err != nil { // else it would be an error that is nil
+		r.err = a.Err
+	}
+	if a.Broken != nil {
+		r.broken = a.Broken
+	}
+	return r
+}
+
+// A toldError is one of another process.
+type toldError struct{ Text, Type, Outcome string }
+
+func (e *toldError) Error() string { return e.Text }
+
+func tell(err error) *toldError {
+	if err == nil {
+		return nil
+	}
+	return &toldError{err.Error(), fmt.Sprintf("%T", err), outcomeOf(err)}
+}
+
+// typeOf names the type of an error, also of one of another process.
+func typeOf(err error) string {
+	if e, ok := errors.AsType[*toldError](err); ok {
+		return e.Type
+	}
+	return fmt.Sprintf("%T", err)
 }

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -63,7 +64,7 @@ func TestIsolatedCrashes(t *testing.T) {
 	assert.True(t, bad)
 	for _, r := range results {
 		if r.point.name() == "request/byte_1/reset" {
-			assert.Regexp(t, `^goroutine .*\n.*TestIsolatedCrashes.func1.1\(\)\n\t.*isolate_test.go:`, r.stacks)
+			assert.Regexp(t, `^goroutine .*\n.*TestIsolatedCrashes.func1.1\(\)\n\t.*isolate_test.go:`, r.Stacks)
 		}
 	}
 	for _, want := range []string{
@@ -127,7 +128,7 @@ func TestIsolatedDeadBubbles(t *testing.T) {
 	results, _ := s.try()
 	for _, r := range results {
 		require.True(t, r.is(leaks), r.point.name())
-		pids[r.found[0].text]++
+		pids[r.Found[0].Text]++
 	}
 	assert.Len(t, pids, (len(results)+mostDeadOfChild-1)/mostDeadOfChild)
 	for _, n := range pids {
@@ -190,6 +191,15 @@ func TestIsolatedOrphans(t *testing.T) {
 	assert.Error(t, err) // EOF, or RST where a system sends that
 }
 
+// sent is v as the other process has it.
+func sent[T any](t *testing.T, v T) (got T) {
+	t.Helper()
+	b, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &got))
+	return got
+}
+
 // Whatever is known of the good conversation comes to the children, and a result to the parent.
 func TestWireCarriesEveryField(t *testing.T) {
 	t.Parallel()
@@ -223,13 +233,13 @@ func TestWireCarriesEveryField(t *testing.T) {
 		}
 	}
 	fill(reflect.ValueOf(&c).Elem())
-	assert.Equal(t, c, wireOf(c).conversation())
+	assert.Equal(t, c, sent(t, c))
 	assert.Greater(t, n, 40)
 	fill(reflect.ValueOf(&r).Elem())
 	r.skipped, r.accepted, r.reason, r.was, r.crashed = "", nil, "", "", false // the parent's
-	assert.Equal(t, r, answerOf(r, false).result(r.point))
+	assert.Equal(t, r, sent(t, answerOf(r, false)).result(r.point))
 	r.err, r.broken = io.EOF, os.ErrClosed
-	got := answerOf(r, false).result(r.point)
+	got := sent(t, answerOf(r, false)).result(r.point)
 	assert.Equal(t, "EOF *errors.errorString closed in call", fmt.Sprint(got.err, " ", typeOf(got.err), " ", outcomeOf(got.err)))
 	assert.EqualError(t, got.broken, "file already closed")
 }

@@ -127,7 +127,7 @@ func lookups(nth int, host string) (list []point) {
 		{"silent", dnsfault.Silent{}},
 		{"slow", dnsfault.Late{Delay: slow, Then: zone(host)}},
 	} {
-		list = append(list, point{conn: connID{n: nth}, place: lookingUp, fault: Fault{Name: f.name},
+		list = append(list, point{conn: connID{N: nth}, place: lookingUp, fault: Fault{Name: f.name},
 			does: func(a arena) func() { return a.names.arm(nth, f.do) }})
 	}
 	return list

@@ -85,13 +85,13 @@ func TestDialLooksUp(t *testing.T) {
 	require.NoError(t, cfg.check())
 	s := &sweep{t: t, cfg: cfg, op: add}
 	require.NoError(t, s.begin())
-	assert.Equal(t, 1, s.good.lookups)
+	assert.Equal(t, 1, s.good.Lookups)
 	took := map[string]time.Duration{}
 	for _, p := range lookups(1, cfg.Host) {
 		r := s.one(p, false)
-		assert.True(t, r.fired)
+		assert.True(t, r.Fired)
 		assert.Equal(t, p.fault.Name == "slow", r.err == nil)
-		if took[p.fault.Name] = r.took; r.err != nil {
+		if took[p.fault.Name] = r.Took; r.err != nil {
 			require.ErrorAs(t, r.err, new(*net.DNSError))
 			assert.ErrorContains(t, r.err, "dial tcp: lookup DB.example.")
 		}

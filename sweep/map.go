@@ -31,14 +31,14 @@ type span struct {
 // outcome says in short how a conversation ended. It has neither times nor addresses.
 func (r result) outcome() string {
 	switch {
-	case len(r.found) > 0:
+	case len(r.Found) > 0:
 		var list []string
-		for _, v := range r.found {
-			list = append(list, string(v.kind))
+		for _, v := range r.Found {
+			list = append(list, string(v.Kind))
 		}
 		slices.Sort(list)
 		return strings.Join(slices.Compact(list), " + ")
-	case !r.fired:
+	case !r.Fired:
 		return "never came to the fault"
 	case r.err == nil:
 		return "ok"
@@ -60,8 +60,8 @@ func (s *sweep) chart(p point) (row string, offset int) {
 	if !p.atByte() || p.then != nil {
 		return p.name(), 0
 	}
-	of, writes := "write", s.good.part(p).writes
-	if r := s.good.part(p).records; len(r) > 0 && p.at >= r[0] {
+	of, writes := "write", s.good.part(p).Writes
+	if r := s.good.part(p).Records; len(r) > 0 && p.at >= r[0] {
 		of, writes = "record", r
 	}
 	n, found := slices.BinarySearch(writes, p.at)
@@ -92,8 +92,8 @@ func (s *sweep) know(results []result, left int) (lines []string, bad bool) {
 		case was.outcome != is:
 			r.was = cmp.Or(was.outcome, "not on the map")
 			rows = changed.add(rows, row, span{offset, offset, fmt.Sprintf("%s, and was %q", is, was.outcome), ""})
-		case len(r.found) > 0 && was.reason != "":
-			r.found, r.accepted, r.reason = nil, r.found, was.reason
+		case len(r.Found) > 0 && was.reason != "":
+			r.Found, r.accepted, r.reason = nil, r.Found, was.reason
 			accepted++
 		}
 	}
@@ -141,7 +141,7 @@ func (s *sweep) draw(results []result, old atlas) string {
 	a := atlas{}
 	var rows []string
 	for _, r := range results {
-		if r.point.then != nil && len(r.found) == 0 {
+		if r.point.then != nil && len(r.Found) == 0 {
 			continue
 		}
 		row, offset := s.chart(r.point)
@@ -149,7 +149,7 @@ func (s *sweep) draw(results []result, old atlas) string {
 		if was.outcome != is {
 			was.reason = ""
 		}
-		if len(r.found) > 0 && was.reason == "" {
+		if len(r.Found) > 0 && was.reason == "" {
 			was.reason = noReason
 		}
 		rows = a.add(rows, row, span{offset, offset, is, was.reason})
@@ -171,7 +171,7 @@ func tally(results []result) string {
 	n := map[string]int{}
 	for _, r := range results {
 		o := r.outcome()
-		if len(r.found) == 0 && r.fired && r.err != nil {
+		if len(r.Found) == 0 && r.Fired && r.err != nil {
 			o = "with an error"
 		}
 		n[o]++

@@ -121,7 +121,7 @@ func (s *sweep) pageStream(name string, p point) page.Stream {
 		return page.Stream{Name: name}
 	}
 	part := s.good.part(p)
-	return page.Stream{Name: name, Bytes: part.bytes, Writes: part.writes}
+	return page.Stream{Name: name, Bytes: part.Bytes, Writes: part.Writes}
 }
 
 // pagePlace is the beginning of a point's name, its byte and its line. Pairs are in a list.
@@ -133,19 +133,19 @@ func pagePlace(p point) (stream string, at int, fault string) {
 }
 
 // violations are those that were found, the accepted ones with them.
-func (r result) violations() []violation { return slices.Concat(r.found, r.accepted) }
+func (r result) violations() []violation { return slices.Concat(r.Found, r.accepted) }
 
 // outcomes are those of a point, as the page calls them.
 func (r result) outcomes() (list []string) {
 	for _, v := range r.violations() {
-		list = append(list, string(v.kind))
+		list = append(list, string(v.Kind))
 	}
 	switch {
 	case r.skipped != "":
 		return []string{page.Left}
 	case len(list) > 0:
 		return list
-	case !r.fired:
+	case !r.Fired:
 		return []string{page.Missed}
 	case r.err != nil:
 		return []string{page.Error}
@@ -157,7 +157,7 @@ func (r result) outcomes() (list []string) {
 func (r result) said() string {
 	var list []string
 	for _, v := range r.violations() {
-		list = append(list, string(v.kind)+": "+brief(v.text))
+		list = append(list, string(v.Kind)+": "+brief(v.Text))
 	}
 	switch {
 	case r.skipped != "":
@@ -178,7 +178,7 @@ func (s *sweep) pageGroup(g group, tried map[string][]int) page.Group {
 	if g.pairs > 0 || !g.first.point.atByte() {
 		return out
 	}
-	b, at := s.good.part(g.first.point).bytes, g.bytes[0]
+	b, at := s.good.part(g.first.point).Bytes, g.bytes[0]
 	out.Where += ", bytes " + ranges(g.bytes, tried[g.first.point.part()]) + " of " + strconv.Itoa(len(b))
 	out.Before, out.After = quoted(b[max(0, at-8):at]), quoted(b[at:min(len(b), at+16)])
 	return out

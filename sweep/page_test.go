@@ -86,22 +86,22 @@ func TestPageIsSmallAndInert(t *testing.T) {
 func TestPageHasAllPoints(t *testing.T) {
 	t.Parallel()
 	s := &sweep{t: t, cfg: Config{Limit: time.Second, Map: "x.map"}}
-	s.good.conns = []stream{{id: connID{n: 1}, answer: part{bytes: []byte("hello"), writes: []int{0, 3}}}}
+	s.good.Conns = []stream{{ID: connID{N: 1}, Answer: part{Bytes: []byte("hello"), Writes: []int{0, 3}}}}
 	at := func(n int) point {
-		return point{conn: connID{n: 1}, place: answering, at: n, fault: Fault{Name: "fin"}}
+		return point{conn: connID{N: 1}, place: answering, at: n, fault: Fault{Name: "fin"}}
 	}
 	pair, then := at(5), at(1)
 	pair.then = &then
 	odd := []violation{{wrong, "got \x00"}, {leaks, "one"}}
 	p := s.page([]result{
-		{point: connects(connID{n: 1})[0], err: os.ErrClosed, fired: true},
-		{point: at(0), fired: true, found: odd, was: "ok"},
-		{point: at(1), fired: true, accepted: odd, reason: "by design"},
+		{point: connects(connID{N: 1})[0], err: os.ErrClosed, Fired: true},
+		{point: at(0), Fired: true, Found: odd, was: "ok"},
+		{point: at(1), Fired: true, accepted: odd, reason: "by design"},
 		{point: at(2)},
 		{point: at(3), skipped: stuck},
-		{point: at(4), fired: true},
-		{point: pair, fired: true},
-		{point: pair, fired: true, err: os.ErrClosed},
+		{point: at(4), Fired: true},
+		{point: pair, Fired: true},
+		{point: pair, Fired: true, err: os.ErrClosed},
 	}, 7)
 	assert.Equal(t, []page.Stream{
 		{Name: "connect", Points: []page.Point{{Fault: "refused", Outcomes: []string{page.Error}, Text: "unclassified in call"}}},
@@ -143,10 +143,10 @@ func TestWhereThePageGoes(t *testing.T) { // not parallel: it sets the flag
 
 func TestAttributes(t *testing.T) {
 	t.Parallel()
-	fin := point{conn: connID{n: 1}, place: answering, at: 7, fault: Fault{Name: "fin"}}
+	fin := point{conn: connID{N: 1}, place: answering, at: 7, fault: Fault{Name: "fin"}}
 	tb := faketb.Here(t, func(tb *faketb.TB) {
 		s := &sweep{t: t, cfg: Config{Fixture: &tap{}}}
-		s.attributes(tb, []result{{point: fin, found: []violation{{leaks, ""}, {late, ""}, {leaks, ""}}}})
+		s.attributes(tb, []result{{point: fin, Found: []violation{{leaks, ""}, {late, ""}, {leaks, ""}}}})
 		(&sweep{t: t, cfg: Config{Server: serveHello}}).attributes(tb, nil)
 	})
 	assert.Equal(t, "sockettest.fixture *sweep.tap\nsockettest.outcome late, leaks\n"+

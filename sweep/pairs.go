@@ -16,8 +16,8 @@ const thenWord = "/then/"
 
 // A retry is the connection behind the one that the fault struck.
 type retry struct {
-	id              connID
-	request, answer [2]int // from where it has its name, to where it ends
+	ID              connID
+	Request, Answer [2]int // from where it has its name, to where it ends
 }
 
 // retry reports whether there were more connections than without a fault, and finds the one behind
@@ -25,10 +25,10 @@ type retry struct {
 func (t *tap) retry(p point, good int) (retried bool, r retry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := connID{p.conn.name, p.conn.n + 1}
+	next := connID{p.conn.Name, p.conn.N + 1}
 	for _, s := range t.conns {
-		if s.id == next {
-			r = retry{next, [2]int{s.request.known, len(s.request.bytes)}, [2]int{s.answer.known, len(s.answer.bytes)}}
+		if s.ID == next {
+			r = retry{next, [2]int{s.Request.Known, len(s.Request.Bytes)}, [2]int{s.Answer.Known, len(s.Answer.Bytes)}}
 		}
 	}
 	return len(t.conns) > good, r
@@ -38,7 +38,7 @@ func (t *tap) retry(p point, good int) (retried bool, r retry) {
 func (s *sweep) pairs(results []result) (list []point) {
 	var first []result
 	for _, r := range results {
-		if p := r.point; r.retried && r.next.id.n > 0 && !r.frozen && !p.every && p.fault.Name != gone.Name && p.harder() != nil {
+		if p := r.point; r.Retried && r.Next.ID.N > 0 && !r.Frozen && !p.every && p.fault.Name != gone.Name && p.harder() != nil {
 			first = append(first, r)
 		}
 	}
@@ -64,14 +64,14 @@ func (s *sweep) pairs(results []result) (list []point) {
 
 // drawPair draws a place on the retry: one in eight is its connect.
 func drawPair(r result, faults []Fault, dice *rand.Rand) point {
-	p, next := r.point, r.next
-	connects := connects(connID{n: next.id.n})
+	p, next := r.point, r.Next
+	connects := connects(connID{N: next.ID.N})
 	then := connects[dice.IntN(len(connects))]
-	if next.id.name != "" || dice.IntN(8) > 0 {
-		then = point{conn: next.id, place: requesting, fault: faults[dice.IntN(len(faults))]}
-		span := next.request
-		if n := next.request[1] - next.request[0] + 1; dice.IntN(n+next.answer[1]-next.answer[0]+1) >= n {
-			then.place, span = answering, next.answer
+	if next.ID.Name != "" || dice.IntN(8) > 0 {
+		then = point{conn: next.ID, place: requesting, fault: faults[dice.IntN(len(faults))]}
+		span := next.Request
+		if n := next.Request[1] - next.Request[0] + 1; dice.IntN(n+next.Answer[1]-next.Answer[0]+1) >= n {
+			then.place, span = answering, next.Answer
 		}
 		then.at = span[0] + dice.IntN(max(0, span[1]-span[0])+1)
 	}
@@ -102,13 +102,13 @@ func (s *sweep) tryPairs(results []result) []result {
 		first := r.point
 		first.then = nil
 		for _, p := range append(first.harder(), first, moved(*r.point.then, first.conn)) {
-			r.found = slices.DeleteFunc(r.found, func(v violation) bool {
+			r.Found = slices.DeleteFunc(r.Found, func(v violation) bool {
 				simple, known := alone[p.name()]
 				if !known {
 					simple = w.one(p, false)
 					alone[p.name()] = simple
 				}
-				return simple.is(v.kind)
+				return simple.is(v.Kind)
 			})
 		}
 	}
@@ -162,12 +162,12 @@ func (s *sweep) pointNamed(name string) *point {
 	if m == nil {
 		return nil
 	}
-	p := point{conn: connID{name: m[1], n: 1}, place: m[3]}
-	if p.conn.name == "conn" {
-		p.conn.name = ""
+	p := point{conn: connID{Name: m[1], N: 1}, place: m[3]}
+	if p.conn.Name == "conn" {
+		p.conn.Name = ""
 	}
 	if n, err := strconv.Atoi(m[2]); err == nil {
-		p.conn.n = n
+		p.conn.N = n
 	}
 	if at, err := strconv.Atoi(m[4]); err == nil {
 		p.at = at

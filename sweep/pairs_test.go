@@ -89,7 +89,7 @@ func TestPairByName(t *testing.T) {
 			assert.Equal(t, "request/byte_4/reset/then/"+second, p.name())
 			assert.Equal(t, p.name(), s.pairNamed(s.points(true), s.pattern(*p)).name())
 			r := s.one(*p, false)
-			assert.Equal(t, second[:7] == "conn_2/", r.fired, second)
+			assert.Equal(t, second[:7] == "conn_2/", r.Fired, second)
 			assert.Equal(t, strings.HasSuffix(second, "silence"), r.is(hangs))
 		}
 	}
@@ -98,7 +98,7 @@ func TestPairByName(t *testing.T) {
 	p := s.pairNamed(s.points(true), "TestPairByName/add/request/byte_4/reset/then/add_2/answer/byte_3/silence")
 	if assert.NotNil(t, p) {
 		r := s.one(*p, false)
-		assert.True(t, r.fired && r.is(hangs))
+		assert.True(t, r.Fired && r.is(hangs))
 	}
 	for _, name := range []string{"TestPairByName/request/byte_4/reset", "TestPairByName/request/byte_9/reset/then/conn_2/connect/reset",
 		"TestPairByName/add/request/byte_4/reset/then/conn_2/connect/late", "TestPairByName/add/request/byte_4/reset/then/x"} {

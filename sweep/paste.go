@@ -21,7 +21,7 @@ type paste struct {
 
 // pasted is such a test; empty if there can be none.
 func (s *sweep) pasted(p point) string {
-	out := paste{recovers: s.good.recovers}
+	out := paste{recovers: s.good.Recovers}
 	if p.then != nil {
 		out.point(s, *p.then)
 	}
@@ -31,7 +31,7 @@ func (s *sweep) pasted(p point) string {
 	}
 	server, to := s.serverText()
 	over, ends := "", ""
-	if s.good.recovers {
+	if s.good.Recovers {
 		over, ends = "over := func() { "+strings.Join(out.over, "; ")+" }\n", ", over"
 	}
 	text := fmt.Sprintf(`func %s(t *testing.T) {
@@ -79,7 +79,7 @@ func (w *paste) point(s *sweep, p point) {
 		return
 	}
 	do := p.fault.text()
-	if do == "" || p.conn.name != "" && p.conn.n > 1 {
+	if do == "" || p.conn.Name != "" && p.conn.N > 1 {
 		w.bad = true
 		return
 	}
@@ -87,8 +87,8 @@ func (w *paste) point(s *sweep, p point) {
 		if i > 0 {
 			do = goCall(r.Do.String())
 		}
-		if p.conn.name != "" {
-			if r.Conn, r.First = 0, s.cfg.Names[p.conn.name]; p.place == requesting && p.at == s.good.part(p).known {
+		if p.conn.Name != "" {
+			if r.Conn, r.First = 0, s.cfg.Names[p.conn.Name]; p.place == requesting && p.at == s.good.part(p).Known {
 				r.AfterRead = 0 // it is there when the name is
 			}
 		}
@@ -109,10 +109,10 @@ func (w *paste) connect(p point) {
 	switch {
 	case text == "" || p.place != connecting:
 		w.bad = true
-	case p.conn.n == 1:
+	case p.conn.N == 1:
 		w.arm = append(w.arm, text)
 	default:
-		w.rule(fixtures.Rule{Conn: p.conn.n - 1}, "fixtures.Call(func(*fixtures.Conn) { "+text+" })")
+		w.rule(fixtures.Rule{Conn: p.conn.N - 1}, "fixtures.Call(func(*fixtures.Conn) { "+text+" })")
 	}
 	w.over = append(w.over, "_ = ep.Become(relay)")
 }

@@ -107,8 +107,8 @@ func TestPasted(t *testing.T) {
 		p, ok := s.find(tt.point)
 		require.True(t, ok, tt.point)
 		r := s.one(p, false)
-		assert.True(t, r.fired)
-		assert.Equal(t, comesTo[pasteName(tt.point)], said(r.took, r.err), tt.point)
+		assert.True(t, r.Fired)
+		assert.Equal(t, comesTo[pasteName(tt.point)], said(r.Took, r.err), tt.point)
 		assert.Contains(t, string(source), "\n"+s.pasted(p)+"\n")
 	}
 }

@@ -126,8 +126,8 @@ func (p point) stream() string {
 		b = "every/"
 	}
 	switch {
-	case p.place == lookingUp && p.conn.n > 1:
-		return fmt.Sprintf("%s%s_%d", b, p.place, p.conn.n)
+	case p.place == lookingUp && p.conn.N > 1:
+		return fmt.Sprintf("%s%s_%d", b, p.place, p.conn.N)
 	case p.place == lookingUp:
 		return b + p.place
 	}
@@ -169,7 +169,7 @@ func (p point) begin(a arena) (end func()) {
 
 // rules bring it about, of which the later act first.
 func (p point) rules(do fixtures.Effect) []fixtures.Rule {
-	r := fixtures.Rule{Conn: p.conn.n, Do: do}
+	r := fixtures.Rule{Conn: p.conn.N, Do: do}
 	if p.every {
 		r.Conn = 0
 	}
@@ -200,19 +200,19 @@ func (p point) rules(do fixtures.Effect) []fixtures.Rule {
 // points lists what can go wrong in the good conversation. If whole, none is left out.
 func (s *sweep) points(whole bool) []point {
 	var list []point
-	for i := range s.good.lookups {
+	for i := range s.good.Lookups {
 		list = append(list, lookups(i+1, s.cfg.Host)...)
 	}
-	for i, conn := range s.good.conns {
-		list = append(list, connects(connID{n: i + 1})...)
+	for i, conn := range s.good.Conns {
+		list = append(list, connects(connID{N: i + 1})...)
 		for _, d := range []struct {
 			place string
 			part  part
-		}{{requesting, conn.request}, {answering, conn.answer}} {
+		}{{requesting, conn.Request}, {answering, conn.Answer}} {
 			for _, at := range d.part.sample(whole) {
 				for _, f := range s.faults() {
-					if at >= d.part.known && (!f.closes || d.part.closable(at)) {
-						list = append(list, d.part.named(point{conn: conn.id, place: d.place, at: at, fault: f}, whole)...)
+					if at >= d.part.Known && (!f.closes || d.part.closable(at)) {
+						list = append(list, d.part.named(point{conn: conn.ID, place: d.place, at: at, fault: f}, whole)...)
 					}
 				}
 			}
@@ -229,7 +229,7 @@ func (s *sweep) points(whole bool) []point {
 // faults are those that make a difference.
 func (s *sweep) faults() []Fault {
 	return slices.DeleteFunc(slices.Clone(s.cfg.Faults), func(f Fault) bool {
-		return f.recovers && !s.good.recovers || f.cancelled && !s.good.obeys
+		return f.recovers && !s.good.Recovers || f.cancelled && !s.good.Obeys
 	})
 }
 
@@ -260,12 +260,12 @@ const (
 
 // sample lists the bytes of a part that are tried, the end included.
 func (p part) sample(whole bool) (list []int) {
-	size := len(p.bytes)
+	size := len(p.Bytes)
 	if size == 0 {
 		return nil
 	}
 	special := make([]bool, size+1)
-	for _, w := range p.writes[:min(len(p.writes), mostWrites)] {
+	for _, w := range p.Writes[:min(len(p.Writes), mostWrites)] {
 		for at := max(0, w-near); at <= min(size, w+near); at++ {
 			special[at] = true
 		}
@@ -334,11 +334,11 @@ func connects(conn connID) []point {
 		return point{conn: conn, place: connecting, fault: Fault{Name: name}, does: func(a arena) func() {
 			now := func() { _ = a.ep.Become(f(a.tap)) } // on simnet that cannot fail
 			undo := func() { _ = a.ep.Become(a.tap) }
-			if conn.n == 1 {
+			if conn.N == 1 {
 				now()
 				return undo
 			}
-			disarm := a.ep.Arm(fixtures.Rule{Conn: conn.n - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
+			disarm := a.ep.Arm(fixtures.Rule{Conn: conn.N - 1, Do: fixtures.Call(func(*fixtures.Conn) { now() })})
 			return func() { disarm(); undo() }
 		}}
 	}

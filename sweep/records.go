@@ -16,17 +16,17 @@ var recordTypes = map[byte]string{20: "change of cipher", 21: "alert", 22: "hand
 // before it (STARTTLS). It lists none if what follows is no TLS to its end.
 func (p *part) findRecords() {
 	const handshake = 22
-	for _, w := range p.writes[:min(len(p.writes), mostWrites)] {
+	for _, w := range p.Writes[:min(len(p.Writes), mostWrites)] {
 		var starts []int
 		at := w
-		for rest := p.bytes[at:]; len(rest) >= recordHeader && recordTypes[rest[0]] != "" && rest[1] == 3; rest = p.bytes[at:] {
+		for rest := p.Bytes[at:]; len(rest) >= recordHeader && recordTypes[rest[0]] != "" && rest[1] == 3; rest = p.Bytes[at:] {
 			starts = append(starts, at)
-			if at += recordHeader + int(binary.BigEndian.Uint16(rest[3:])); at > len(p.bytes) {
+			if at += recordHeader + int(binary.BigEndian.Uint16(rest[3:])); at > len(p.Bytes) {
 				break
 			}
 		}
-		if at == len(p.bytes) && at > w && p.bytes[w] == handshake {
-			p.records = starts
+		if at == len(p.Bytes) && at > w && p.Bytes[w] == handshake {
+			p.Records = starts
 			return
 		}
 	}
@@ -35,16 +35,16 @@ func (p *part) findRecords() {
 // spot names the first byte of each record, one in its middle, and the last; other bytes have no
 // name.
 func (p part) spot(at int) string {
-	n, found := slices.BinarySearch(p.records, at)
+	n, found := slices.BinarySearch(p.Records, at)
 	if !found {
 		n--
 	}
 	if n < 0 || n >= mostWrites {
 		return ""
 	}
-	start, end := p.records[n], len(p.bytes)
-	if n+1 < len(p.records) {
-		end = p.records[n+1]
+	start, end := p.Records[n], len(p.Bytes)
+	if n+1 < len(p.Records) {
+		end = p.Records[n+1]
 	}
 	switch at {
 	case start:
@@ -72,15 +72,15 @@ func (p part) named(at point, all bool) []point {
 
 // shown says which bytes these are. In TLS nobody can read them.
 func (p part) shown(first, last int) string {
-	if len(p.records) == 0 || first < p.records[0] {
-		return fmt.Sprintf("%.48q", p.bytes[first:min(last+1, len(p.bytes))])
+	if len(p.Records) == 0 || first < p.Records[0] {
+		return fmt.Sprintf("%.48q", p.Bytes[first:min(last+1, len(p.Bytes))])
 	}
 	n := 0
-	for n < len(p.records) && p.records[n] <= first {
+	for n < len(p.Records) && p.Records[n] <= first {
 		n++
 	}
-	text := fmt.Sprintf("TLS record %d, %s", n, recordTypes[p.bytes[p.records[n-1]]])
-	if n < len(p.records) && p.records[n] <= last {
+	text := fmt.Sprintf("TLS record %d, %s", n, recordTypes[p.Bytes[p.Records[n-1]]])
+	if n < len(p.Records) && p.Records[n] <= last {
 		return "from " + text + ", on"
 	}
 	return text

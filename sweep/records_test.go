@@ -43,18 +43,18 @@ func TestHTTPSIsRepeatable(t *testing.T) {
 	s := &sweep{t: t, cfg: cfg, op: op}
 	for range 10 { // a signature that varies does so half of the time
 		require.NoError(t, s.begin())
-		require.Empty(t, s.good.varies)
+		require.Empty(t, s.good.Varies)
 	}
-	answer := s.good.conns[0].answer
+	answer := s.good.Conns[0].Answer
 	names := map[string]bool{}
 	for _, p := range s.points(true) {
 		names[p.name()] = true
 	}
-	require.Greater(t, len(answer.records), 3)
+	require.Greater(t, len(answer.Records), 3)
 	for _, want := range []string{"request/record_1/first/fin", "answer/record_1/middle/fin", "answer/record_4/last/fin", "answer/byte_0/fin", "every/answer/record_2/first/fin"} {
 		assert.True(t, names[want], want)
 	}
-	row, offset := s.chart(point{conn: connID{n: 1}, place: answering, at: answer.records[2] + 7, fault: Fault{Name: "fin"}})
+	row, offset := s.chart(point{conn: connID{N: 1}, place: answering, at: answer.Records[2] + 7, fault: Fault{Name: "fin"}})
 	assert.Equal(t, "answer fin, record 3", row)
 	assert.Equal(t, 7, offset)
 	text, _ := s.report(s.try())
@@ -146,6 +146,6 @@ func TestFindRecords(t *testing.T) {
 			p.add([]byte(hello + after))
 		}
 		p.findRecords()
-		assert.Equal(t, want, p.records, "%q", text)
+		assert.Equal(t, want, p.Records, "%q", text)
 	}
 }

@@ -64,12 +64,12 @@ func counted(results []result) counts {
 		case r.skipped != "":
 			c.skipped[r.skipped]++
 			continue
-		case len(r.found) > 0:
+		case len(r.Found) > 0:
 			c.failed++
-		case !r.fired:
+		case !r.Fired:
 			c.missed++
 		}
-		if c.ran++; r.frozen {
+		if c.ran++; r.Frozen {
 			c.frozen++
 		}
 		if r.point.then != nil {
@@ -112,8 +112,8 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 		}
 		lines = append(lines, fmt.Sprintf("%s not tried, since %s: those that were are drawn with -sweep.seed=%d", count(left, "conversation"), why, *seed))
 	}
-	if s.good.varies != "" {
-		lines = append(lines, "not the same without a fault from run to run, so that a point may be another one each time: "+s.good.varies)
+	if s.good.Varies != "" {
+		lines = append(lines, "not the same without a fault from run to run, so that a point may be another one each time: "+s.good.Varies)
 	}
 	return lines
 }
@@ -129,14 +129,14 @@ func (s *sweep) examples(groups []group) (list []result) {
 			continue
 		}
 		told[g.kind], shown[name] = true, true
-		if g.first.frozen || g.first.busy || g.first.crashed { // has its stacks, and costs real time
+		if g.first.Frozen || g.first.Busy || g.first.crashed { // has its stacks, and costs real time
 			list = append(list, g.first)
 			continue
 		}
 		r := w.one(g.first.point, true)
 		if !r.is(g.kind) {
 			r = g.first
-			r.found = append(r.found, violation{g.kind, "a repetition at once ended otherwise"})
+			r.Found = append(r.Found, violation{g.kind, "a repetition at once ended otherwise"})
 		}
 		list = append(list, r)
 	}
@@ -148,17 +148,17 @@ func grouped(results []result) []group {
 	var byFault []group
 	index := map[string]int{}
 	for _, r := range results {
-		for _, v := range r.found {
+		for _, v := range r.Found {
 			p := r.point
-			key := fmt.Sprint(v.kind, "/", p.conn, "/", p.place, "/", p.every, "/", p.fault.Name)
+			key := fmt.Sprint(v.Kind, "/", p.conn, "/", p.place, "/", p.every, "/", p.fault.Name)
 			if p.then != nil {
-				key = fmt.Sprint(v.kind)
+				key = fmt.Sprint(v.Kind)
 			}
 			i, ok := index[key]
 			if !ok {
 				i = len(byFault)
 				index[key] = i
-				byFault = append(byFault, group{kind: v.kind, conn: p.conn, place: p.place, faults: []string{p.fault.Name}, every: p.every, first: r, text: v.text})
+				byFault = append(byFault, group{kind: v.Kind, conn: p.conn, place: p.place, faults: []string{p.fault.Name}, every: p.every, first: r, text: v.Text})
 			}
 			if p.then != nil {
 				byFault[i].pairs++
@@ -197,15 +197,15 @@ func (s *sweep) line(g group, tried map[string][]int) string {
 		b.WriteString("every time, ")
 	}
 	b.WriteString(g.place)
-	if g.place == lookingUp && g.conn.n > 1 {
-		fmt.Fprintf(&b, " %d", g.conn.n)
+	if g.place == lookingUp && g.conn.N > 1 {
+		fmt.Fprintf(&b, " %d", g.conn.N)
 	}
 	if g.first.point.atByte() {
 		part := s.good.part(g.first.point)
-		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(part.bytes) {
+		if first, last := g.bytes[0], g.bytes[len(g.bytes)-1]; first == len(part.Bytes) {
 			fmt.Fprintf(&b, ", after its %d bytes", first)
 		} else {
-			fmt.Fprintf(&b, " bytes %s of %d (%s)", ranges(g.bytes, tried[g.first.point.part()]), len(part.bytes), part.shown(first, last))
+			fmt.Fprintf(&b, " bytes %s of %d (%s)", ranges(g.bytes, tried[g.first.point.part()]), len(part.Bytes), part.shown(first, last))
 		}
 	}
 	fmt.Fprintf(&b, ", %s: %s", strings.Join(g.faults, ", "), brief(g.text))
@@ -266,11 +266,11 @@ func tried(results []result) map[string][]int {
 // inFull writes all about one conversation.
 func (s *sweep) inFull(r result) string {
 	var b strings.Builder
-	for i, v := range r.found {
+	for i, v := range r.Found {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "%s: %s: %s", r.point.name(), v.kind, assertion(v.text))
+		fmt.Fprintf(&b, "%s: %s: %s", r.point.name(), v.Kind, assertion(v.Text))
 	}
 	fmt.Fprintf(&b, "\n  ended    %s", s.ended(r))
 	if r.point.place != "" {
@@ -279,8 +279,8 @@ func (s *sweep) inFull(r result) string {
 	for _, line := range r.lines() {
 		b.WriteString("\n" + line)
 	}
-	if r.stacks != "" {
-		lines := frames(r.stacks)
+	if r.Stacks != "" {
+		lines := frames(r.Stacks)
 		fmt.Fprintf(&b, "\n  %s", strings.Join(lines[:min(len(lines), shown)], "\n  "))
 	}
 	return b.String()
@@ -289,28 +289,28 @@ func (s *sweep) inFull(r result) string {
 // lines are the timeline, in the words and the form of package sockettest's.
 func (r result) lines() []string {
 	teller := story.Teller{Tested: "client"}
-	if len(r.marks) > 0 {
-		teller.From = r.marks[0].At
+	if len(r.Marks) > 0 {
+		teller.From = r.Marks[0].At
 	}
-	events := slices.Clone(r.timeline)
+	events := slices.Clone(r.Timeline)
 	for i := range events {
 		events[i].Note = strings.Replace(events[i].Note, "Call(f)", r.point.fault.Name, 1)
 	}
-	return teller.Lines(events, r.marks)
+	return teller.Lines(events, r.Marks)
 }
 
 // ended says how the operation ended.
 func (s *sweep) ended(r result) string {
-	text := fmt.Sprintf("after %v, ", r.took)
+	text := fmt.Sprintf("after %v, ", r.Took)
 	switch {
-	case r.goesOn:
+	case r.GoesOn:
 		text = "it had not"
 	case r.err != nil:
 		text += fmt.Sprintf("with %s: %v", typeOf(r.err), r.err)
 	default:
 		text += "without an error"
 	}
-	if !r.fired && r.point.place != "" {
+	if !r.Fired && r.point.place != "" {
 		text += "; the fault never came"
 	}
 	return text

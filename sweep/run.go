@@ -44,40 +44,40 @@ var kinds = []kind{wrong, repeated, crashes, panics, hangs, floods, late, fails,
 
 // A violation is one thing that the code under test did wrong at a point.
 type violation struct {
-	kind kind
-	text string
+	Kind kind
+	Text string
 }
 
-// A result is how a conversation ended.
+// A result is how a conversation ended. A child sends what is exported to its parent, as JSON.
 type result struct {
 	point    point
 	skipped  skip
-	fired    bool
-	dead     bool // goroutines stay
-	busy     bool // and use the processor
-	goesOn   bool // the operation has not ended
-	frozen   bool // the clock of its bubble stood still
+	Fired    bool
+	Dead     bool // goroutines stay
+	Busy     bool // and use the processor
+	GoesOn   bool // the operation has not ended
+	Frozen   bool // the clock of its bubble stood still
 	crashed  bool // it ended its process
-	recovers bool // Recovers was called
-	obeys    bool // the context was used
-	retried  bool // there were more connections than without a fault
-	next     retry
-	dials    int64
+	Recovers bool // Recovers was called
+	Obeys    bool // the context was used
+	Retried  bool // there were more connections than without a fault
+	Next     retry
+	Dials    int64
 	err      error
-	took     time.Duration
-	found    []violation
+	Took     time.Duration
+	Found    []violation
 	accepted []violation      // found, and taken out for a reason
 	reason   string           // of the map, for these
 	was      string           // on the map, where that is another outcome
 	broken   error            // the conversation could not begin
-	timeline []fixtures.Event // in full
-	marks    []story.Mark     // on it
-	stacks   string           // of who hangs or is left behind; in full
-	talk     conversation     // what passed, without a fault
+	Timeline []fixtures.Event // in full
+	Marks    []story.Mark     // on it
+	Stacks   string           // of who hangs or is left behind; in full
+	Talk     conversation     // what passed, without a fault
 }
 
 func (r result) is(k kind) bool {
-	return slices.ContainsFunc(r.found, func(v violation) bool { return v.kind == k })
+	return slices.ContainsFunc(r.Found, func(v violation) bool { return v.Kind == k })
 }
 
 const (
@@ -121,22 +121,22 @@ func (s *sweep) inBubble(r *run) {
 		case !strings.Contains(fmt.Sprint(v), "deadlock"):
 			panic(v)
 		default:
-			if r.result.dead = true; !r.result.is(hangs) && !r.result.is(floods) && !r.result.is(leaks) {
+			if r.result.Dead = true; !r.result.is(hangs) && !r.result.is(floods) && !r.result.is(leaks) {
 				r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
 			}
 		}
 	}()
 	synctest.Test(s.t, func(*testing.T) { r.converse() })
 	if returned = true; r.point.place == "" {
-		r.result.talk.conns = r.tap.conns
-		r.result.talk.lookups, _ = r.names.lookups()
+		r.result.Talk.Conns = r.tap.conns
+		r.result.Talk.Lookups, _ = r.names.lookups()
 	}
 }
 
 func (r *run) add(k kind, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.result.found = append(r.result.found, violation{k, fmt.Sprintf(format, args...)})
+	r.result.Found = append(r.result.Found, violation{k, fmt.Sprintf(format, args...)})
 }
 
 // converse is what runs in the bubble.
@@ -175,7 +175,7 @@ func (r *run) converse() {
 	})
 	r.operate(&obeyed{op, &r.obeys}, c, cancel, func() { _ = ep.Close() })
 	time.Sleep(r.grace())
-	r.result.fired = r.cameTo(r.point, ep, contact().Came, c.dialled())
+	r.result.Fired = r.cameTo(r.point, ep, contact().Came, c.dialled())
 	r.conclude(c, ep)
 	c.end()
 	_ = ep.Close()
@@ -183,16 +183,16 @@ func (r *run) converse() {
 
 // conclude notes how the conversation has ended.
 func (r *run) conclude(c *Case, ep *fixtures.Endpoint) {
-	r.result.obeys, r.result.dials = r.obeys.Load(), c.dials.Load()
-	r.result.retried, r.result.next = r.tap.retry(r.point, len(r.good.conns))
+	r.result.Obeys, r.result.Dials = r.obeys.Load(), c.dials.Load()
+	r.result.Retried, r.result.Next = r.tap.retry(r.point, len(r.good.Conns))
 	r.judge(c)
 	if !r.result.is(hangs) && !r.result.is(floods) {
 		r.lookForConns(c.nw, ep)
 		r.lookForRequests()
 	}
 	if r.full {
-		r.result.timeline = slices.DeleteFunc(ep.Timeline(), func(e fixtures.Event) bool { return e.Kind == fixtures.Looked || isNaming(e) })
-		r.result.marks = c.marked(r.result.timeline, ep.Started())
+		r.result.Timeline = slices.DeleteFunc(ep.Timeline(), func(e fixtures.Event) bool { return e.Kind == fixtures.Looked || isNaming(e) })
+		r.result.Marks = c.marked(r.result.Timeline, ep.Started())
 	}
 }
 
@@ -253,7 +253,7 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 	p := c.phase
 	c.mu.Unlock()
 	if r.full {
-		r.result.stacks = bubbleStacks("sweep.(*Case).run")
+		r.result.Stacks = bubbleStacks("sweep.(*Case).run")
 	}
 	c.note("it has not returned: the sweep waits no longer --")
 	how := "not even when its context was cancelled and all connections were closed"
@@ -269,11 +269,11 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 func (r *run) judge(c *Case) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.result.err, r.result.took, r.result.recovers = c.err, c.took[operating], c.asked
+	r.result.err, r.result.Took, r.result.Recovers = c.err, c.took[operating], c.asked
 	if c.dials.Load() > c.most {
-		r.result.found, r.result.stacks = []violation{{floods, fmt.Sprintf("it dialled %d times, and was kept from going on", c.most)}}, ""
+		r.result.Found, r.result.Stacks = []violation{{floods, fmt.Sprintf("it dialled %d times, and was kept from going on", c.most)}}, ""
 	}
-	r.result.fired = r.result.fired && (c.struck || !r.point.fault.closes)
+	r.result.Fired = r.result.Fired && (c.struck || !r.point.fault.closes)
 	if d := time.Since(c.closing); !c.closing.IsZero() && d > r.cfg.Limit {
 		r.add(hangs, "Close, called during the operation, had not returned after %v", d)
 	}
@@ -289,7 +289,7 @@ func (r *run) judge(c *Case) {
 		r.add(panics, "%v panicked: %s", c.brokeIn, text)
 		_, stack, _ = strings.Cut(stack, "\npanic(")
 		_, stack, _ = strings.Cut(stack, "\n") // the rest of panic's own frame
-		_, r.result.stacks, _ = strings.Cut(stack, "\n")
+		_, r.result.Stacks, _ = strings.Cut(stack, "\n")
 	case c.failed && len(c.wrong) == 0:
 		r.add(wrong, "Case.FailNow was called")
 	case !c.returned && !c.failed:
@@ -397,7 +397,7 @@ func (r *run) stopServer(ln net.Listener, done chan error) {
 	if len(done) == 0 && !r.result.is(hangs) {
 		r.add(leaks, "Config.Server has not returned, %v after its listener was closed", r.grace())
 	}
-	if r.full && r.result.stacks == "" {
-		r.result.stacks = bubbleStacks("")
+	if r.full && r.result.Stacks == "" {
+		r.result.Stacks = bubbleStacks("")
 	}
 }

@@ -145,7 +145,7 @@ func (s *sweep) try() (results []result, left int) {
 	var harder []point
 	simple := map[string]result{} // by the name of a harder one
 	for _, r := range results {
-		if r.retried {
+		if r.Retried {
 			for _, p := range r.point.harder() {
 				harder, simple[p.name()] = append(harder, p), r
 			}
@@ -153,7 +153,7 @@ func (s *sweep) try() (results []result, left int) {
 	}
 	harder, more := s.budget(harder)
 	for _, r := range s.all(harder) {
-		r.found = slices.DeleteFunc(r.found, func(v violation) bool { return simple[r.point.name()].is(v.kind) })
+		r.Found = slices.DeleteFunc(r.Found, func(v violation) bool { return simple[r.point.name()].is(v.Kind) })
 		results = append(results, r)
 	}
 	return append(results, s.tryPairs(results)...), left + more
@@ -272,7 +272,7 @@ func (s *sweep) alone(points []point) {
 			t.Helper()
 			ran++
 			r := w.one(p, true)
-			if len(r.found) > 0 {
+			if len(r.Found) > 0 {
 				t.Errorf("%s", s.inFull(r))
 			} else {
 				t.Logf("%s", s.ended(r))
