@@ -3,6 +3,7 @@ package sockettest
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -462,4 +463,22 @@ func half(e *network.SocketInfo, whose, others string, blocked bool) (facts []st
 		facts = append(facts, fmt.Sprintf("the %s has sent again %s", whose, plural(e.Retransmits, "time")))
 	}
 	return facts
+}
+
+// attributes tell those that read go test -json what failed, and how to have it again.
+func (f failure) attributes(t testing.TB) {
+	outcome, _, _ := strings.Cut(f.headline, "\n")
+	fixture, _, _ := strings.Cut(f.fixture, " on ")
+	t.Attr("sockettest.fixture", fixture)
+	t.Attr("sockettest.outcome", outcome)
+	t.Attr("sockettest.again", "go test -run '"+pattern(t.Name())+"'")
+}
+
+// pattern is what -run takes for one test.
+func pattern(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
 }

@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"path"
+	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"example.com/go-sockettest/fixtures"
+	"example.com/go-sockettest/internal/story"
 )
 
 // A Backoff is what [Window.Retrying] wants of a client that connects again and again. A pause
@@ -226,4 +230,227 @@ func (w Window) judgeRetries(res *Result, ep Running, start time.Time) error {
 		return fmt.Errorf("retries: %w", err)
 	}
 	return nil
+}
+
+// A matcher is the target of a want that no single error is.
+type matcher struct {
+	what     string
+	found    func(err error) bool
+	compared func(err error) string // what was compared, and with what result
+}
+
+func (m *matcher) Error() string { return m.what }
+
+// ErrorAs wants an error of type E for which holds returns true, found in the chain as [errors.As]
+// finds one. The report shows the errors of type E for which it does not.
+//
+//	sockettest.ErrorAs(func(e *pq.Error) bool { return e.Code == "57014" }).Before(time.Second)
+func ErrorAs[E error](holds func(E) bool) Window {
+	if holds == nil {
+		return Window{target: &matcher{what: "no error"}, bad: errors.New("ErrorAs(nil): want a function such as func(e *net.OpError) bool")}
+	}
+	name := reflect.TypeFor[E]().String()
+	m := &matcher{what: name + " for which the function holds"}
+	m.found = func(err error) (found bool) {
+		eachAs(err, func(e E) bool {
+			safely(func() { found = holds(e) })
+			return found
+		})
+		return found
+	}
+	m.compared = func(err error) string {
+		text := ""
+		eachAs(err, func(e E) bool {
+			text = fmt.Sprintf("the function does not hold for the %s that says %s", name, inShort(e))
+			return false
+		})
+		if text == "" {
+			return "no " + name + " is in the chain"
+		}
+		return text
+	}
+	return Window{target: m}
+}
+
+// eachAs calls f for each error of type E in a tree, until f returns true.
+func eachAs[E error](err error, f func(E) bool) {
+	left := maxErrors
+	var walk func(err error, depth int) bool
+	walk = func(err error, depth int) bool {
+		if left--; err == nil || depth == 0 || left < 0 {
+			return false
+		}
+		if e, ok := asItself[E](err); ok && f(e) {
+			return true
+		}
+		for _, inner := range unwrap(err) {
+			if left < 0 || walk(inner, depth-1) {
+				return true
+			}
+		}
+		return false
+	}
+	walk(err, maxDepth)
+}
+
+// asItself is [errors.As] without what err wraps.
+func asItself[E error](err error) (e E, ok bool) {
+	if e, ok = err.(E); ok {
+		return e, true
+	}
+	if as, can := err.(interface{ As(any) bool }); can {
+		safely(func() { ok = as.As(&e) })
+	}
+	return e, ok
+}
+
+// ErrorValue wants that of(err) is want, for a family of errors that has a function of its own: the
+// status of an RPC, a code, whether it is temporary. of is called with nil if the operation
+// succeeded, and may be called several times. The report shows what it returned.
+//
+//	sockettest.ErrorValue(status.Code, codes.DeadlineExceeded).After(time.Second) // gRPC
+//	sockettest.ErrorValue(client.IsRetryable, true)
+func ErrorValue[T comparable](of func(error) T, want T) Window {
+	if of == nil {
+		return Window{target: &matcher{what: "no error"}, bad: errors.New("ErrorValue(nil): want a function such as status.Code")}
+	}
+	name := funcName(of)
+	value := func(err error) (v T, ok bool) {
+		ok = safely(func() { v = of(err) })
+		return v, ok
+	}
+	m := &matcher{what: fmt.Sprintf("%s(err) = %s", name, valueText(want))}
+	m.found = func(err error) (found bool) {
+		safely(func() { v, ok := value(err); found = ok && v == want })
+		return found
+	}
+	m.compared = func(err error) string {
+		v, ok := value(err)
+		if !ok {
+			return name + "(err) panics"
+		}
+		return fmt.Sprintf("%s(err) = %s", name, valueText(v))
+	}
+	return Window{target: m}
+}
+
+// valueText writes a value by its own String method, if it has one, in short.
+func valueText(v any) string {
+	text := fmt.Sprintf("%v", v)
+	if _, ok := v.(string); ok {
+		text = fmt.Sprintf("%q", v)
+	}
+	return story.Printable(strings.ReplaceAll(text, "\n", " "), keepShort)
+}
+
+// funcName names a function as code of another package does.
+func funcName(f any) string {
+	if fn := runtime.FuncForPC(reflect.ValueOf(f).Pointer()); fn != nil {
+		return strings.TrimSuffix(strings.TrimSuffix(path.Base(fn.Name()), "[...]"), "-fm")
+	}
+	return "the function"
+}
+
+// compared says what a want of a family of errors was compared with; empty for other wants.
+func (w Window) compared(r Result) string {
+	m, ok := w.target.(*matcher)
+	if !ok || r.Outcome == Blocked || m.compared == nil {
+		return ""
+	}
+	return m.compared(r.Err)
+}
+
+// A Release is what lets an operation go that is still blocked, as [Window.LetGo] wants it.
+type Release int
+
+// The ways to let an operation go.
+const (
+	ByContext Release = iota + 1 // its context is cancelled
+	ByClose                      // the fixture is closed
+	ByFIN                        // the fixture sends FIN on each connection that is open, and goes on
+	ByRST                        // the fixture resets each connection that is open, and goes on
+)
+
+var releaseNames = [...]string{ByContext: "its context", ByClose: "the fixture's end", ByFIN: "FIN", ByRST: "RST"}
+
+// String names the release as failure reports do.
+func (r Release) String() string {
+	if r > 0 && int(r) < len(releaseNames) {
+		return releaseNames[r]
+	}
+	return "no release"
+}
+
+// LetGo chooses what lets an operation go that [Blocked].For(d) wants, and wants it to return then:
+// what obeys its context needs nothing else. [Result.Then] is how it ended. Without LetGo the
+// context is cancelled and, if that is not enough, the fixture closed.
+//
+//	r := sockettest.Expect(t, ep, sockettest.Blocked.For(time.Second).LetGo(sockettest.ByRST), client.Read)
+//	err := sockettest.ResetByPeer.AtOnce().Check(*r.Then)
+func (w Window) LetGo(by Release) Window {
+	switch {
+	case w.bad != nil:
+	case by < ByContext || by > ByRST:
+		w.bad = fmt.Errorf("LetGo(%d): want ByContext, ByClose, ByFIN or ByRST", by)
+	case w.outcome != Blocked:
+		w.bad = fmt.Errorf("%s.LetGo: only what is Blocked is let go; want Blocked.For(d).LetGo(%v)", w.what(), by)
+	}
+	w.letGo = by
+	return w
+}
+
+// releasable finds what cannot let an operation at the fixture go.
+func (w Window) releasable(ep Running, cancelable bool) error {
+	switch _, ok := ep.(connected); {
+	case w.letGo == ByContext && !cancelable:
+		return fmt.Errorf("LetGo(ByContext) of an operation without a context; want a func(context.Context) error")
+	case w.letGo >= ByFIN && !ok && !slices.ContainsFunc(partsOf(ep), func(c connected) bool { return c != nil }):
+		return fmt.Errorf("LetGo(By%v) at %v, which has no connections; want ByContext or ByClose", w.letGo, ep)
+	}
+	return nil
+}
+
+// releaseBy lets the operation go as wanted, and reports whether it returned.
+func (r *run) releaseBy(ep Running, elapsed time.Duration, end time.Time) bool {
+	begun, within, did := time.Now(), contextGrace, ""
+	switch r.want.letGo {
+	case ByContext:
+		r.cancel()
+		did = "its context was cancelled"
+	case ByClose:
+		within = sum(2*time.Second, elapsed)
+		did = "the fixture was closed" + r.of.usage.close(ep, r)
+	case ByFIN:
+		did = endAll(ep, "FIN was sent", (*fixtures.Conn).CloseWrite)
+	case ByRST:
+		did = endAll(ep, "RST was sent", (*fixtures.Conn).Reset)
+	}
+	if r.returns(within, end, r.lateSince) {
+		r.howReleased = fmt.Sprintf("it returned %s after %s", digits(time.Since(begun)), did)
+		return true
+	}
+	r.howReleased = fmt.Sprintf("%s, and it did not return for %s", did, digits(time.Since(begun)))
+	return false
+}
+
+// endAll ends all connections that are open, and says what was done on which.
+func endAll(ep Running, what string, do func(*fixtures.Conn) error) string {
+	var names []string
+	for _, part := range partsOf(ep) {
+		if part == nil {
+			continue
+		}
+		for _, c := range part.Conns() {
+			if open(c) && do(c) == nil {
+				names = append(names, fmt.Sprintf("#%d", c.ID()))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "no connection was open on which " + what
+	}
+	if more := len(names) - keepSockets; more > 0 {
+		names = append(names[:keepSockets], fmt.Sprintf("%d more", more))
+	}
+	return what + " on " + strings.Join(names, ", ")
 }
