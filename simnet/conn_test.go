@@ -41,6 +41,16 @@ func pair(t *testing.T, nw *simnet.Network) (client, server *simnet.Conn) {
 	return c.(*simnet.Conn), s.(*simnet.Conn)
 }
 
+// bound is a port in a state.
+func bound(t *testing.T, nw *simnet.Network, s network.State) network.Port {
+	t.Helper()
+	p, err := nw.Bind(t.Context(), "tcp", "")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Close() })
+	require.NoError(t, p.Become(s))
+	return p
+}
+
 func write(t *testing.T, c net.Conn, data string) {
 	t.Helper()
 	n, err := io.WriteString(c, data)
@@ -123,13 +133,11 @@ func TestDialIsRefused(t *testing.T) {
 func TestDialHangs(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		p, err := nw.Bind(t.Context(), "tcp", "")
-		require.NoError(t, err)
-		require.NoError(t, p.Become(network.State{Answer: network.Drop}))
+		p := bound(t, nw, network.State{Answer: network.Drop})
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		_, err = nw.DialContext(ctx, "tcp", p.Addr().String())
+		_, err := nw.DialContext(ctx, "tcp", p.Addr().String())
 		require.EqualError(t, err, "dial tcp "+p.Addr().String()+": i/o timeout")
 		assert.Equal(t, 30*time.Second, time.Since(begin))
 		n, _, err := p.Dropped()

@@ -61,10 +61,7 @@ func TestLossDelaysTheAcknowledgement(t *testing.T) {
 func TestClientsOfAPortAreInOrder(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		p, err := nw.Bind(t.Context(), "tcp", "")
-		require.NoError(t, err)
-		defer p.Close()
-		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		p := bound(t, nw, network.State{Answer: network.Listen})
 		for range 20 {
 			c, err := nw.Dial("tcp", p.Addr().String())
 			require.NoError(t, err)
@@ -83,10 +80,7 @@ func TestClientsOfAPortAreInOrder(t *testing.T) {
 func TestClientsListAConnectOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		p, err := nw.Bind(t.Context(), "tcp", "")
-		require.NoError(t, err)
-		defer p.Close()
-		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		p := bound(t, nw, network.State{Answer: network.Listen})
 		nw.Latency(time.Second)
 		dialled := make(chan net.Conn)
 		go func() {
@@ -187,10 +181,7 @@ func TestVisitsOfDatagramsAreExact(t *testing.T) {
 func TestCutPortEndsKeepAlive(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
-		p, err := nw.Bind(t.Context(), "tcp", "")
-		require.NoError(t, err)
-		defer p.Close()
-		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		p := bound(t, nw, network.State{Answer: network.Listen})
 		c, err := nw.Dial("tcp", p.Addr().String())
 		require.NoError(t, err)
 		defer c.Close()

@@ -192,9 +192,7 @@ func TestPartitionOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, nw *simnet.Network) {
 		c, s := pair(t, nw)
-		p, err := nw.Bind(t.Context(), "tcp", "")
-		require.NoError(t, err)
-		require.NoError(t, p.Become(network.State{Answer: network.Listen}))
+		p := bound(t, nw, network.State{Answer: network.Listen})
 		heal := nw.Partition()
 		time.AfterFunc(10*time.Second, heal)
 		begin := time.Now()
