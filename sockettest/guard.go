@@ -45,7 +45,7 @@ import (
 // # What it sees
 //
 // With the overlay of package net (see [simnet.Network.Intercept]) it sees whatever the process
-// dials or looks up through package net. Without the overlay it sees what goes through
+// dials, looks up or sends by UDP through package net. Without it, it sees what goes through
 //
 //   - [http.DefaultTransport], and what was cloned from it since, if its DialContext is that of a
 //     [net.Dialer], as package net/http has made it;
@@ -54,8 +54,7 @@ import (
 //     [DefaultResolver] may set, is left alone;
 //   - what [Dialer] returns, in a disarmed run.
 //
-// It never sees the WriteTo of a UDP socket that is not connected, raw IP sockets, sockets made by
-// system calls or in C, and other processes.
+// It never sees raw IP sockets, sockets made by system calls or in C, and other processes.
 //
 // # Parallel tests
 //
@@ -355,6 +354,14 @@ func (guardStack) Socket(_ context.Context, network string, _, remote netip.Addr
 		}
 	}
 	return nil, guards.check(network, remote)
+}
+
+// MaySend refuses a datagram beyond loopback.
+func (guardStack) MaySend(to netip.AddrPort) error {
+	if isBeyond(to) {
+		return guards.refuse("send udp " + netip.AddrPortFrom(to.Addr().Unmap(), to.Port()).String())
+	}
+	return nil
 }
 
 // LookupNetIP refuses the names that only a name server can know.

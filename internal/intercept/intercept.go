@@ -18,7 +18,7 @@ import (
 )
 
 // Version is that of the agreement between this package and the overlay.
-const Version = 1
+const Version = 2
 
 // hook is package net's variable of that name in a build with the overlay. Without it, it is nobody
 // else's, and zero.
@@ -108,7 +108,8 @@ func current() owner {
 // Current returns what was installed for the caller's bubble, or outside; nil if nothing was.
 func Current() any { return current().of }
 
-// Guard has stack asked wherever no network is in force, until undo is called.
+// Guard has stack asked wherever no network is in force, until undo is called. Its MaySend, if it
+// has one, is asked about each datagram of a UDP socket of the kernel that is not connected.
 func Guard(stack Stack) (undo func()) {
 	guard.Store(&stack)
 	return func() { guard.Store(nil) }

@@ -3,6 +3,7 @@ package overall
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"net/smtp"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,10 @@ func TestUnmodifiedCodeOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	needsOverlay(t)
 	ep := sockettest.Start(t, fixtures.Echo{})
-	for what, call := range map[string]func() error{
+	socket, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	require.NoError(t, err)
+	defer socket.Close()
+	calls := map[string]func() error{
 		"dial tcp " + outside:              func() error { _, err := net.Dial("tcp", outside); return err },
 		"dial udp " + outside:              func() error { _, err := net.Dial("udp", outside); return err },
 		"dial tcp [2001:db8::1]:80":        func() error { _, err := net.Dial("tcp6", "[2001:db8::1]:80"); return err },
@@ -34,9 +38,28 @@ func TestUnmodifiedCodeOnLoopbackOnly(t *testing.T) {
 		"lookup mail.example":              func() error { _, err := net.LookupHost("mail.example"); return err },
 		"lookup own.example":               func() error { _, err := new(net.Resolver).LookupIPAddr(t.Context(), "own.example"); return err },
 		"(lookup at the name server|dial)": func() error { _, err := net.LookupTXT("txt.example"); return err },
+	}
+	for i, send := range []func(to netip.AddrPort) error{
+		func(to netip.AddrPort) error { _, err := socket.WriteTo(nil, net.UDPAddrFromAddrPort(to)); return err },
+		func(to netip.AddrPort) error {
+			_, err := socket.WriteToUDP(nil, net.UDPAddrFromAddrPort(to))
+			return err
+		},
+		func(to netip.AddrPort) error { _, err := socket.WriteToUDPAddrPort(nil, to); return err },
+		func(to netip.AddrPort) error {
+			_, _, err := socket.WriteMsgUDP(nil, nil, net.UDPAddrFromAddrPort(to))
+			return err
+		},
+		func(to netip.AddrPort) error { _, _, err := socket.WriteMsgUDPAddrPort(nil, nil, to); return err },
 	} {
+		to := netip.AddrPortFrom(netip.MustParseAddrPort(outside).Addr(), uint16(i+1))
+		calls["send udp "+to.String()] = func() error { return send(to) }
+	}
+	for what, call := range calls {
 		tb := faketb.Run(t, func(tb *faketb.TB) {
 			sockettest.OnlyLoopback(tb)
+			_, err := socket.WriteTo(nil, socket.LocalAddr())
+			assert.NoError(t, err, "to itself")
 			if err := call(); assert.Error(t, err) {
 				assert.ErrorContains(t, err, ": it is beyond loopback, and sockettest.OnlyLoopback is in force")
 			}
