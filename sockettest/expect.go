@@ -1,13 +1,11 @@
 package sockettest
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,9 +13,6 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/internal/argument"
 	"example.com/go-sockettest/internal/disarm"
-	"example.com/go-sockettest/internal/patience"
-	"example.com/go-sockettest/internal/rawsock"
-	"example.com/go-sockettest/network"
 )
 
 const (
@@ -196,305 +191,153 @@ func testDeadline(t testing.TB) time.Time {
 	return end.Add(-reportReserve)
 }
 
-// ExpectEnd fails the test with a report, without stopping it, if the server under test does not
-// end the attack's connections as want says: by FIN ([Closed]), by RST ([ResetByPeer]), by either
-// ([Disconnected]), or not within d ([Blocked].For(d)). Every connection must meet the want, in a
-// time that begins just before it was dialled.
+// A Group is several running fixtures as one, for an [Expect] of a client that knows the addresses
+// of all of them. [Together] makes it. The zero Group is one of none.
+type Group struct{ parts []Running }
+
+// Together makes one of fixtures that run, such as a primary and its replica:
 //
-// A FIN may be a close or a half-close, and both are an end here: a server that lingers, such as
-// net/http's, rightly half-closes first. Whether it closes its socket in the end, [Watch.Find]
-// tells while the attack runs.
+//	down := sockettest.Start(t, fixtures.BlackHole{})
+//	up := sockettest.Start(t, fixtures.Echo{})
+//	sockettest.Expect(t, sockettest.Together(t, down, up), sockettest.Accepted.After(limit), client.Ping)
 //
-// A connection that the server has not accepted fails every want, even if the kernel has reset it,
-// as it does when the listener is closed. This is detected on Linux and simnet, for connections
-// that were open when ExpectEnd was called.
-//
-// A server may rightly go on for a while, such as one that answers a [hostile.NeverRead] whose
-// window is not full yet. It is late, or still open for d, only from the moment when it could not
-// go on: see [fixtures.Conn.JudgedFrom].
-//
-// ExpectEnd waits until every connection has ended or is too late. It returns the measurement of
-// the connection that fails worst or, if none fails, of the last to end. In that Result Err is nil,
-// and Classes has one entry. Delays of a busy machine count over the life of each connection: see
-// [Window.Slack]. ExpectEnd may be called from any goroutine, and in a cleanup.
-//
-// A failure reads:
-//
-//	connection #1: still open, want disconnected
-//	  want     disconnected after 300ms, no later than 550ms
-//	  got      still open, after 1.55s
-//	  ...
-func ExpectEnd(t testing.TB, a *hostile.Attack, want Want) Result {
+// The operation has to reach one of them; [fixtures.Endpoint.Count] shows which it has. A success
+// proves something once the fault of each has come, of those that have one. The report has one
+// timeline of all, in which the fixtures are called ep1, ep2 and so on, in this order. An operation
+// that is not let go by its context has them all closed.
+func Together(t testing.TB, parts ...Running) *Group {
 	if argument.IsNil(t) {
-		return refuse(errNilTB("ExpectEnd"))
+		_ = errNilTB("Together")
+		return &Group{}
 	}
 	t.Helper()
-	var w Window
-	err := errors.New("attack is nil; want the Attack that Start returned")
-	if a != nil {
-		w, err = endable(t, a, want)
+	g := &Group{parts: slices.Clone(parts)}
+	if err := g.check(); err != nil {
+		t.Fatalf("bad argument: sockettest.Together: %v", err)
 	}
-	if err != nil {
-		t.Errorf("bad argument: sockettest.ExpectEnd: %v", err)
-		return refuse(err)
-	}
-	ctx := liveContext(t)
-	q := queueOf(a)
-	awaitVerdict(ctx, a, w, q, testDeadline(t))
-	v := verdictOf(a, w, q.left(ctx, a))
-	if v.err != nil && v.result.Outcome == Blocked {
-		v.result.stack = serverStack()
-	}
-	if proved(t, a, w, v.err) {
-		return v.result
-	}
-	if c := usageOf(t, a).closedFor(nil); c != nil && v.err != nil {
-		t.Errorf("%s", reportOf(t, c, w, v.result, a, a.Started()))
-		return v.result
-	}
-	if v.err != nil {
-		t.Errorf("%s", v.failure(a, w).report(t))
-	}
-	return v.result
+	t.Cleanup(func() { checkFired(t, g) })
+	return g
 }
 
-// A queue has the connections that no program was seen to accept, and whether each was seen to wait
-// for that: the kernel tells only as long as the connection is open.
-type queue map[*fixtures.Conn]bool
-
-func queueOf(a *hostile.Attack) queue {
-	q := queue{}
-	for _, c := range a.Conns() {
-		q[c] = false
+func (g *Group) check() error {
+	if len(g.parts) < 2 {
+		return fmt.Errorf("there are %d fixtures; want two or more", len(g.parts))
 	}
-	q.look()
-	return q
-}
-
-// lookPause is how long such a connection is left alone at most.
-const lookPause = 100 * time.Millisecond
-
-// look asks again, and reports whether a connection still waits.
-func (q queue) look() bool {
-	waits := false
-	for c := range q {
-		received, _ := c.Bytes()
-		end, _ := c.PeerEnd()
-		info, _ := c.Info()
-		switch other := info.Other; {
-		case received > 0, end == fixtures.FIN, other != nil && !other.Queued && other.State != "SYN-RECEIVED":
-			delete(q, c)
-		case other != nil && end == fixtures.Open:
-			q[c], waits = true, true
+	for i, p := range g.parts {
+		if argument.IsNil(p) {
+			return fmt.Errorf("fixture %d is nil; want what Start returned", i+1)
+		}
+		switch p.(type) {
+		case *Group:
+			return fmt.Errorf("fixture %d is a Group; want its fixtures themselves", i+1)
+		case *hostile.Attack, *fixtures.Listener:
+			return fmt.Errorf("fixture %d is %v; want fixtures that a client dials", i+1, p)
+		}
+		if isKey(p) && slices.Contains(g.parts[:i], p) {
+			return fmt.Errorf("fixture %d is there twice: %v; want each once", i+1, p)
 		}
 	}
-	return waits
+	return nil
 }
 
-// left returns the connections that no program has accepted, as far as that is shown. A server that
-// has had no turn yet, on a busy machine, gets one. Of what a server has reset at once, only the
-// end of its listener tells that it was the kernel.
-func (q queue) left(ctx context.Context, a *hostile.Attack) queue {
-	if disarm.On() {
-		return nil
-	}
-	contact := a.WatchContact()()
-	for limit := signPatience; q.look() && limit > 0; {
-		limit -= pauseForSigns(contact.Kernel)
-	}
-	gone := sync.OnceValue(func() bool { return refuses(ctx, a.Stack(), contact.Addrs[0]) })
-	for c, waited := range q {
-		if !waited || !open(c) && !gone() {
-			delete(q, c)
+// Started returns the moment from which events are timed: the first start.
+func (g *Group) Started() (at time.Time) {
+	for _, p := range g.parts {
+		if s := p.Started(); at.IsZero() || s.Before(at) {
+			at = s
 		}
 	}
-	return q
+	return at
 }
 
-// refuses reports whether nobody listens at an address.
-func refuses(ctx context.Context, on network.Stack, addr string) bool {
-	ctx, cancel := patience.Context(ctx, signPatience)
-	defer cancel()
-	c, err := on.Connect(ctx, "tcp", addr, network.ConnectOptions{})
-	if err == nil {
-		_ = c.Close()
-	}
-	errno, ok := errors.AsType[syscall.Errno](err)
-	return ok && rawsock.FaultOf(errno) == rawsock.Refused
-}
+// Events returns what all have seen and done so far, in order. Each note begins with the fixture.
+func (g *Group) Events() []fixtures.Event { return g.merged(Running.Events) }
 
-// missed is what is wrong with a server that cannot end what it does not know of.
-func (q queue) missed(all int) error {
-	ended, have := "wait in its accept queue", "none of the attack's connections: they"
-	if n := all - len(q); n > 0 {
-		have = fmt.Sprintf("%d of the attack's %d connections: the others", n, all)
-	}
-	for c := range q {
-		if !open(c) {
-			ended = "waited in its accept queue until the listener was closed, which resets them"
+// Timeline returns the events with what passed between them, as far as the fixtures tell.
+func (g *Group) Timeline() []fixtures.Event { return g.merged(timelineOf) }
+
+func (g *Group) merged(events func(Running) []fixtures.Event) (all []fixtures.Event) {
+	start := g.Started()
+	for i, p := range g.parts {
+		for _, e := range events(p) {
+			e.At += p.Started().Sub(start)
+			e.Note = partName(i) + e.Note
+			all = append(all, e)
 		}
 	}
-	return fmt.Errorf("the server has accepted %s %s", have, ended)
+	slices.SortStableFunc(all, func(a, b fixtures.Event) int { return cmp.Compare(a.At, b.At) })
+	return all
 }
 
-// endable finds the wants that no end of a connection can meet, and the attacks that have none.
-func endable(t testing.TB, a *hostile.Attack, want Want) (Window, error) {
-	w, err := expectable(t, a, want)
-	w.conn = true
-	if err == nil {
-		err = w.endsConn("a server")
-	}
-	if err != nil {
-		return w, err
-	}
-	conns := a.Conns()
-	if len(conns) == 0 {
-		return w, fmt.Errorf("%v has no connections; want an attack that Start has begun", a)
-	}
-	for _, e := range a.Events() {
-		if c := e.Conn; e.Kind == fixtures.Ended && open(conns[c-1]) && !a.Disarmed() {
-			if _, why := endedByItself(a, conns[c-1], 0); why != "" {
-				continue // the verdict says so
-			}
-			return w, fmt.Errorf("%v has ended connection #%d itself; only an attack that leaves that to the server can be judged", a, c)
+// partName is what a timeline calls a fixture, with a space.
+func partName(i int) string { return fmt.Sprintf("ep%d ", i+1) }
+
+// Attempts returns when clients connected to any of them, in order; see
+// [fixtures.Endpoint.Attempts].
+func (g *Group) Attempts() (all []fixtures.Attempt, err error) {
+	var errs []error
+	for _, p := range g.parts {
+		c, ok := p.(counting)
+		if !ok {
+			errs = append(errs, fmt.Errorf("%v counts no connects; want an Endpoint or DualEndpoint", p))
+			continue
 		}
+		list, err := c.Attempts()
+		for _, a := range list {
+			a.At += p.Started().Sub(g.Started())
+			all = append(all, a)
+		}
+		errs = append(errs, err)
 	}
-	return w, nil
+	slices.SortStableFunc(all, func(a, b fixtures.Attempt) int { return cmp.Compare(a.At, b.At) })
+	return all, errors.Join(errs...)
 }
 
-func open(c *fixtures.Conn) bool {
-	end, _ := c.PeerEnd()
-	return end == fixtures.Open
+// Rule is empty: each fixture has its own.
+func (g *Group) Rule() string { return "" }
+
+// String writes the fixtures, with what a timeline calls them.
+func (g *Group) String() string {
+	var list []string
+	for i, p := range g.parts {
+		list = append(list, partName(i)+p.String())
+	}
+	return strings.Join(list, ", ")
 }
 
-// awaitVerdict waits until all connections have ended, or none can meet the want any more; but
-// never beyond end.
-func awaitVerdict(ctx context.Context, a *hostile.Attack, w Window, q queue, end time.Time) {
-	for pause := signTick; ; pause = min(2*pause, lookPause) {
-		until := time.Time{}
-		for _, c := range a.Conns() {
-			from := a.Started().Add(c.JudgedFrom())
-			last := from.Add(sum(w.patience(from, end), w.excused(a.Late(c.JudgedFrom(), time.Since(a.Started())))))
-			if last.After(until) {
-				until = last
+// WatchContact begins to look for the code under test at all of them.
+func (g *Group) WatchContact() func() fixtures.Contact {
+	var looks []func() fixtures.Contact
+	for _, p := range g.parts {
+		looks = append(looks, p.WatchContact())
+	}
+	return func() (all fixtures.Contact) {
+		for i, look := range looks {
+			if s := look(); i == 0 {
+				all = s
+			} else {
+				all = all.And(s)
 			}
 		}
-		if !end.IsZero() && until.After(end) {
-			until = end
-		}
-		if !time.Now().Before(until) || ctx.Err() != nil { // else the machine was late meanwhile, and so may the server be
-			return
-		}
-		if next := time.Now().Add(pause); q.look() && next.Before(until) {
-			until = next
-		}
-		limited, cancel := context.WithDeadline(ctx, until)
-		err := a.AwaitEnds(limited)
-		cancel()
-		if err == nil {
-			return
-		}
+		return all
 	}
 }
 
-// A verdict is what an attack's connections came to.
-type verdict struct {
-	result Result // of the worst of those that fail, or else of the last to end
-	err    error
-	opened time.Duration // of that connection
-	failed int
-	all    int
+// Fired reports whether the fault of each that has one has come.
+func (g *Group) Fired() bool { return g.each(misbehaving.Fired) }
+
+// Disarmed reports whether this is a disarmed run and all of them behave.
+func (g *Group) Disarmed() bool { return g.each(misbehaving.Disarmed) }
+
+func (g *Group) each(is func(misbehaving) bool) bool {
+	return !slices.ContainsFunc(g.parts, func(p Running) bool { f, ok := p.(misbehaving); return ok && !is(f) })
 }
 
-func verdictOf(a *hostile.Attack, w Window, unaccepted queue) verdict {
-	var v verdict
-	rank := 0
-	for _, c := range a.Conns() {
-		r := endOf(a, c, w)
-		err := w.Check(r)
-		v.all++
-		if _, missed := unaccepted[c]; missed && err == nil {
-			err = unaccepted.missed(len(a.Conns()))
-		}
-		if err != nil {
-			v.failed++
-		}
-		if n := w.badness(r, err); v.all == 1 || n > rank || n == rank && w.distance(r) > w.distance(v.result) {
-			v.result, v.err, v.opened, rank = r, err, c.Opened(), n
-		}
+// Close closes them all.
+func (g *Group) Close() error {
+	var errs []error
+	for _, p := range g.parts {
+		errs = append(errs, p.Close())
 	}
-	return v
-}
-
-// endOf measures one connection from its own start.
-func endOf(a *hostile.Attack, c *fixtures.Conn, w Window) Result {
-	now := time.Since(a.Started())
-	end, at := c.PeerEnd()
-	r := Result{Outcome: Blocked, Phase: "close", conn: c.ID(), unblocked: true}
-	switch end {
-	case fixtures.FIN:
-		r.Outcome = Closed
-	case fixtures.RST:
-		r.Outcome = ResetByPeer
-	default:
-		at, r.busy.doing = endedByItself(a, c, now)
-	}
-	from := c.JudgedFrom()
-	r.Elapsed, r.blocked = at-c.Opened(), from-c.Opened()
-	if over := r.Elapsed - r.blocked - w.max; over > 0 {
-		r.late = min(over, w.excused(a.Late(from, at)))
-	}
-	if w.outcome == Blocked { // it is still open for that long after
-		if end == fixtures.Open || foundBlocked(a, c) { // a connect is noted when it is over
-			r.Elapsed -= r.blocked
-		}
-		r.blocked = 0
-	}
-	r.Classes = []Class{{Outcome: r.Outcome, Phase: r.Phase}}
-	return r
-}
-
-func foundBlocked(a *hostile.Attack, c *fixtures.Conn) bool {
-	return slices.ContainsFunc(a.Events(), func(e fixtures.Event) bool { return e.Kind == fixtures.PeerBlocked && e.Conn == c.ID() })
-}
-
-// endedByItself says when and why the attack has ended a connection that its server has not: what
-// it was to read there did not come. Otherwise it returns now.
-func endedByItself(a *hostile.Attack, c *fixtures.Conn, now time.Duration) (at time.Duration, why string) {
-	for _, e := range a.Events() {
-		if e.Kind == fixtures.Failed && e.Conn == c.ID() {
-			return e.At, fmt.Sprintf("ended by the fixture, since %s", strings.TrimPrefix(e.Note, fmt.Sprintf("#%d ", e.Conn)))
-		}
-	}
-	return now, ""
-}
-
-// badness orders what can be wrong: nothing, the time, the end, no end at all.
-func (w Window) badness(r Result, err error) int {
-	_, right := w.choose(r)
-	switch {
-	case err == nil:
-		return 0
-	case right || w.outcome == Blocked:
-		return 1
-	case r.Outcome != Blocked:
-		return 2
-	}
-	return 3
-}
-
-// distance is how far a time lies outside the window or, inside it, how late it is.
-func (w Window) distance(r Result) time.Duration {
-	if r.Elapsed < w.earliest() {
-		return w.min - r.Elapsed
-	}
-	return r.Elapsed - w.min
-}
-
-func (v verdict) failure(a *hostile.Attack, w Window) failure {
-	f := failureOf(v.err, w, v.result, a, v.opened)
-	if v.all > 1 {
-		f.conns = fmt.Sprintf("%d of %d fail; #%d is the worst", v.failed, v.all, v.result.conn)
-	}
-	return f
+	return errors.Join(errs...)
 }
