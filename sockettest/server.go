@@ -21,47 +21,53 @@ import (
 
 // A Server is a server under test, for [Shutdown].
 type Server struct {
-	// Serve starts the server on ln, and returns what shuts it down, with whatever limit of its own
-	// that has: http.Server's Shutdown with a timeout and then Close, say. It is called once for each
-	// kind of client.
+	// Serve starts the server on ln, and returns a function that shuts it down and obeys a limit of
+	// its own. It is called once for each kind of client.
 	Serve func(t testing.TB, ln net.Listener) (shutdown func(context.Context) error)
 
-	// Limit is how long a shutdown may take. It must return nil.
+	// Limit is how long a shutdown may take, more than 0.
 	Limit time.Duration
 
-	// Request is what a client says first and the server answers, above TLS if there is any: a
-	// request, a greeting. Empty means GET / by HTTP/1.1.
+	// Request is what a client sends first and the server answers, such as a request or a greeting.
+	// With TLS it is sent inside that. Empty means GET / by HTTP/1.1.
 	Request string
 
 	TLS bool // the server speaks TLS
-	H2  bool // it speaks HTTP/2, and Request is of that: clients with open streams come, too
+	H2  bool // it speaks HTTP/2, as Request does: clients with open streams are tried, too
 
 	// Begin, unless it is nil, makes a request through front, a relay to the server, and returns once
-	// the server is at work on it. finish lets the server go on, and returns what became of the
-	// request: nil if it was answered. It is called once the server accepts no more.
+	// the server is at work on it. finish is called when the server accepts no more connections. It
+	// lets the server go on, and returns what became of the request: nil if it was answered.
 	Begin func(t testing.TB, front *fixtures.Endpoint) (finish func() error)
 }
 
-// Shutdown fails the test with a report, without stopping it, if a shutdown of the server does not
-// return nil within its limit, or leaves a connection open, while one of these clients is
-// connected: one that never said anything, stopped in the middle of a request, sends it slowly, is
-// idle after an answer, has half-closed, never reads; with TLS, one that stopped or is slow in its
-// handshake; with HTTP/2, one without and one with an open stream. With Begin it also fails if a
-// request gets lost that the server was at work on.
+// Shutdown shuts the server down beside each kind of client that may hold it up. It fails the test
+// with a report, without stopping it, if a shutdown does not return nil within Limit, or leaves the
+// client's connection open. The clients are:
 //
-//	sockettest.Shutdown(t, sockettest.Server{Limit: time.Second, Serve: func(t testing.TB, ln net.Listener) func(context.Context) error {
+//   - one that never says anything, stops in the middle of a request, or sends it slowly;
+//   - one that is idle after an answer, has half-closed, or never reads;
+//   - with TLS, one that stops in its handshake or is slow in it;
+//   - with H2, one without a stream and one with an open stream.
+//
+// With Begin, Shutdown also fails if the server loses a request that it was at work on.
+//
+//	sockettest.Shutdown(t, sockettest.Server{Limit: 10 * time.Second, Serve: func(t testing.TB, ln net.Listener) func(context.Context) error {
 //		srv := &http.Server{Handler: handler}
 //		go srv.Serve(ln)
 //		return func(ctx context.Context) error {
-//			ctx, cancel := context.WithTimeout(ctx, time.Second/2)
+//			ctx, cancel := context.WithTimeout(ctx, time.Second)
 //			defer cancel()
-//			return errors.Join(srv.Shutdown(ctx), srv.Close()) // wrong: it fails with a client that never said anything
+//			if err := srv.Shutdown(ctx); err == nil {
+//				return nil
+//			}
+//			return srv.Close() // clients that Shutdown waits for, such as one that never reads
 //		}
 //	}})
 //
-// The clients come one kind after the other, each to a server of its own. [On] says on which
-// network: with a simnet in a bubble long limits take no time. A client that never reads needs
-// Linux or simnet, and is left out elsewhere.
+// The clients come one after the other, each to a server of its own. [On] chooses the network: on a
+// simnet in a bubble long limits take no time. A client that never reads needs Linux or simnet, and
+// is left out elsewhere.
 func Shutdown(t testing.TB, s Server, opts ...Option) {
 	if argument.IsNil(t) {
 		_ = errNilTB("Shutdown")
@@ -179,9 +185,9 @@ func (s Server) ask(ctx context.Context, nw network.Stack, addr string) error {
 	return err
 }
 
-// awaitStuck waits until the server cannot go on with a client that never reads: before that it
-// would be idle between two answers. It may rather end the connection, or need no more time than
-// that to say all that it has to say.
+// awaitStuck waits until the server cannot go on with a client that never reads, for most at the
+// longest: before that the server would be idle between two answers. A server that has ended the
+// connection, or has sent all that it has to send, never gets there.
 func awaitStuck(ctx context.Context, a *hostile.Attack, most time.Duration) {
 	if !strings.Contains(a.String(), "NeverRead{") {
 		return
@@ -224,7 +230,7 @@ func (s Server) drains(t testing.TB, nw network.Stack) {
 	})
 }
 
-// awaitRefusal waits until the server accepts no more, or for so long.
+// awaitRefusal waits until the server accepts no more, for most at the longest.
 func awaitRefusal(ctx context.Context, nw network.Stack, addr string, most time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()

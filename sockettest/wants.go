@@ -17,25 +17,25 @@ import (
 )
 
 // A Backoff is what [Window.Retrying] wants of a client that connects again and again. A pause
-// lasts from the beginning of one attempt to the beginning of the next, and the nth is First times
-// Grows to the power of n-1, at most Cap, more or less by up to Jitter of that. A field that is 0
-// is not judged.
+// lasts from the beginning of one attempt to the beginning of the next. The first is First, each
+// later one is Grows times the one before, and none is longer than Cap; a pause may differ from
+// that by up to Jitter of itself. A field that is 0 is not judged.
 //
-// In a bubble pauses are judged to the millisecond, elsewhere with [Window.Slack] both ways and
-// with what a busy machine excuses.
+// In a bubble pauses are judged to the millisecond. Elsewhere they may be shorter or longer by
+// [Window.Slack] and what a busy machine excuses.
 type Backoff struct {
-	Attempts int           // how many connects, exactly
+	Attempts int           // the number of connects, exactly
 	First    time.Duration // the first pause
-	Grows    float64       // how many times as long as the one before each pause is; 1 if all are the same
-	Cap      time.Duration // the longest pause, but for jitter
-	Jitter   float64       // which part of itself a pause may be longer or shorter by, up to 1; in a bubble there must be some
-	Crowd    int           // how many connects of all clients together fall into any second, at most
+	Grows    float64       // each pause divided by the one before, 1 or more; 1 means that all are the same
+	Cap      time.Duration // the longest pause, before jitter
+	Jitter   float64       // a part, up to 1: 0.2 allows pauses 20% shorter or longer; in a bubble some must differ
+	Crowd    int           // the most connects in any second, of all clients together
 }
 
-// Retrying wants attempts to connect with pauses as b says, while the operation runs. Each client
-// is judged by itself, by its IP address: give those on a simnet hosts of their own. For clients
-// that share one only Attempts and Crowd have a meaning. A want of [Blocked].For(d) judges a client
-// that never stops.
+// Retrying requires that the client connects again and again while the operation runs, as b says.
+// Clients are told apart by IP address, and each is judged by itself: give clients on a simnet
+// hosts of their own. For clients that share an address only Attempts and Crowd have a meaning. To
+// judge a client that never stops, want [Blocked].For(d).
 //
 //	sockettest.Accepted.At(63*time.Second).Retrying(sockettest.Backoff{First: time.Second, Grows: 2, Cap: time.Minute})
 //
@@ -50,7 +50,7 @@ func (w Window) Retrying(b Backoff) Window {
 	return w
 }
 
-// Retrying wants the outcome, and pauses between attempts; see [Window.Retrying].
+// Retrying wants the outcome, and attempts to connect as b says; see [Window.Retrying].
 func (o Outcome) Retrying(b Backoff) Window { return o.window().Retrying(b) }
 
 // check finds the fields that no client can obey.
@@ -304,9 +304,9 @@ func asItself[E error](err error) (e E, ok bool) {
 	return e, ok
 }
 
-// ErrorValue wants that of(err) is want, for a family of errors that has a function of its own: the
-// status of an RPC, a code, whether it is temporary. of is called with nil if the operation
-// succeeded, and may be called several times. The report shows what it returned.
+// ErrorValue wants an error for which of returns want: for errors that a function tells apart, by
+// the status of an RPC, by a code, or by whether they are temporary. of is called with nil if the
+// operation succeeded, and may be called several times. The report shows what it returned.
 //
 //	sockettest.ErrorValue(status.Code, codes.DeadlineExceeded).After(time.Second) // gRPC
 //	sockettest.ErrorValue(client.IsRetryable, true)
@@ -360,15 +360,15 @@ func (w Window) compared(r Result) string {
 	return m.compared(r.Err)
 }
 
-// A Release is what lets an operation go that is still blocked, as [Window.LetGo] wants it.
+// A Release is how an operation that is still blocked is made to return; see [Window.LetGo].
 type Release int
 
 // The ways to let an operation go.
 const (
 	ByContext Release = iota + 1 // its context is cancelled
 	ByClose                      // the fixture is closed
-	ByFIN                        // the fixture sends FIN on each connection that is open, and goes on
-	ByRST                        // the fixture resets each connection that is open, and goes on
+	ByFIN                        // the fixture sends FIN on each open connection, and goes on
+	ByRST                        // the fixture resets each open connection, and goes on
 )
 
 var releaseNames = [...]string{ByContext: "its context", ByClose: "the fixture's end", ByFIN: "FIN", ByRST: "RST"}
@@ -381,9 +381,9 @@ func (r Release) String() string {
 	return "no release"
 }
 
-// LetGo chooses what lets an operation go that [Blocked].For(d) wants, and wants it to return then:
-// what obeys its context needs nothing else. [Result.Then] is how it ended. Without LetGo the
-// context is cancelled and, if that is not enough, the fixture closed.
+// LetGo chooses how an operation that [Blocked].For(d) wants is released after d, and requires that
+// it then returns; [Result.Then] is how it ended. Without LetGo its context is cancelled and, if
+// that is not enough, the fixture closed.
 //
 //	r := sockettest.Expect(t, ep, sockettest.Blocked.For(time.Second).LetGo(sockettest.ByRST), client.Read)
 //	err := sockettest.ResetByPeer.AtOnce().Check(*r.Then)
@@ -401,10 +401,10 @@ func (w Window) LetGo(by Release) Window {
 
 // releasable finds what cannot let an operation at the fixture go.
 func (w Window) releasable(ep Running, cancelable bool) error {
-	switch _, ok := ep.(connected); {
+	switch {
 	case w.letGo == ByContext && !cancelable:
 		return fmt.Errorf("LetGo(ByContext) of an operation without a context; want a func(context.Context) error")
-	case w.letGo >= ByFIN && !ok && !slices.ContainsFunc(partsOf(ep), func(c connected) bool { return c != nil }):
+	case w.letGo >= ByFIN && !slices.ContainsFunc(partsOf(ep), func(c connected) bool { return c != nil }):
 		return fmt.Errorf("LetGo(By%v) at %v, which has no connections; want ByContext or ByClose", w.letGo, ep)
 	}
 	return nil
