@@ -62,14 +62,23 @@ func TestStackListen(t *testing.T) {
 const twoBubblesEnv = "SOCKETTEST_TWO_BUBBLES"
 
 // One network in two bubbles at once would go by two clocks: the runtime ends the process and says
-// so, in silence it hangs never.
+// so, in silence it hangs never. Before that, the process tells of a function that is nil.
 func TestOneNetworkInTwoBubbles(t *testing.T) {
-	wait := manytests.Start(t, twoBubblesEnv+"=1", "-test.run=^TestTwoBubblesChild$", "-test.timeout=60s")
+	wait := manytests.Start(t, twoBubblesEnv+"=1", "-test.run=^Test(NoFunction|TwoBubbles)Child$", "-test.timeout=60s")
 	t.Parallel()
 	out, err := wait()
 	require.Error(t, err)
+	assert.Contains(t, out, "eachnetwork_test.go:")
+	assert.Contains(t, out, "bad argument: sockettest.EachNetwork: f is nil; want the function to run on each network")
 	assert.Contains(t, out, "synctest")
 	assert.NotContains(t, out, "test timed out")
+}
+
+func TestNoFunctionChild(t *testing.T) {
+	if os.Getenv(twoBubblesEnv) == "" {
+		t.Skip("it is for TestOneNetworkInTwoBubbles")
+	}
+	sockettest.EachNetwork(t, nil)
 }
 
 func TestTwoBubblesChild(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"example.com/go-sockettest/internal/faketb"
 	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 )
 
 // serving is a server with an accept loop and a goroutine for each connection. It ends with the
@@ -251,6 +252,20 @@ func hideEnds(text string) string {
 		text = strings.NewReplacer("#2", "#1", "#3", "#1").Replace(text)
 	}
 	return text
+}
+
+// Of connections that are equally bad the first is shown.
+func TestExpectEndShowsTheFirstOfEquals(t *testing.T) {
+	t.Parallel()
+	Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close()
+		a := Start(t, hostile.Flood{Target: ln.Addr().String(), Count: 3}, On(nw))
+		err = Try(func(tb testing.TB) { ExpectEnd(tb, a, Disconnected.Before(time.Second)) })
+		require.ErrorContains(t, err, "3 of 3 fail; #1 is the worst")
+	})
 }
 
 func TestExpectEndRefusesBadArguments(t *testing.T) {

@@ -183,6 +183,23 @@ func TestNoLeaksTellsUnixClientsApart(t *testing.T) {
 	assert.Empty(t, tb.Text())
 }
 
+// While our end of one connection is open, the socket at the other is not that of another one.
+func TestSuspectsOnAUnixSocket(t *testing.T) {
+	t.Parallel()
+	needSockets(t)
+	needInfo(t, Family("unix"))
+	ep := Start(t, fixtures.Silent{Unread: true}, Family("unix"))
+	defer acceptedBy(t, ep).Close()
+	defer acceptedBy(t, ep).Close()
+	require.NoError(t, ep.Conns()[1].Close())
+	found := unseen(ep).suspects()
+	require.Len(t, found, 2)
+	for i, s := range found {
+		assert.Equal(t, ep.Conns()[i], s.conn)
+		assert.Empty(t, s.oneOf)
+	}
+}
+
 // A dial that goes on after its caller has given up ends with the black hole, at its next SYN.
 func TestNoLeaksAwaitsOneSYN(t *testing.T) {
 	t.Parallel()

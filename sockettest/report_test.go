@@ -458,6 +458,8 @@ func TestReadingCountsItsOwnConnection(t *testing.T) {
 	assert.Contains(t, reading(ep.Conns()[0], r, 20, 0).text, "20 B taken")
 	r.sockets = append(r.sockets, fixtures.Sockets{Conn: 1, Own: info, Other: info})
 	assert.Contains(t, reading(ep.Conns()[0], r, 20, 0).text, "13 B taken")
+	assert.Equal(t, dripping, reading(ep.Conns()[0], Result{}, 64<<10, 0).kind)
+	assert.Equal(t, flooded, reading(ep.Conns()[0], Result{}, 64<<10+1, 0).kind)
 }
 
 func TestQueueOfNoneDoesNotWait(t *testing.T) {

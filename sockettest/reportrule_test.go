@@ -1,6 +1,8 @@
 package sockettest
 
 import (
+	"context"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -8,9 +10,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/network"
+	"example.com/go-sockettest/simnet"
 )
 
 // A rule about limits is for a timeout that comes too late, and for no other end.
@@ -56,4 +60,26 @@ func TestThreeAttemptsAreTrying(t *testing.T) {
 		r.events = append(r.events, fixtures.Event{At: time.Duration(900+i) * time.Millisecond, Kind: fixtures.Denied})
 		assert.Equal(t, kind, busyWith(nil, r, 0).kind)
 	}
+}
+
+// A context's end is shown if the call went on for a tenth of its time or more.
+func TestReportShowsTheContextsEnd(t *testing.T) {
+	t.Parallel()
+	Bubble(t, func(t *testing.T) {
+		for more, shown := range map[time.Duration]bool{time.Second: true, time.Second - 2: false} {
+			ep := Start(t, fixtures.Silent{}, On(simnet.New(t)))
+			err := Try(func(tb testing.TB) {
+				Expect(tb, ep, TimedOut.After(9*time.Second), func(ctx context.Context) error {
+					ctx, cancel := context.WithTimeout(ctx, 9*time.Second)
+					defer cancel()
+					c, err := ep.DialContext(ctx, "", "")
+					<-ctx.Done()
+					time.Sleep(more) // rules:allow it is in a bubble
+					return errors.Join(err, c.Close())
+				})
+			})
+			require.Error(t, err)
+			assert.Equal(t, shown, strings.Contains(err.Error(), "a context of the call's is done"), "%v", err)
+		}
+	})
 }

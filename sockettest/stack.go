@@ -252,7 +252,7 @@ func bothEndsOf(frames []string) []string {
 	if len(frames) < 5 {
 		return frames
 	}
-	short := frames[:2:2]
+	short := []string{frames[0], frames[1]}
 	sockets := []string{"net.", "bufio.", "io.", "sync.", "crypto/tls.", "os.", "syscall."}
 	if own := slices.IndexFunc(frames, func(f string) bool { return !hasPrefix(f, append(sockets, plumbing...)) }); own > 1 && own < len(frames)-1 {
 		short = []string{frames[0], "...", frames[own]}

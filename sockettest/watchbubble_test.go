@@ -1,6 +1,7 @@
 package sockettest
 
 import (
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,18 @@ func TestCloseInABubbleOfAWatchOutside(t *testing.T) {
 	g.release()
 	synctest.Test(t, func(*testing.T) { g.release() })
 	assert.Nil(t, g.opens)
+}
+
+// The gate closes by a collection of its own: it does not wait until one is due.
+func TestGateClosesAtOnce(t *testing.T) {
+	var before, after debug.GCStats
+	debug.ReadGCStats(&before)
+	var g gate
+	g.hold()
+	debug.ReadGCStats(&after)
+	assert.Greater(t, after.NumGC, before.NumGC)
+	g.holders--
+	g.open()
 }
 
 // What a bubble leaves behind is found after it.
