@@ -47,6 +47,8 @@ func connInfo(c *net.TCPConn) (network.ConnInfo, error) {
 		return info, diagAnswers()
 	case err != nil:
 		return info, unsupported("the other end of a connection is not shown", err)
+	case other.state == tcpClose && other.inode == 0: // it was there when it was looked up, and has gone since
+		return info, nil
 	}
 	info.Other = toSocketInfo(other.state, other.unread, other.unacked, &other.info)
 	info.Other.Inode = other.inode

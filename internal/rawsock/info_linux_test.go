@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,5 +199,28 @@ func TestArrivedCountsNoFIN(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What nobody accepted is gone when the listener closes. The kernel is asked all the while, and may
+// have found the socket just before.
+func TestInfoOfAConnectionThatGoesUnaccepted(t *testing.T) {
+	t.Parallel()
+	needDiag(t)
+	for range 600 {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		c, err := Loopback{}.Connect(t.Context(), "tcp4", ln.Addr().String(), network.ConnectOptions{})
+		require.NoError(t, err)
+		var once sync.Once
+		var closing sync.WaitGroup
+		for info := infoOf(t, c); info.Other != nil; info = infoOf(t, c) {
+			if info.Other.State != "SYN-RECEIVED" && !assert.True(t, info.Other.Queued, "%v", info.Other) {
+				break
+			}
+			once.Do(func() { closing.Go(func() { assert.NoError(t, ln.Close()) }) })
+		}
+		closing.Wait()
+		require.NoError(t, c.Close())
 	}
 }
