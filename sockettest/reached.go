@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,17 +139,11 @@ func (h *hope) lasts() bool {
 		if !h.kernel || h.looks == mostLooks {
 			return false
 		}
-		h.looks++
-		all := everyStack.now()
-		switch h.ticks = quietPatience; h.looks {
-		case 1: // the look has polled the network, and has woken up whom something waited for
+		h.ticks = quietPatience
+		if h.looks++; h.looks == 1 { // which polls the network, and wakes up whom something waited for
+			runtime.ReadMemStats(new(runtime.MemStats))
 			h.ticks = signTick
-		case 2:
-			h.onWay = fixturesOnTheirWay(all, nil)
-		default:
-			h.onWay = fixturesOnTheirWay(all, h.onWay)
-		}
-		if h.looks > 1 && len(h.onWay) == 0 {
+		} else if h.onWay = fixturesOnTheirWay(everyStack.now(), h.onWay); len(h.onWay) == 0 {
 			h.settled = true
 			return false
 		}
