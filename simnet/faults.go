@@ -104,13 +104,18 @@ func (l *Link) MTU(bytes int) (undo func()) {
 // probes go unanswered; a write is sent again until ETIMEDOUT, after 15 minutes by default. Probes
 // pass as well: keep-alive that is more frequent than idle, at either end, keeps a connection.
 //
-// Other connections are not concerned, and new ones are made as before. What was forgotten stays so
-// when Forget is undone. 0 means that nothing is forgotten.
+// Other connections are not concerned, and new ones are made as before. A connection that was
+// forgotten stays so when Forget is undone. 0 means that nothing is forgotten.
+//
+// A flow of datagrams between two sockets is known from the first one on. When it is forgotten,
+// what its receiver sends vanishes until the side that opened the flow has sent again, as behind a
+// firewall. (A NAT also gives that side another port: field Rebind of udp.Forward.)
 func (l *Link) Forget(idle time.Duration) (undo func()) { return l.forget("Forget", idle, false) }
 
 // ForgetReset is [Link.Forget] by a middlebox that answers the next packet of a connection that it
 // has forgotten with RST, to whoever sent it: a write succeeds, and the next call fails with
-// ECONNRESET. The other end learns nothing before it sends something, too.
+// ECONNRESET. The other end learns nothing before it sends something, too. Datagrams have no RST:
+// for them it is Forget.
 func (l *Link) ForgetReset(idle time.Duration) (undo func()) {
 	return l.forget("ForgetReset", idle, true)
 }

@@ -247,14 +247,7 @@ func (c *Conn) cutOff() {
 }
 
 // box returns the most forgetful between the two ends.
-func (c *Conn) box() (least middlebox) {
-	for _, o := range [...]*override[middlebox]{&c.out.box, &c.peer.out.box, &c.n.all.box} {
-		if m := o.value(); m.idle > 0 && (least.idle == 0 || m.idle < least.idle) {
-			least = m
-		}
-	}
-	return least
-}
+func (c *Conn) box() middlebox { return boxBetween(c.out.path, c.peer.out.path) }
 
 // fades reports whether a middlebox forgets the connection unless something is said: no probes come
 // often enough.

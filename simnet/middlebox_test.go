@@ -181,3 +181,48 @@ func TestForgetAfterKeepAliveStops(t *testing.T) {
 		})
 	}
 }
+
+// What the receiver of a flow sends vanishes once the flow is forgotten, until the side that opened
+// it sends again. Who opened it is known from before.
+func TestForgetOfAFlow(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*simnet.Link, time.Duration) func(){"Forget": (*simnet.Link).Forget, "ForgetReset": (*simnet.Link).ForgetReset} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, nw *simnet.Network) {
+				client, server := nw.Host("client"), nw.Host("server")
+				p, err := server.ListenPacket(t.Context(), "udp", ":53")
+				require.NoError(t, err)
+				defer p.Close()
+				c, err := client.ListenPacket(t.Context(), "udp", ":0")
+				require.NoError(t, err)
+				defer c.Close()
+				said := func(from, to net.PacketConn, addr net.Addr, word string) bool {
+					_, err := from.WriteTo([]byte(word), addr)
+					require.NoError(t, err)
+					require.NoError(t, to.SetReadDeadline(time.Now().Add(time.Nanosecond)))
+					b := make([]byte, 9)
+					n, _, err := to.ReadFrom(b)
+					require.True(t, err != nil || string(b[:n]) == word)
+					return err == nil
+				}
+				up := func() bool { return said(c, p, &net.UDPAddr{IP: server.Addr().AsSlice(), Port: 53}, "up") }
+				port := c.LocalAddr().(*net.UDPAddr).Port
+				down := func() bool { return said(p, c, &net.UDPAddr{IP: client.Addr().AsSlice(), Port: port}, "down") }
+				require.True(t, up())
+				undo := forget(server.To(client), idle) // one direction will do
+				<-time.After(idle - 1)
+				assert.True(t, down(), "to the very moment")
+				<-time.After(idle)
+				assert.False(t, down())
+				assert.False(t, down(), "what vanished keeps nothing alive")
+				assert.True(t, up())
+				assert.True(t, down(), "the opener began anew")
+				<-time.After(idle)
+				assert.False(t, down())
+				undo()
+				assert.True(t, down(), "nothing is in between any more")
+			})
+		})
+	}
+}

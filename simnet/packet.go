@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"example.com/go-sockettest/network"
 )
@@ -51,10 +52,17 @@ type PacketConn struct {
 	refusing bool
 	visits   int                  // datagrams that were sent to it
 	senders  map[*PacketConn]bool // sockets that sent them
+	flows    map[*PacketConn]*flow
 	soErr    syscall.Errno
 }
 
 var _ network.PacketPort = (*PacketConn)(nil)
+
+// A flow is what two sockets send each other, as a middlebox knows it.
+type flow struct {
+	opener *PacketConn // which sent first
+	spoke  time.Time   // when something passed; zero until the network had a fault
+}
 
 type datagram struct {
 	from netip.AddrPort
@@ -233,6 +241,9 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 			p.senders = map[*PacketConn]bool{}
 		}
 		p.senders[c] = true
+		if !c.passes(p) {
+			return
+		}
 	}
 	if n.faulty {
 		b = slices.Clone(b)
@@ -245,6 +256,33 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 			}, nil)
 		}
 	})
+}
+
+// passes reports whether a datagram to p passes the middleboxes between the two. One that has
+// forgotten the flow lets only its opener begin anew.
+func (c *PacketConn) passes(p *PacketConn) bool {
+	f := c.flows[p]
+	if f == nil {
+		f = &flow{opener: c}
+		for a, b := range map[*PacketConn]*PacketConn{c: p, p: c} {
+			if a.flows == nil {
+				a.flows = map[*PacketConn]*flow{}
+			}
+			a.flows[b] = f
+		}
+	}
+	if !c.n.faulty {
+		return true
+	}
+	m, last := boxBetween(c.n.path(c.host, p.host), c.n.path(p.host, c.host)), f.spoke
+	if m.since.After(last) {
+		last = m.since
+	}
+	if m.idle > 0 && c != f.opener && now().Sub(last) >= m.idle {
+		return false
+	}
+	f.spoke = now()
+	return true
 }
 
 // way returns the path from one host to another, for this socket.
@@ -301,6 +339,9 @@ func (c *PacketConn) Close() error {
 		return c.opError("close", c.ra, net.ErrClosed)
 	}
 	c.closed, c.queue = true, nil
+	for p := range c.flows {
+		delete(p.flows, c)
+	}
 	remove(c.host.packets, c.addr.Port(), c)
 	c.dropDeadlines()
 	c.readable.Broadcast()

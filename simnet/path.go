@@ -23,7 +23,7 @@ type path struct {
 	loss      override[float64]   // of a segment
 	mtu       override[int]       // 0 is no bound
 	reorder   override[float64]   // of a datagram
-	box       override[middlebox] // of a connection
+	box       override[middlebox] // of a connection or a flow
 	holds     int
 	cuts      int
 
@@ -227,11 +227,21 @@ func (w *way) swaps() bool {
 	return stays < 1 && w.random(reorder) >= stays
 }
 
-// A middlebox on a path knows a connection for a time on which nothing passes.
+// A middlebox on a path knows a connection or a flow for a time in which nothing passes.
 type middlebox struct {
 	idle   time.Duration // 0 is without limit
 	resets bool
 	since  time.Time
+}
+
+// boxBetween returns the most forgetful on a path and the one back.
+func boxBetween(there, back *path) (least middlebox) {
+	for _, o := range [...]*override[middlebox]{&there.box, &back.box, &there.n.all.box} {
+		if m := o.value(); m.idle > 0 && (least.idle == 0 || m.idle < least.idle) {
+			least = m
+		}
+	}
+	return least
 }
 
 // An override is a stack of values: the latest that has not been undone is in force, or else the
