@@ -217,7 +217,7 @@ func TestForgetOfAFlow(t *testing.T) {
 				assert.False(t, down())
 				assert.False(t, down(), "what vanished keeps nothing alive")
 				assert.True(t, up())
-				assert.True(t, down(), "the opener began anew")
+				assert.True(t, down(), "its opener has begun again")
 				<-time.After(idle)
 				assert.False(t, down())
 				undo()

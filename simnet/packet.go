@@ -259,7 +259,7 @@ func (n *Network) sendPacket(c *PacketConn, there *Host, from, to netip.AddrPort
 }
 
 // passes reports whether a datagram to p passes the middleboxes between the two. One that has
-// forgotten the flow lets only its opener begin anew.
+// forgotten the flow lets only its opener begin again.
 func (c *PacketConn) passes(p *PacketConn) bool {
 	f := c.flows[p]
 	if f == nil {
