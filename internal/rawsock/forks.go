@@ -2,7 +2,9 @@ package rawsock
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -12,12 +14,13 @@ import (
 const forkTries = 1000
 
 // pastForks calls f, which binds address, again while that is in use and none of this process's own
-// sockets has it. A child that is being forked holds copies of all descriptors until its own
+// sockets holds it. shares says that f's socket shares the address with connections, as
+// SO_REUSEADDR lets it. A child that is being forked holds copies of all descriptors until its own
 // program runs, also of those that have been closed meanwhile, and with them their ports. Where
 // sockets cannot be listed, it calls f once.
-func pastForks[T any](address string, f func() (T, error)) (T, error) {
+func pastForks[T any](nw, address string, shares bool, f func() (T, error)) (T, error) {
 	v, err := f()
-	for try := 0; try < forkTries && err != nil && addressInUse(err) && isElsewhere(address); try++ {
+	for try := 0; try < forkTries && err != nil && addressInUse(err) && isElsewhere(nw, address, shares); try++ {
 		awaitForks()
 		time.Sleep(time.Millisecond)
 		v, err = f()
@@ -32,18 +35,18 @@ func awaitForks() {
 	defer syscall.ForkLock.RUnlock()
 }
 
-// isElsewhere reports that address has a port, at which no socket of this process is bound or
-// listens.
-func isElsewhere(address string) bool {
-	_, port, _ := net.SplitHostPort(address)
-	if n, err := strconv.Atoi(port); err != nil || n == 0 {
+// isElsewhere reports that address is taken, and by no socket of this process. A name stands for
+// any address.
+func isElsewhere(nw, address string, shares bool) bool {
+	host, port, _ := net.SplitHostPort(address)
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
 		return false
 	}
-	all, err := Sockets()
-	for _, s := range all {
-		if _, own, _ := net.SplitHostPort(s.Local); own == port && s.Remote == "" {
-			return false
-		}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		ip = netip.IPv4Unspecified()
 	}
-	return err == nil
+	held, err := holds(strings.HasPrefix(nw, "udp"), netip.AddrPortFrom(ip, uint16(n)), shares)
+	return err == nil && !held
 }

@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"net"
+	"net/netip"
 	"os/exec"
 	"sync"
 	"testing"
@@ -51,4 +52,38 @@ func TestPortsOutliveNoFork(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, again.Close())
 	}
+}
+
+// What this process holds itself is told at once. An accepted connection shares its address, and a
+// port of UDP is none of TCP.
+func TestHoldsAddress(t *testing.T) {
+	t.Parallel()
+	ip := manytests.OwnLoopback()
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: ip})
+	require.NoError(t, err)
+	defer ln.Close()
+	var d net.Dialer
+	d.LocalAddr = &net.TCPAddr{IP: ip}
+	client, err := d.DialContext(t.Context(), "tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	server, err := ln.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+	socket, err := net.DialUDP("udp4", &net.UDPAddr{IP: ip}, &net.UDPAddr{IP: ip, Port: 9})
+	require.NoError(t, err)
+	defer socket.Close()
+	requireHeld := func(want, udp, shares bool, addr net.Addr) {
+		t.Helper()
+		held, err := holds(udp, netip.MustParseAddrPort(addr.String()), shares)
+		require.NoError(t, err)
+		require.Equal(t, want, held)
+	}
+	requireHeld(true, false, true, ln.Addr())
+	requireHeld(false, true, false, ln.Addr())
+	requireHeld(true, false, true, client.LocalAddr())
+	requireHeld(true, true, false, socket.LocalAddr())
+	require.NoError(t, ln.Close())
+	requireHeld(true, false, false, ln.Addr())
+	requireHeld(false, false, true, ln.Addr())
 }

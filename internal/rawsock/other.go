@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"syscall"
 	"time"
@@ -128,6 +129,8 @@ func Sockets() ([]Socket, error) { return nil, errNoList }
 
 // Clients returns an error: the process's sockets are not listed here.
 func Clients(bool, int) (map[uint16]bool, error) { return nil, errNoList }
+
+func holds(bool, netip.AddrPort, bool) (bool, error) { return false, errNoList }
 
 // Queued returns 0.
 func Queued(syscall.Conn) int { return 0 }

@@ -120,7 +120,7 @@ func (p *portable) Become(s network.State) error {
 		return nil
 	}
 	_ = p.leave() // a socket that cannot be closed shows in the error of the next one
-	o, err := pastForks(p.addr.String(), func() (*opening, error) { return p.sys.open(p.ctx, w, p.addr, true) })
+	o, err := pastForks("tcp", p.addr.String(), p.sys.reuse != nil, func() (*opening, error) { return p.sys.open(p.ctx, w, p.addr, true) })
 	switch {
 	case err == nil:
 		p.enter(o, s)

@@ -39,6 +39,29 @@ func Clients(udp bool, port int) (map[uint16]bool, error) {
 	return all, err
 }
 
+// holds reports whether a socket of this process keeps others from a TCP or UDP address. One that
+// shares is not kept from it by connections with SO_REUSEADDR, such as those that were accepted.
+func holds(udp bool, at netip.AddrPort, shares bool) (held bool, err error) {
+	kind := unix.SOCK_STREAM
+	if udp {
+		kind = unix.SOCK_DGRAM
+	}
+	err = eachSocket(func(fd int, _ uint64) {
+		local, err := unix.Getsockname(fd)
+		own := addrPort(local)
+		elsewhere := own.Addr() != at.Addr() && !own.Addr().IsUnspecified() && !at.Addr().IsUnspecified()
+		if held || err != nil || own.Port() != at.Port() || elsewhere || !hasOption(fd, unix.SO_TYPE, kind) {
+			return
+		}
+		size := uint32(unix.SizeofSockaddrInet6)
+		if _, v4 := local.(*unix.SockaddrInet4); v4 {
+			size = unix.SizeofSockaddrInet4
+		}
+		held = !shares || !hasOption(fd, unix.SO_REUSEADDR, 1) || remoteText(fd, size) == ""
+	})
+	return held, err
+}
+
 func hasOption(fd, option, value int) bool {
 	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
 	return err == nil && got == value

@@ -31,7 +31,7 @@ func (Loopback) Bind(ctx context.Context, nw, address string) (network.Port, err
 	if err != nil {
 		return nil, err
 	}
-	return pastForks(address, func() (network.Port, error) { return bind(ctx, addr) })
+	return pastForks(nw, address, true, func() (network.Port, error) { return bind(ctx, addr) })
 }
 
 // BindPacket takes a loopback address and holds it; see [network.Stack].
@@ -47,7 +47,7 @@ func (Loopback) BindPacket(ctx context.Context, nw, address string) (network.Pac
 	if err != nil {
 		return nil, err
 	}
-	return pastForks(address, func() (network.PacketPort, error) { return bindPacket(ctx, addr) })
+	return pastForks(nw, address, false, func() (network.PacketPort, error) { return bindPacket(ctx, addr) })
 }
 
 // DialContext connects to a loopback address, as [net.Dialer.DialContext] does.
@@ -65,7 +65,7 @@ func (Loopback) Listen(ctx context.Context, nw, address string) (net.Listener, e
 		return nil, err
 	}
 	var lc net.ListenConfig
-	return pastForks(address, func() (net.Listener, error) { return lc.Listen(ctx, nw, address) })
+	return pastForks(nw, address, true, func() (net.Listener, error) { return lc.Listen(ctx, nw, address) })
 }
 
 // ListenPacket makes a UDP socket on a loopback address, as [net.ListenConfig.ListenPacket] does.
@@ -74,7 +74,7 @@ func (Loopback) ListenPacket(ctx context.Context, nw, address string) (net.Packe
 		return nil, err
 	}
 	var lc net.ListenConfig
-	return pastForks(address, func() (net.PacketConn, error) { return lc.ListenPacket(ctx, nw, address) })
+	return pastForks(nw, address, false, func() (net.PacketConn, error) { return lc.ListenPacket(ctx, nw, address) })
 }
 
 // Connect connects to a loopback address, for a client that misbehaves; see [network.Stack].
