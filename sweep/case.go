@@ -47,6 +47,8 @@ type Case struct {
 	closers  []func() error
 	struck   bool      // the fault close has called them
 	closing  time.Time // since when they run; zero once they have returned
+	settles  bool      // Recovers waits for what is in flight
+	inFlight bool      // there was something
 }
 
 // A listener knows its conversation.
@@ -200,10 +202,10 @@ func (c *Case) panics(v any, in phase) {
 	}
 }
 
-// Recovers ends the fault, and calls f: the server is well again, silence ends, and what waited
-// arrives late. f must return nil within the limit. Until it does it is called again, a second
-// later: a client without retries may find out only now that its connection has died. After the
-// fault close f is not called, since the client is closed.
+// Recovers ends the fault, once what was sent has come there, and calls f: the server is well
+// again, silence ends, and what waited arrives late. f must return nil within the limit. Until it
+// does it is called again, a second later: a client without retries may find out only now that its
+// connection has died. After the fault close f is not called, since the client is closed.
 func (c *Case) Recovers(f func(ctx context.Context) error) {
 	if f == nil {
 		c.Errorf("bad argument: Case.Recovers: f is nil; want what must work when the fault is over")
@@ -215,7 +217,10 @@ func (c *Case) Recovers(f func(ctx context.Context) error) {
 	}
 	struck := c.struck
 	c.mu.Unlock()
-	c.during(waiting, c.end)
+	c.during(waiting, func() {
+		c.settle()
+		c.end()
+	})
 	if struck {
 		return
 	}
@@ -234,6 +239,23 @@ func (c *Case) Recovers(f func(ctx context.Context) error) {
 		}
 	})
 }
+
+// settle waits for what is in flight, if the operation did not: a client that does not read does
+// not know. The fault may be at these bytes. The good conversation finds out if there are any.
+func (c *Case) settle() {
+	if !c.settles {
+		return
+	}
+	before := c.tap.size()
+	time.Sleep(roundTrip)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight = c.inFlight || c.tap.size() > before
+}
+
+// roundTrip is more than what is sent takes to the server, on a connection that it accepts, and the
+// answer takes back.
+const roundTrip = 13 * latency
 
 // again is when Recovers tries again, and how long each dial takes of an operation that floods.
 const again = time.Second

@@ -20,6 +20,7 @@ import (
 type conversation struct {
 	Conns    []stream // in the order of their names, or of their numbers
 	Recovers bool     // Recovers was called
+	InFlight bool     // while bytes were under way
 	Obeys    bool     // the context was used
 	Dials    int64
 	Lookups  int
@@ -132,7 +133,7 @@ func (w *worker) converseOnce() (conversation, error) {
 	if w.cfg.Host != "" && r.Talk.Lookups == 0 {
 		return conversation{}, fmt.Errorf("Config.Host is %q, which nobody looked up; want an operation that dials Case.Addr, or asks Case.Resolver", w.cfg.Host)
 	}
-	r.Talk.Recovers, r.Talk.Obeys, r.Talk.Dials = r.Recovers, r.Obeys, r.Dials
+	r.Talk.Recovers, r.Talk.InFlight, r.Talk.Obeys, r.Talk.Dials = r.Recovers, r.InFlight, r.Obeys, r.Dials
 	return r.Talk, nil
 }
 
@@ -214,6 +215,16 @@ func (t *tap) Plan() (fixtures.Plan, error) {
 		Behaves: true,
 		Rule:    "a relay hands on what it gets",
 	}, nil
+}
+
+// size is how many bytes have passed.
+func (t *tap) size() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.conns {
+		n += len(s.Request.Bytes) + len(s.Answer.Bytes)
+	}
+	return n
 }
 
 // stop ends the notes: what passes once the fault is over cannot be hit by one.

@@ -59,6 +59,7 @@ type result struct {
 	Frozen   bool // the clock of its bubble stood still
 	crashed  bool // it ended its process
 	Recovers bool // Recovers was called
+	InFlight bool // while bytes were under way
 	Obeys    bool // the context was used
 	Retried  bool // there were more connections than without a fault
 	Next     retry
@@ -159,7 +160,8 @@ func (r *run) converse() {
 	defer r.names.close()
 	op, cancelOp := context.WithCancel(ctx)
 	defer cancelOp()
-	c := &Case{name: r.point.name(), addr: r.names.addr(ep.Addr()), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap, names: &r.names}
+	c := &Case{name: r.point.name(), addr: r.names.addr(ep.Addr()), limit: r.cfg.Limit, nw: nw, ctx: ctx, most: r.most, tap: &r.tap, names: &r.names,
+		settles: r.point.place == "" || r.good.InFlight}
 	undo, err := c.intercept(nw, r.real)
 	defer undo()
 	if r.result.broken = err; err != nil {
@@ -269,7 +271,7 @@ func (r *run) operate(ctx context.Context, c *Case, cancel context.CancelFunc, r
 func (r *run) judge(c *Case) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.result.err, r.result.Took, r.result.Recovers = c.err, c.took[operating], c.asked
+	r.result.err, r.result.Took, r.result.Recovers, r.result.InFlight = c.err, c.took[operating], c.asked, c.inFlight
 	if c.dials.Load() > c.most {
 		r.result.Found, r.result.Stacks = []violation{{floods, fmt.Sprintf("it dialled %d times, and was kept from going on", c.most)}}, ""
 	}

@@ -3,6 +3,7 @@ package sweep
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -123,4 +124,27 @@ func TestServerUnderTest(t *testing.T) {
 	text, bad = sweepServer(0)
 	require.True(t, bad)
 	assert.Contains(t, text, "\n  kept             request bytes 0-3 of 3 (\"hi\\n\"), silence, silence-reset, cut: the server still has the connection open, 40s after")
+}
+
+// What a client sends last is swept, though it does not wait until it has come.
+func TestNeverReads(t *testing.T) {
+	t.Parallel()
+	send := func(ctx context.Context, c *Case) error {
+		ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+		defer cancel()
+		conn, err := c.DialContext(ctx, "tcp", c.Addr())
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(conn, "bye\n")
+		return errors.Join(err, conn.Close())
+	}
+	text, bad := sweepOver(t, Config{Server: serveRows, Limit: 11 * time.Second}, func(ctx context.Context, c *Case) error {
+		err := send(ctx, c)
+		c.Recovers(func(ctx context.Context) error { return send(ctx, c) })
+		return err
+	})
+	assert.False(t, bad, text)
+	assert.Contains(t, text, "; connection 1: request of 4 bytes, answer of ")
+	assert.NotContains(t, text, "never came")
 }
