@@ -208,8 +208,8 @@ func TestMissedFaults(t *testing.T) {
 		})
 		assert.Equal(t, tt.bad, bad, text)
 		assert.Contains(t, text, "sweep: 21 conversations in ")
-		assert.Contains(t, text, fmt.Sprintf("\n  %d conversations never came to the fault, and prove nothing", tt.answers))
-		assert.Equal(t, tt.bad, strings.Contains(text, "prove nothing: over a third, so the test fails"))
+		assert.Contains(t, text, fmt.Sprintf("\n  %d conversations never came to the fault, which proves nothing", tt.answers))
+		assert.Equal(t, tt.bad, strings.Contains(text, "proves nothing: over a third, so the test fails"))
 	}
 }
 

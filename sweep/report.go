@@ -88,7 +88,7 @@ func (s *sweep) doubts(c counts, left int) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%s of faults on successive connections, drawn with -sweep.seed=%d", count(c.pairs, "pair"), *seed))
 	}
 	if c.missed > 0 {
-		text := count(c.missed, "conversation") + " never came to the fault, and prove nothing"
+		text := count(c.missed, "conversation") + " never came to the fault, which proves nothing"
 		if c.tooManyMissed() {
 			text += ": over a third, so the test fails"
 		}

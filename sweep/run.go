@@ -109,8 +109,8 @@ type run struct {
 	result result
 }
 
-// inBubble has the conversation in a bubble. If goroutines are left in it that nobody can wake, the
-// bubble panics: they are a leak, unless it is known that they hang.
+// inBubble has the conversation in a bubble. If goroutines are left in it when it ends, the bubble
+// panics: they are a leak, unless it is known that they hang.
 func (s *sweep) inBubble(r *run) {
 	r.result.point = r.point
 	returned := false
@@ -123,7 +123,7 @@ func (s *sweep) inBubble(r *run) {
 			panic(v)
 		default:
 			if r.result.Dead = true; !r.result.is(hangs) && !r.result.is(floods) && !r.result.is(leaks) {
-				r.add(leaks, "goroutines were left behind when all was closed, and nobody can wake them")
+				r.add(leaks, "goroutines were left behind, %v after all was closed", r.grace())
 			}
 		}
 	}()
