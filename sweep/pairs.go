@@ -62,12 +62,13 @@ func (s *sweep) pairs(results []result) (list []point) {
 	return list
 }
 
-// drawPair draws a place on the retry: one in eight is its connect.
+// drawPair draws a place on the retry: one in eight is its connect. All are where nothing passes.
 func drawPair(r result, faults []Fault, dice *rand.Rand) point {
 	p, next := r.point, r.Next
 	connects := connects(connID{N: next.ID.N})
 	then := connects[dice.IntN(len(connects))]
-	if next.ID.Name != "" || dice.IntN(8) > 0 {
+	silent := next.Request[1]+next.Answer[1] == 0
+	if !silent && (next.ID.Name != "" || dice.IntN(8) > 0) {
 		then = point{conn: next.ID, place: requesting, fault: faults[dice.IntN(len(faults))]}
 		span := next.Request
 		if n := next.Request[1] - next.Request[0] + 1; dice.IntN(n+next.Answer[1]-next.Answer[0]+1) >= n {

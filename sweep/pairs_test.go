@@ -105,3 +105,29 @@ func TestPairByName(t *testing.T) {
 		assert.Nil(t, s.pairNamed(s.points(true), name), name)
 	}
 }
+
+// A client that connects again at once, and says nothing before its next call, gets second faults
+// on the connect: others would never strike.
+func TestPairsOfASilentRetry(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("")
+	cfg.Once, cfg.Pairs = nil, 20
+	text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		db := &client{c: c}
+		defer c.Close(db.Close)
+		err := db.add(ctx)
+		if err == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+		defer cancel()
+		conn, err2 := c.DialContext(ctx, "tcp", c.Addr())
+		if err2 == nil {
+			_ = conn.Close()
+		}
+		return errors.Join(err, err2)
+	})
+	assert.False(t, bad, text)
+	assert.Contains(t, text, "\n  20 pairs of faults on successive connections")
+	assert.NotContains(t, text, "never came")
+}
