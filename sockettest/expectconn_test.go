@@ -86,6 +86,21 @@ func TestExpectConnEndOnTheKernel(t *testing.T) {
 	}
 }
 
+// Without its fault a fixture may well end a connection in another way.
+func TestDisarmedConnEnd(t *testing.T) {
+	if !disarmed(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(simnet.New(t)))
+		c, err := ep.DialContext(t.Context(), "", "")
+		require.NoError(t, err)
+		defer c.Close()
+		r := sockettest.ExpectConnEnd(t, ep, 1, sockettest.Closed.AtOnce())
+		assert.Equal(t, sockettest.Blocked, r.Outcome)
+	})
+}
+
 func TestExpectConnEndReport(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -100,7 +100,8 @@ func TestOnlyLoopbackBesideDefaultResolver(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(tb.Text(), "OnlyLoopback: dial tcp "+beyond), "%s", tb.Text())
 }
 
-// What a goroutine of a test does is that test's; what nobody's does is everybody's.
+// What a goroutine of a test does is that test's, and nobody's once it has ended; what nobody's
+// does is everybody's.
 func TestOnlyLoopbackBlamesTheCaller(t *testing.T) {
 	var tbs [2]*faketb.TB
 	began, asks, asked := make(chan bool, 2), make(chan string), make(chan bool)
@@ -133,6 +134,21 @@ func TestOnlyLoopbackBlamesTheCaller(t *testing.T) {
 	asks <- "pool.example."
 	close(asks)
 	<-asked
+	after, late := make(chan struct{}), make(chan struct{})
+	over := faketb.Run(t, func(tb *faketb.TB) {
+		one.Lock()
+		defer one.Unlock()
+		sockettest.OnlyLoopback(tb)
+		go func() {
+			defer close(late)
+			<-after
+			_, err := net.LookupHost("late.example.")
+			assert.Error(t, err)
+		}()
+	})
+	close(after)
+	<-late
+	assert.Empty(t, over.Text(), "it has ended before")
 	close(both)
 	wg.Wait()
 	for i, other := range []string{"two.example", "one.example"} {

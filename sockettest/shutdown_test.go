@@ -2,17 +2,20 @@ package sockettest_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/fixtures/tlsfault"
@@ -136,6 +139,61 @@ func TestShutdownThatIsBad(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A shutdown that fails does so beside each kind of client.
+func TestShutdownTriesEachClient(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		tls, h2 bool
+		clients []string
+	}{
+		{false, false, []string{"ConnectOnly{", `Script{Send("he"), Discard()}`, `Script{DripFor("hello", 4h0m0s), Discard()}`,
+			`Script{Send("hello"), Read(1), Discard()}`, `Script{Send("hello"), HalfClose(), Discard()}`, "NeverRead{"}},
+		{true, true, []string{"OverTLS{Then: ConnectOnly{", `Script{Send("he"), Discard()}`, `Script{DripFor("hello", 4h0m0s), Discard()}`,
+			`Script{Send("hello"), Read(1), Discard()}`, `Script{Send("hello"), HalfClose(), Discard()}`, `Script{Send("PRI * HTTP/2.0`,
+			`Script{Send("PRI * HTTP/2.0`, "OverTLS{Then: NeverRead{", "ConnectOnly{", "SlowHello{", "StalledTLS{"}},
+	} {
+		sockettest.Bubble(t, func(t *testing.T) {
+			fails := func(srv *lineServer, ln net.Listener) error { return errors.Join(srv.close(ln), io.ErrNoProgress) }
+			text := shutdownOfLines(t, sockettest.Server{TLS: tt.tls, H2: tt.h2}, fails)
+			for _, client := range tt.clients {
+				_, rest, found := strings.Cut(text, "want accepted\n")
+				_, rest, shown := strings.Cut(rest, "\n  fixture  ")
+				require.True(t, found && shown, client)
+				line, _, _ := strings.Cut(rest, "\n")
+				assert.Contains(t, line, client)
+				text = rest
+			}
+			assert.NotContains(t, text, "want accepted")
+		})
+	}
+}
+
+// shutdownOfLines is what Shutdown says of a server that sends back what it gets.
+func shutdownOfLines(t *testing.T, s sockettest.Server, shutdown func(*lineServer, net.Listener) error) string {
+	t.Helper()
+	s.Limit, s.Request = time.Hour, "hello"
+	s.Serve = func(t testing.TB, ln net.Listener) func(context.Context) error {
+		srv := &lineServer{}
+		if s.TLS {
+			ln = tls.NewListener(ln, tlsfault.ServerConfig())
+		}
+		go srv.serve(ln)
+		t.Cleanup(func() { _ = srv.close(ln) })
+		return func(context.Context) error { return shutdown(srv, ln) }
+	}
+	return faketb.Run(t, func(tb *faketb.TB) { sockettest.Shutdown(tb, s, sockettest.On(simnet.New(tb))) }).Text()
+}
+
+// One that returns nil and leaves connections open is found by these.
+func TestShutdownLeavesConnectionsOpen(t *testing.T) {
+	t.Parallel()
+	sockettest.Bubble(t, func(t *testing.T) {
+		text := shutdownOfLines(t, sockettest.Server{}, func(_ *lineServer, ln net.Listener) error { return ln.Close() })
+		assert.Contains(t, text, "connection #1: still open, want disconnected\n")
+		assert.NotContains(t, text, "want accepted")
+	})
 }
 
 // A server that never accepts is found before its shutdown.

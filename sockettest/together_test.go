@@ -69,6 +69,7 @@ func TestTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nw := simnet.New(t)
 		down := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
+		time.Sleep(s)
 		up := sockettest.Start(t, fixtures.HalfClose{Data: "x"}, sockettest.On(nw))
 		both := sockettest.Together(t, down, up)
 		sockettest.Expect(t, both, sockettest.Accepted.At(s).Retrying(sockettest.Backoff{Attempts: 2, First: s}), failover(down, up))

@@ -22,6 +22,65 @@ const (
 	tenYears = 87600 * time.Hour
 )
 
+// Attempts may be seen late by slack and by what the machine excuses; those of a crowd by the
+// latter.
+func TestBackoffExcuses(t *testing.T) {
+	t.Parallel()
+	const part = 100 * time.Millisecond
+	at := func(all ...time.Duration) (list []fixtures.Attempt) {
+		for _, d := range all {
+			list = append(list, fixtures.Attempt{At: d})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		want        Backoff
+		attempts    []fixtures.Attempt
+		slack, late time.Duration
+		passes      bool
+	}{
+		{Backoff{First: time.Second}, at(0, time.Second-2*part), 2 * part, 0, true},
+		{Backoff{First: time.Second}, at(0, time.Second+2*part), part, part, true},
+		{Backoff{First: time.Second}, at(0, time.Second+2*part), part, 0, false},
+		{Backoff{First: time.Second}, at(0, time.Second-2*part), 0, part, false},
+		{Backoff{Crowd: 1}, at(0, time.Second-part), 0, part, true},
+		{Backoff{Crowd: 1}, at(0, time.Second-part), part, 0, false},
+	} {
+		assert.Equal(t, tt.passes, tt.want.judge(tt.attempts, tt.slack, tt.late) == nil, "%+v", tt)
+	}
+}
+
+// A tardy endpoint shows its attempts one look later.
+type tardy struct {
+	*fixtures.Endpoint
+	attempts, next []fixtures.Attempt
+}
+
+func (l *tardy) Attempts() ([]fixtures.Attempt, error) {
+	now := l.attempts
+	l.attempts = l.next
+	return now, nil
+}
+
+// An attempt that is shown late counts, unless it was made before the operation.
+func TestAttemptsThatAreShownLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ep := Start(t, fixtures.Echo{}, On(simnet.New(t)))
+		late := &tardy{Endpoint: ep, next: []fixtures.Attempt{{At: time.Second}, {At: 3 * time.Second}}}
+		w := Accepted.Retrying(Backoff{Attempts: 1})
+		var err error
+		w.tried, err = countable(late)
+		require.NoError(t, err)
+		late.attempts = nil
+		start := ep.Started().Add(2 * time.Second)
+		res := Result{Outcome: Accepted, attempts: w.attemptsOf(late, start)}
+		assert.Empty(t, res.attempts)
+		require.NoError(t, w.judgeRetries(&res, late, start))
+		assert.Equal(t, []fixtures.Attempt{{At: time.Second}}, res.attempts)
+	})
+}
+
 // The longest durations end in a verdict, which does not depend on how long they are.
 func TestLongWindowsEndInAVerdict(t *testing.T) {
 	t.Parallel()

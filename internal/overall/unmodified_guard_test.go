@@ -1,10 +1,13 @@
 package overall
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/smtp"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -107,10 +110,30 @@ func TestUnmodifiedCodeOnLoopbackPasses(t *testing.T) {
 		})
 		assert.Contains(t, tb.Text(), "OnlyLoopback: lookup db.example: ")
 	})
+	for _, name := range namesOfTheHostsFile(t) {
+		_, err := net.LookupHost(name)
+		require.NoError(t, err, name)
+	}
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	require.NoError(t, err)
 	defer l.Close()
 	c, err := net.Dial("unix", l.Addr().String())
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
+}
+
+// namesOfTheHostsFile are those, if any, that Go's resolver finds without a name server.
+func namesOfTheHostsFile(t *testing.T) (names []string) {
+	t.Helper()
+	silent := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }}
+	file, _ := os.ReadFile("/etc/hosts")
+	for name := range strings.FieldsSeq(string(file)) {
+		if _, err := netip.ParseAddr(name); err == nil {
+			continue
+		}
+		if _, err := silent.LookupHost(t.Context(), name); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
