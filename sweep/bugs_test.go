@@ -228,6 +228,30 @@ func sweepOver(t *testing.T, cfg Config, op func(context.Context, *Case) error) 
 	return s.report(s.try())
 }
 
+// early has f begin before the test is parallel, beside tests that are not: in real time it mostly
+// waits, and so few tests are parallel at once that the last would wait alone. f must not end the
+// test.
+func early(t *testing.T, f func()) {
+	t.Helper()
+	var over sync.WaitGroup
+	over.Go(f)
+	t.Parallel()
+	over.Wait()
+}
+
+// sweepEarly is sweepOver that begins early.
+func sweepEarly(t *testing.T, cfg Config, op func(context.Context, *Case) error) (text string, bad bool) {
+	t.Helper()
+	require.NoError(t, cfg.check())
+	s := &sweep{t: t, cfg: cfg, op: op}
+	early(t, func() {
+		if assert.NoError(t, s.begin()) {
+			text, bad = s.report(s.try())
+		}
+	})
+	return text, bad
+}
+
 // rowsConfig has those of the default faults whose names begin so.
 func rowsConfig(fault string) Config {
 	cfg := Config{Server: serveRows, Limit: 11 * time.Second, Once: []string{"ADD\n"}, Pairs: -1}
@@ -304,10 +328,9 @@ func TestSeededBugs(t *testing.T) {
 
 // This bug stops the clock, which takes a second to find. In real time it never ends.
 func TestLockHeldWhileReading(t *testing.T) {
-	t.Parallel()
 	cfg := rowsConfig("silence")
 	cfg.Max, cfg.Workers, cfg.Limit, cfg.Grace = 6, 6, 100*time.Millisecond, 50*time.Millisecond // all at once
-	text, bad := sweepOver(t, cfg, using("lock held while reading"))
+	text, bad := sweepEarly(t, cfg, using("lock held while reading"))
 	assert.True(t, bad)
 	assert.Contains(t, text, "\n  6 conversations judged in real time, since a goroutine waited for a mutex, which stops the virtual clock")
 	assert.Regexp(t, `\n  hangs            request bytes .* of 12 \(.*\), silence: (the operation|Close) had not returned after 1.1s of real time, `, text)
@@ -318,10 +341,9 @@ func TestLockHeldWhileReading(t *testing.T) {
 
 // A client may hold a mutex over a round trip that its deadline ends.
 func TestMutexUnderDeadline(t *testing.T) {
-	t.Parallel()
 	cfg := rowsConfig("silence")
 	cfg.Max, cfg.Workers, cfg.Grace = 4, 4, 50*time.Millisecond
-	text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+	text, bad := sweepEarly(t, cfg, func(ctx context.Context, c *Case) error {
 		db := &client{c: c, bug: "deadline of 200ms"}
 		err := within(ctx, 100*time.Millisecond, db.add)
 		c.Close(db.Close)
@@ -333,7 +355,6 @@ func TestMutexUnderDeadline(t *testing.T) {
 
 // Two goroutines may wait for each other's round trip: the sweep then does without latency.
 func TestTwoCallersOfOneMutex(t *testing.T) {
-	t.Parallel()
 	cfg := rowsConfig("reset")
 	cfg.Once = nil
 	require.NoError(t, cfg.check())
@@ -346,7 +367,7 @@ func TestTwoCallersOfOneMutex(t *testing.T) {
 		}
 		return errors.Join(<-errs, <-errs)
 	}}
-	require.NoError(t, s.begin())
+	early(t, func() { assert.NoError(t, s.begin()) })
 	assert.Zero(t, s.hop)
 	assert.Len(t, s.good.Conns, 1)
 }
