@@ -30,6 +30,7 @@ import (
 	"example.com/go-sockettest/fixtures/hostile"
 	"example.com/go-sockettest/fixtures/httpfault"
 	"example.com/go-sockettest/fixtures/script"
+	"example.com/go-sockettest/internal/manytests"
 	"example.com/go-sockettest/network"
 	"example.com/go-sockettest/simnet"
 	"example.com/go-sockettest/sockettest"
@@ -37,7 +38,10 @@ import (
 
 var update = flag.Bool("update", false, "write docs/recipes.md")
 
-func TestMain(m *testing.M) { sockettest.Main(m) }
+func TestMain(m *testing.M) {
+	manytests.AtOnce()
+	sockettest.Main(m)
+}
 
 // ---- a client and a server, as they might be under test
 
@@ -216,6 +220,7 @@ func TestStaleConnection(t *testing.T) {
 
 // My client asks again when the connection breaks in the middle of an answer
 func TestBreakInTheSecondAnswer(t *testing.T) {
+	t.Parallel()
 	sockettest.Armed(t, "what shows it is the number of connections")
 	server := sockettest.Start(t, fixtures.Echo{}) // or the address of a real database
 	ep := sockettest.Start(t, fixtures.Forward{To: server.Addr()})
@@ -253,6 +258,7 @@ func TestBackoff(t *testing.T) {
 
 // A hundred of my clients do not come back in the same second
 func TestHerd(t *testing.T) {
+	t.Parallel()
 	sockettest.Bubble(t, func(t *testing.T) {
 		nw := simnet.New(t)
 		ep := sockettest.Start(t, fixtures.Refused{}, sockettest.On(nw))
@@ -276,6 +282,7 @@ func TestHerd(t *testing.T) {
 
 // My client bounds the whole answer, not each byte of it
 func TestTotalTimeout(t *testing.T) {
+	t.Parallel()
 	ep := sockettest.Start(t, fixtures.Drip{Every: limit / 4}) // each read succeeds in time
 	c := client{addrs: []string{ep.Addr()}, timeout: limit}
 
@@ -284,6 +291,7 @@ func TestTotalTimeout(t *testing.T) {
 
 // My client obeys its context
 func TestContext(t *testing.T) {
+	t.Parallel()
 	sockettest.NoLeaks(t)
 	ep := sockettest.Start(t, fixtures.Silent{})
 	c := client{addrs: []string{ep.Addr()}}
@@ -359,6 +367,7 @@ func TestFailover(t *testing.T) {
 
 // My HTTP client gives up on a server that does not answer
 func TestHTTPTimeout(t *testing.T) {
+	t.Parallel()
 	sockettest.NoLeaks(t)
 	ep := sockettest.Start(t, httpfault.Stall{})
 	c := http.Client{Transport: &http.Transport{}, Timeout: limit}
@@ -397,6 +406,7 @@ func TestLineProtocol(t *testing.T) {
 
 // My code takes no timeout: a limit on each call, as settimeout
 func TestLimitOnEachCall(t *testing.T) {
+	t.Parallel()
 	ep := sockettest.Start(t, fixtures.Silent{})
 	d := calltimeout.Dialer{Timeout: limit} // the connect, and then each Read and Write
 
@@ -425,6 +435,7 @@ func TestDialer(t *testing.T) {
 
 // My server drops clients that are slow, and serves the others
 func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer serve(ln, limit)()
@@ -438,6 +449,7 @@ func TestSlowClients(t *testing.T) {
 
 // My server listens at a port that nobody else takes
 func TestServerOnAReservedPort(t *testing.T) {
+	t.Parallel()
 	addr := sockettest.Reserve(t) // for exec.Command("server", "-listen", addr), too
 	srv := &http.Server{Addr: addr, ReadHeaderTimeout: limit}
 	defer srv.Close()
@@ -451,6 +463,7 @@ func TestServerOnAReservedPort(t *testing.T) {
 
 // My server closes its socket, and does not just half-close
 func TestServerCloses(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer serve(ln, limit)()
@@ -464,6 +477,7 @@ func TestServerCloses(t *testing.T) {
 
 // My server has a maximum of connections
 func TestMaximumOfConnections(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer serve(ln, time.Minute)()
@@ -494,6 +508,7 @@ func TestAcceptLoop(t *testing.T) {
 
 // My server shuts down with a client that never ends
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	sockettest.NoLeaks(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -506,6 +521,7 @@ func TestShutdown(t *testing.T) {
 
 // My server's shutdown ends with every kind of client, and loses no request
 func TestShutdownOfAWebServer(t *testing.T) {
+	t.Parallel()
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		sockettest.NoLeaks(t)
 		sockettest.Shutdown(t, sockettest.Server{Limit: 10 * time.Second, Serve: func(t testing.TB, ln net.Listener) func(context.Context) error {
@@ -525,6 +541,7 @@ func TestShutdownOfAWebServer(t *testing.T) {
 
 // One test, on the kernel and in virtual time
 func TestOnEachNetwork(t *testing.T) {
+	t.Parallel()
 	sockettest.EachNetwork(t, func(t *testing.T, nw network.Stack) {
 		ep := sockettest.Start(t, fixtures.BlackHole{}, sockettest.On(nw))
 		c := client{addrs: []string{ep.Addr()}, dial: nw.DialContext, timeout: limit}
@@ -692,7 +709,7 @@ func TestRecipesFile(t *testing.T) {
 			}
 			fmt.Fprintf(&b, "\n## %s\n```go\n", title)
 			open = true
-		case open:
+		case open && line != "\tt.Parallel()": // it saves time here, and is no part of a recipe
 			b.WriteString(line + "\n")
 		}
 	}
