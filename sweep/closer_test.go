@@ -95,7 +95,12 @@ func TestCloseDuringTheOperation(t *testing.T) {
 				return err
 			}
 			c.Closer(r.Close)
-			return errors.Join(r.ask("ADD"), r.ask("ADD"))
+			err = errors.Join(r.ask("ADD"), r.ask("ADD"))
+			c.Recovers(func(context.Context) error {
+				assert.False(c, strings.HasSuffix(c.Name(), "/close"), "Recovers of a client that is closed")
+				return nil
+			})
+			return err
 		})
 		if assert.Equal(t, tt.want != "", bad, text) && bad {
 			assert.Contains(t, text, "\n  "+tt.kind+"         "+request+tt.want)

@@ -13,12 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// echoLines answers each line with itself, and ends a client that is silent for a while.
-func echoLines(ln net.Listener, patience time.Duration) error {
+// echoLines answers each line with itself, and ends a client that is silent for a while. Clients
+// behind the last that has a time of its own are waited for without limit.
+func echoLines(ln net.Listener, patiences ...time.Duration) error {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
 			return err
+		}
+		patience := time.Duration(0)
+		if len(patiences) > 0 {
+			patience, patiences = patiences[0], patiences[1:]
 		}
 		go func() {
 			defer c.Close()
@@ -124,6 +129,27 @@ func TestServerUnderTest(t *testing.T) {
 	text, bad = sweepServer(0)
 	require.True(t, bad)
 	assert.Contains(t, text, "\n  kept             request bytes 0-3 of 3 (\"hi\\n\"), silence, silence-reset, cut: the server still has the connection open, 40s after")
+}
+
+// The server may keep a connection that the fault has not struck.
+func TestServerKeepsAnother(t *testing.T) {
+	t.Parallel()
+	cfg := rowsConfig("silence")
+	cfg.Once, cfg.ServerLimit = nil, 40*time.Second
+	cfg.Server = func(ln net.Listener) error { return echoLines(ln, 30*time.Second) }
+	text, bad := sweepOver(t, cfg, func(ctx context.Context, c *Case) error {
+		err := ask(ctx, c)
+		conn, err2 := c.DialContext(ctx, "tcp", c.Addr()) // it stays
+		if err2 == nil {
+			defer c.Close(conn.Close)
+			_, err2 = io.WriteString(conn, "hi\n")
+		}
+		c.Recovers(func(context.Context) error { return nil })
+		return errors.Join(err, err2)
+	})
+	assert.True(t, bad)
+	assert.NotContains(t, text, "\n  kept             request")
+	assert.Contains(t, text, "\n  kept             connection 2, request bytes ")
 }
 
 // What a client sends last is swept, though it does not wait until it has come.
