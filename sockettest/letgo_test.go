@@ -2,6 +2,7 @@ package sockettest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -82,6 +83,33 @@ func TestLetGo(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%v, obeys %v", tt.by, tt.obeys), func(t *testing.T) { t.Parallel(); try(t) })
 		synctest.Test(t, func(t *testing.T) { try(t, sockettest.On(simnet.New(t))) })
+	}
+}
+
+// A client that has sent FIN still waits for the fixture's, and one that tidies up gets the time.
+func TestLetGoOfClientsThatAreEnding(t *testing.T) {
+	t.Parallel()
+	for by, then := range map[sockettest.Release]sockettest.Outcome{sockettest.ByFIN: sockettest.Closed, sockettest.ByClose: sockettest.Disconnected} {
+		synctest.Test(t, func(t *testing.T) {
+			ep := sockettest.Start(t, fixtures.Silent{}, sockettest.On(simnet.New(t)))
+			r := sockettest.Expect(t, ep, sockettest.Blocked.For(s).LetGo(by), func() error {
+				c, err := ep.DialContext(t.Context(), "", "")
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				if by == sockettest.ByFIN {
+					err = c.(*simnet.Conn).CloseWrite()
+				}
+				err = errors.Join(err, read(c, false)(t.Context()))
+				if by == sockettest.ByClose {
+					time.Sleep(s)
+				}
+				return err
+			})
+			require.NotNil(t, r.Then, "%v", by)
+			assert.NoError(t, then.Check(*r.Then))
+		})
 	}
 }
 
