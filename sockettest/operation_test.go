@@ -158,6 +158,23 @@ func TestReferenceDoesNotExcuseSlowCode(t *testing.T) {
 	}
 }
 
+// An operation that waits for its context sees at once that it is cancelled, whatever else runs.
+func TestCancelClosesDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := begin(t.Context(), Blocked.For(1), func(ctx context.Context) error { <-ctx.Done(); return nil }, true, operator{})
+		defer r.end()
+		synctest.Wait()
+		r.cancel()
+		select {
+		case <-r.ctx.Done():
+		default:
+			assert.Fail(t, "it is not done yet")
+		}
+		<-r.done
+	})
+}
+
 // What is let go has as much longer to return as the machine was late meanwhile, up to the time
 // for the report.
 func TestReturnsLateOnALateMachine(t *testing.T) {
