@@ -162,6 +162,50 @@ func TestForgetUndone(t *testing.T) {
 	})
 }
 
+// A time that has passed before the middlebox was there does not count.
+func TestForgetCountsFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		c, s := pair(t, nw)
+		quiet(t, 0, c, s)
+		<-time.After(idle)
+		defer nw.Forget(idle)()
+		<-time.After(idle - 1)
+		write(t, c, "x")
+		read(t, s, "x")
+	})
+}
+
+// The RST of one end that is forgotten does not reach the other.
+func TestForgottenReset(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		defer nw.Forget(idle)()
+		c, s := pair(t, nw)
+		quiet(t, 0, c, s)
+		<-time.After(idle)
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		require.NoError(t, s.SetReadDeadline(time.Now().Add(time.Hour)))
+		require.ErrorContains(t, readErr(s), "i/o timeout")
+	})
+}
+
+// One end's keep-alive is enough for both; once it is off, the other's finds out.
+func TestForgottenByASlowKeepAlive(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		defer nw.Forget(idle)()
+		c, s := pair(t, nw)
+		quiet(t, 15*time.Second, c)
+		quiet(t, idle, s)
+		<-time.After(10 * idle)
+		quiet(t, 0, c)
+		require.NoError(t, s.SetReadDeadline(time.Now().Add(24*time.Hour)))
+		require.ErrorIs(t, readErr(s), syscall.ETIMEDOUT)
+	})
+}
+
 // A keep-alive that is turned off, or made slower, has kept the connection until its last probe.
 func TestForgetAfterKeepAliveStops(t *testing.T) {
 	t.Parallel()
