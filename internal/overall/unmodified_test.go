@@ -278,10 +278,6 @@ func TestUnmodifiedRawConns(t *testing.T) {
 		assert.Equal(t, []string{"tcp4", ep.Addr()}, named)
 		raw, err := c.(*net.TCPConn).SyscallConn()
 		require.NoError(t, err)
-		require.NoError(t, control(t, raw, func(fd int) error {
-			assert.Equal(t, 7*time.Second, sockpair.UserTimeout(fd))
-			return nil
-		}))
 		_, err = io.WriteString(c, "abc")
 		require.NoError(t, err)
 		b := make([]byte, 8)
@@ -299,6 +295,10 @@ func TestUnmodifiedRawConns(t *testing.T) {
 		_, err = c.Read(b)
 		require.ErrorIs(t, err, syscall.ETIMEDOUT)
 		assert.Equal(t, 7*time.Second, time.Since(begin))
+		require.NoError(t, control(t, raw, func(fd int) error { // which would apply the options again
+			assert.Equal(t, 7*time.Second, sockpair.UserTimeout(fd))
+			return nil
+		}))
 
 		named = nil
 		config := net.ListenConfig{Control: dialer.Control}
@@ -331,6 +331,10 @@ func TestUnmodifiedUDP(t *testing.T) {
 		d, err := net.Dial("udp", s.LocalAddr().String())
 		require.NoError(t, err)
 		c := d.(*net.UDPConn)
+		own, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}, s.LocalAddr().(*net.UDPAddr))
+		require.NoError(t, err)
+		assert.Equal(t, "127.0.0.2", own.LocalAddr().(*net.UDPAddr).IP.String())
+		require.NoError(t, own.Close())
 		for _, err := range []error{c.SetReadBuffer(1 << 16), c.SetWriteBuffer(1 << 16)} {
 			require.NoError(t, err)
 		}
