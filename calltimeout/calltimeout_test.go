@@ -286,9 +286,19 @@ func TestDefaultTimeoutIsRestored(t *testing.T) {
 	assert.Zero(t, ours.Timeout())
 }
 
+// A helped test notes that a function called Helper: what fails in it is shown at its caller.
+type helped struct {
+	*faketb.TB
+	marked bool
+}
+
+func (h *helped) Helper() { h.marked = true }
+
 func TestSetDefaultTimeoutRefuses(t *testing.T) {
 	for _, d := range []time.Duration{0, -1} {
-		tb := faketb.Run(t, func(tb *faketb.TB) { calltimeout.SetDefaultTimeout(tb, d) })
+		h := &helped{}
+		tb := faketb.Run(t, func(tb *faketb.TB) { h.TB = tb; calltimeout.SetDefaultTimeout(h, d) })
+		assert.True(t, h.marked, "go test would name a line of SetDefaultTimeout's own")
 		assert.True(t, tb.Died())
 		assert.Equal(t, "bad argument: calltimeout.SetDefaultTimeout: d is "+d.String()+"; want more than 0, such as 3s", tb.Text())
 	}

@@ -35,6 +35,25 @@ func TestLossOfAFINUnderLatency(t *testing.T) {
 	})
 }
 
+// Whether it was written at once or in parts, what is behind a lost segment brings it again without
+// a timeout.
+func TestLossThatEndsUnderWay(t *testing.T) {
+	t.Parallel()
+	for _, parts := range []int{1, 10} {
+		bubble(t, func(t *testing.T, nw *simnet.Network) {
+			c, s, _ := far(t, nw)
+			undo := nw.Loss(1)
+			begin := time.Now()
+			for range parts {
+				write(t, c, strings.Repeat("x", 20_000/parts))
+			}
+			undo()
+			read(t, s, strings.Repeat("x", 20_000))
+			assert.Equal(t, 3*way, time.Since(begin), "%d parts", parts)
+		})
+	}
+}
+
 // What has arrived is not acknowledged before a retransmission of it arrives.
 func TestLossDelaysTheAcknowledgement(t *testing.T) {
 	t.Parallel()
@@ -319,4 +338,30 @@ func TestDescriptorShowsEveryByte(t *testing.T) {
 		}
 		assert.True(t, slices.Equal(want, got))
 	})
+}
+
+// A connection whose descriptor was lent leaves none behind.
+func TestDescriptorsAreClosed(t *testing.T) {
+	open := func() int {
+		all, err := os.ReadDir("/dev/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(all)
+	}
+	const conns = 100
+	before := open()
+	bubble(t, func(t *testing.T, nw *simnet.Network) {
+		for range conns {
+			c, _ := pair(t, nw)
+			raw, err := c.SyscallConn()
+			require.NoError(t, err)
+			if err = raw.Control(func(uintptr) {}); errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+		}
+	})
+	assert.Less(t, open(), before+conns/2)
 }

@@ -113,7 +113,7 @@ func (c *Conn) takeBack() {
 		f.air.drop(&c.n.spares)
 		return
 	}
-	if c.out.lossy() && !c.partitioned() && !c.peer.partitioned() && !c.resend.gap {
+	if !c.partitioned() && !c.peer.partitioned() && !c.resend.gap {
 		c.noteLoss(f.air.len() - mss)
 	}
 	again := f.air
