@@ -24,6 +24,9 @@ func checks() []probe.Row { return slices.Concat(probe.All(), probe.Faults) }
 // patience is how long a probe may take in all.
 const patience = 15 * time.Second
 
+// atOnce is how many rows are looked at.
+const atOnce = 4
+
 // The verdicts.
 const (
 	works   = "yes"
@@ -50,8 +53,8 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 	const line = "%-*s  %-7s  %-7s  %-48s  %-11s  %s\n"
 	fmt.Fprintf(out, line, width, "FIXTURE", "NETWORK", "WORKS", "BY", "START+CLOSE", "NOTE")
 	count := map[string]int{}
-	for _, r := range rows { // one after the other, to see each as it comes
-		for _, f := range examine(ctx, r) {
+	examine(ctx, rows, func(findings []finding) {
+		for _, f := range findings {
 			count[f.verdict]++
 			took := ""
 			if f.cost > 0 {
@@ -59,7 +62,7 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 			}
 			fmt.Fprintf(out, line, width, f.fixture, f.family, f.verdict, f.by, took, f.note)
 		}
-	}
+	})
 	fmt.Fprintf(out, "\n%d work, %d skipped, %d do not behave\n", count[works], count[skipped], count[broken])
 	if count[broken] > 0 {
 		return 1
@@ -67,19 +70,30 @@ func doctor(ctx context.Context, out io.Writer, rows []probe.Row) int {
 	return 0
 }
 
-// examine measures each network by itself, and then looks at all of them at once: most of that is
-// waiting.
-func examine(ctx context.Context, r probe.Row) []finding {
-	var all []finding
-	for _, family := range r.Networks() {
-		all = append(all, finding{fixture: r.String(), family: family, cost: cost(ctx, r, family)})
+// examine measures each row and network by itself, and then looks at a few rows at once: most of
+// that is waiting. It passes on their findings in order, each row's as soon as it can.
+func examine(ctx context.Context, rows []probe.Row, passOn func([]finding)) {
+	all, looking := make([][]finding, len(rows)), make([]sync.WaitGroup, len(rows))
+	for i, r := range rows {
+		for _, family := range r.Networks() {
+			all[i] = append(all[i], finding{fixture: r.String(), family: family, cost: cost(ctx, r, family)})
+		}
 	}
-	var wg sync.WaitGroup
-	for i := range all {
-		wg.Go(func() { all[i].look(ctx, r) })
+	begin := func(i int) {
+		for j := range all[i] {
+			looking[i].Go(func() { all[i][j].look(ctx, rows[i]) })
+		}
 	}
-	wg.Wait()
-	return all
+	for i := range min(atOnce, len(rows)) {
+		begin(i)
+	}
+	for i := range rows {
+		looking[i].Wait()
+		passOn(all[i])
+		if next := i + atOnce; next < len(rows) {
+			begin(next)
+		}
+	}
 }
 
 // cost is the least of a few starts with a close: what it takes when nothing else happens. That of

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"runtime"
@@ -108,20 +110,29 @@ func faulty(ctx context.Context, r probe.Running) (string, error) {
 	return "", errors.New("its consequence")
 }
 
-// Whoever waits sees each row as it comes.
+// Whoever waits sees each row as it comes: the second is judged until the first is printed.
 func TestDoctorPrintsRowByRow(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	sees := func(want string) probe.Judge {
-		return func(context.Context, probe.Running) (string, error) {
-			assert.Contains(t, out.String(), want)
-			return "", nil
+	in, out := io.Pipe()
+	printed := make(chan struct{})
+	at := []string{"tcp4"}
+	go func() {
+		doctor(t.Context(), out, []probe.Row{
+			{Fixture: fixtures.Echo{}, On: at, Judge: func(context.Context, probe.Running) (string, error) { return "", nil }},
+			{Fixture: fixtures.Silent{}, On: at, Judge: func(context.Context, probe.Running) (string, error) { <-printed; return "", nil }},
+		})
+		_ = out.Close()
+	}()
+	var lines []string
+	for text := bufio.NewScanner(in); text.Scan(); {
+		lines = append(lines, text.Text())
+		if strings.HasPrefix(text.Text(), "Echo     tcp4     yes") {
+			close(printed)
 		}
 	}
-	doctor(t.Context(), &out, []probe.Row{
-		{Fixture: fixtures.Echo{}, On: []string{"tcp4"}, Judge: sees("FIXTURE")},
-		{Fixture: fixtures.Silent{}, On: []string{"tcp4"}, Judge: sees("Echo     tcp4     yes")},
-	})
+	require.Len(t, lines, 7)
+	assert.True(t, strings.HasPrefix(lines[2], "FIXTURE"), lines)
+	assert.True(t, strings.HasPrefix(lines[4], "Silent   tcp4     yes"), lines)
 }
 
 // absent is a fixture that no platform can give.
