@@ -139,10 +139,7 @@ func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
 				return
 			}
 			for _, r := range slices.Backward(rules) { // those of a connection act the other way round
-				if r.Conn = 0; p.place == requesting && p.at == s.Request.Known {
-					r.Nth, r.AfterRead = 0, 0 // it is here
-				}
-				u := c.Arm(r)
+				u := c.Arm(p.unnamed(r, s.Request.Known))
 				mu.Lock()
 				undos = append(undos, u)
 				mu.Unlock()
@@ -157,6 +154,14 @@ func (p point) arm(a arena, rules []fixtures.Rule) (undo func()) {
 			u()
 		}
 	}
+}
+
+// unnamed is a rule for the connection itself, once it has its name.
+func (p point) unnamed(r fixtures.Rule, known int) fixtures.Rule {
+	if r.Conn = 0; p.place == requesting && p.at == known {
+		r.Nth, r.AfterRead = 0, 0 // it is here
+	}
+	return r
 }
 
 // cameTo reports whether a fault came about, of a pair both. A connect has if it was dialled.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/format"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -79,24 +80,53 @@ func (w *paste) point(s *sweep, p point) {
 		return
 	}
 	do := p.fault.text()
-	if do == "" || p.conn.Name != "" && p.conn.N > 1 {
-		w.bad = true
+	if w.bad = w.bad || do == ""; w.bad {
 		return
 	}
+	var rules []string
 	for i, r := range p.rules(p.fault.Do) {
 		if i > 0 {
 			do = goCall(r.Do.String())
 		}
 		if p.conn.Name != "" {
-			if r.Conn, r.First = 0, s.cfg.Names[p.conn.Name]; p.place == requesting && p.at == s.good.part(p).Known {
-				r.AfterRead = 0 // it is there when the name is
-			}
+			first := point{conn: connID{p.conn.Name, 1}, place: requesting} // a retry is not in the good conversation
+			r = p.unnamed(r, s.good.part(first).Known)
 		}
-		w.rule(r, do)
+		rules = append(rules, ruleText(r, do))
+	}
+	if p.conn.Name != "" {
+		w.named(p, s.cfg.Names[p.conn.Name], rules)
+	} else {
+		for _, r := range rules {
+			w.rule(r)
+		}
 	}
 	if p.fault.Name == gone.Name {
 		w.over = append(w.over, "_ = ep.Become(relay)")
 	}
+}
+
+// named adds rules for the nth connection that begins with a text.
+func (w *paste) named(p point, first string, rules []string) {
+	n, which := len(w.arm)+1, "=="
+	if p.every {
+		which = ">="
+	}
+	var arms []string
+	for _, r := range slices.Backward(rules) { // those of a connection act the other way round
+		arm := "c.Arm(" + r + ")"
+		if w.recovers {
+			arm = fmt.Sprintf("undos%d <- %s", n, arm)
+		}
+		arms = append(arms, arm)
+	}
+	w.arm = append(w.arm, fmt.Sprintf("var named%d atomic.Int32", n))
+	if w.recovers {
+		w.arm = append(w.arm, fmt.Sprintf("undos%d := make(chan func(), 1000)", n))
+		w.over = append(w.over, fmt.Sprintf("for len(undos%d) > 0 {\n(<-undos%[1]d)()\n}", n))
+	}
+	w.rule(fmt.Sprintf("fixtures.Rule{First: %q, Do: fixtures.Call(func(c *fixtures.Conn) {\nif named%d.Add(1) %s %d {\n%s\n}\n})}",
+		first, n, which, p.conn.N, strings.Join(arms, "\n")))
 }
 
 // connect adds what the address becomes.
@@ -112,13 +142,23 @@ func (w *paste) connect(p point) {
 	case p.conn.N == 1:
 		w.arm = append(w.arm, text)
 	default:
-		w.rule(fixtures.Rule{Conn: p.conn.N - 1}, "fixtures.Call(func(*fixtures.Conn) { "+text+" })")
+		w.rule(ruleText(fixtures.Rule{Conn: p.conn.N - 1}, "fixtures.Call(func(*fixtures.Conn) { "+text+" })"))
 	}
 	w.over = append(w.over, "_ = ep.Become(relay)")
 }
 
 // rule adds one, and what takes it back.
-func (w *paste) rule(r fixtures.Rule, do string) {
+func (w *paste) rule(text string) {
+	text = "ep.Arm(" + text + ")"
+	if w.recovers {
+		undo := fmt.Sprintf("undo%d", len(w.arm)+1)
+		text, w.over = undo+" := "+text, append(w.over, undo+"()")
+	}
+	w.arm = append(w.arm, text)
+}
+
+// ruleText is a rule as Go.
+func ruleText(r fixtures.Rule, do string) string {
 	var fields []string
 	for _, f := range []struct {
 		name string
@@ -128,9 +168,6 @@ func (w *paste) rule(r fixtures.Rule, do string) {
 			fields = append(fields, fmt.Sprintf("%s: %d", f.name, f.n))
 		}
 	}
-	if r.First != "" {
-		fields = append(fields, fmt.Sprintf("First: %q", r.First))
-	}
 	for _, f := range []struct {
 		name string
 		way  fixtures.Way
@@ -139,12 +176,7 @@ func (w *paste) rule(r fixtures.Rule, do string) {
 			fields = append(fields, f.name+": "+map[fixtures.Way]string{fixtures.In: "fixtures.In", fixtures.Out: "fixtures.Out"}[f.way])
 		}
 	}
-	text := "ep.Arm(fixtures.Rule{" + strings.Join(append(fields, "Do: "+do), ", ") + "})"
-	if w.recovers {
-		undo := fmt.Sprintf("undo%d", len(w.arm)+1)
-		text, w.over = undo+" := "+text, append(w.over, undo+"()")
-	}
-	w.arm = append(w.arm, text)
+	return "fixtures.Rule{" + strings.Join(append(fields, "Do: "+do), ", ") + "}"
 }
 
 // text is the effect as Go; empty if it is known to this process alone.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,9 @@ var comesTo = map[string]string{
 	"AnswerByte4Gone":                         "after 2.001s: dial tcp 127.0.0.1:32769: connect: connection refused",
 	"EveryAnswerByte0Silence":                 "after 4.0002s: read tcp 127.0.0.1:32770->127.0.0.1:32769: i/o timeout",
 	"RequestByte1Cancel":                      "after 2.0008s: dial tcp 127.0.0.1:32769: operation was canceled",
+	"AbcRequestByte0Fin":                      "after 1.0006s: EOF",
+	"Abc2AnswerByte3Silence":                  "after 5.001s: read tcp 127.0.0.1:32772->127.0.0.1:32769: i/o timeout",
+	"AbcRequestByte2Split":                    "after 2.0116s: <nil>",
 	"AnswerByte2SplitThenConn2ConnectRefused": "after 2.011s: dial tcp 127.0.0.1:32769: connect: connection refused",
 }
 
@@ -90,10 +94,16 @@ func TestPasted(t *testing.T) {
 		{"every/answer/byte_0/silence", serveRows, true},
 		{"request/byte_1/cancel", nil, false},
 		{"answer/byte_2/split/then/conn_2/connect/refused", nil, false},
+		{"abc/request/byte_0/fin", serveRows, true},
+		{"abc_2/answer/byte_3/silence", serveRows, true},
+		{"abc/request/byte_2/split", nil, false},
 	} {
 		cfg := Config{Server: tt.server, Limit: 11 * time.Second}
 		if tt.server == nil {
 			cfg.Fixture = fixture
+		}
+		if strings.HasPrefix(tt.point, "abc") {
+			cfg.Names = map[string]string{"abc": "abc\n"}
 		}
 		require.NoError(t, cfg.check())
 		s := &sweep{t: t, cfg: cfg, op: func(ctx context.Context, c *Case) error {
@@ -272,6 +282,101 @@ func TestPastedAnswerByte2SplitThenConn2ConnectRefused(t *testing.T) {
 		defer cancel()
 		ep.Arm(fixtures.Rule{Conn: 1, Do: fixtures.Call(func(*fixtures.Conn) { _ = ep.Become(fixtures.Refused{}) })})
 		ep.Arm(fixtures.Rule{Conn: 1, AfterWritten: 2, Do: fixtures.PauseFor(10 * time.Millisecond)})
+		begin := time.Now()
+		failed := use(ctx, ep.Addr(), nw.DialContext) // your client
+		if took := time.Since(begin); took > 11*time.Second {
+			t.Errorf("it took %v, and returned %v", took, failed)
+		}
+	})
+}
+
+func TestPastedAbcRequestByte0Fin(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		nw.Latency(100 * time.Microsecond)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close(); time.Sleep(20007 * time.Millisecond) })
+		go serve(ln) // Config.Server
+		relay := fixtures.Forward{To: ln.Addr().String()}
+		ep := sockettest.Start(t, relay, sockettest.On(nw))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var named1 atomic.Int32
+		undos1 := make(chan func(), 1000)
+		undo3 := ep.Arm(fixtures.Rule{First: "abc\n", Do: fixtures.Call(func(c *fixtures.Conn) {
+			if named1.Add(1) == 1 {
+				undos1 <- c.Arm(fixtures.Rule{Hits: fixtures.In, Do: fixtures.DropRest()})
+				undos1 <- c.Arm(fixtures.Rule{Do: fixtures.SendFIN()})
+			}
+		})})
+		over := func() {
+			for len(undos1) > 0 {
+				(<-undos1)()
+			}
+			undo3()
+		}
+		begin := time.Now()
+		failed := use(ctx, ep.Addr(), nw.DialContext, over) // your client
+		if took := time.Since(begin); took > 11*time.Second {
+			t.Errorf("it took %v, and returned %v", took, failed)
+		}
+	})
+}
+
+func TestPastedAbc2AnswerByte3Silence(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		nw.Latency(100 * time.Microsecond)
+		ln, err := nw.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close(); time.Sleep(20007 * time.Millisecond) })
+		go serve(ln) // Config.Server
+		relay := fixtures.Forward{To: ln.Addr().String()}
+		ep := sockettest.Start(t, relay, sockettest.On(nw))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var named1 atomic.Int32
+		undos1 := make(chan func(), 1000)
+		undo3 := ep.Arm(fixtures.Rule{First: "abc\n", Do: fixtures.Call(func(c *fixtures.Conn) {
+			if named1.Add(1) == 2 {
+				undos1 <- c.Arm(fixtures.Rule{AfterWritten: 3, Do: fixtures.Mute("open")})
+			}
+		})})
+		over := func() {
+			for len(undos1) > 0 {
+				(<-undos1)()
+			}
+			undo3()
+		}
+		begin := time.Now()
+		failed := use(ctx, ep.Addr(), nw.DialContext, over) // your client
+		if took := time.Since(begin); took > 11*time.Second {
+			t.Errorf("it took %v, and returned %v", took, failed)
+		}
+	})
+}
+
+func TestPastedAbcRequestByte2Split(t *testing.T) {
+	sockettest.Bubble(t, func(t *testing.T) {
+		nw := simnet.New(t)
+		nw.Latency(100 * time.Microsecond)
+		t.Cleanup(func() { time.Sleep(20007 * time.Millisecond) })
+		to := sockettest.Start(t, fixture, sockettest.On(nw)) // Config.Fixture
+		relay := fixtures.Forward{To: to.Addr()}
+		ep := sockettest.Start(t, relay, sockettest.On(nw))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var named1 atomic.Int32
+		ep.Arm(fixtures.Rule{First: "abc\n", Do: fixtures.Call(func(c *fixtures.Conn) {
+			if named1.Add(1) == 1 {
+				c.Arm(fixtures.Rule{AfterRead: 2, Do: fixtures.PauseFor(10 * time.Millisecond)})
+			}
+		})})
 		begin := time.Now()
 		failed := use(ctx, ep.Addr(), nw.DialContext) // your client
 		if took := time.Since(begin); took > 11*time.Second {
