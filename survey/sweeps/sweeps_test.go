@@ -38,7 +38,7 @@ type subject struct {
 
 // subjects are in the order of the table.
 var subjects = []subject{
-	pgxPool, libpq, mysqlPool, redisClient, mongoClient, natsClient, httpClient, tlsClient, h2Client, grpcClient,
+	pgxPool, libpq, mysqlPool, redisClient, mongoClient, natsClient, natsAgain, httpClient, tlsClient, h2Client, grpcClient,
 	gorillaClient, coderClient, sshClient, dnsClient, amqpClient, mqttClient, ldapClient, kafkaClient, franzClient,
 	httpServer, grpcServer, sshServer,
 }
