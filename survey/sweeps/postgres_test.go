@@ -54,6 +54,39 @@ var pgxPool = subject{
 	},
 }
 
+var pgxTwo = subject{
+	name: "pgx-two", module: "github.com/jackc/pgx/v5",
+	does: "pgxpool of two: the same query on both at once, twice",
+	cfg:  sweep.Config{Server: serving(servePostgres), Limit: 11 * time.Second},
+	op: func(ctx context.Context, c *sweep.Case) error {
+		cfg, err := pgxpool.ParseConfig("postgres://user:secret@" + c.Addr() + "/db?sslmode=disable&pool_max_conns=2")
+		if err != nil {
+			return err
+		}
+		cfg.ConnConfig.DialFunc = c.DialContext
+		pool, err := pgxpool.NewWithConfig(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer c.Close(func() error { pool.Close(); return nil })
+		err = within(ctx, func(ctx context.Context) error {
+			return twice(func() error {
+				rows, err := pool.Query(ctx, "select name from t where id > $1", 7)
+				if err != nil {
+					return err
+				}
+				names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				if err == nil {
+					assert.Equal(c, []string{"one", "two"}, names)
+				}
+				return err
+			})
+		})
+		c.Recovers(func(ctx context.Context) error { return within(ctx, pool.Ping) })
+		return err
+	},
+}
+
 var libpq = subject{
 	name: "pq", module: "github.com/lib/pq",
 	does: "database/sql: password, query, a transaction with an insert",

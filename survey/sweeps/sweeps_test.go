@@ -4,6 +4,7 @@ package sweeps
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"net"
@@ -38,7 +39,7 @@ type subject struct {
 
 // subjects are in the order of the table.
 var subjects = []subject{
-	pgxPool, libpq, mysqlPool, redisClient, mongoClient, natsClient, natsAgain, httpClient, tlsClient, h2Client, grpcClient,
+	pgxPool, pgxTwo, libpq, mysqlPool, redisClient, mongoClient, natsClient, natsAgain, httpClient, tlsClient, h2Client, grpcClient,
 	gorillaClient, coderClient, sshClient, dnsClient, amqpClient, mqttClient, ldapClient, kafkaClient, franzClient,
 	httpServer, grpcServer, sshServer,
 }
@@ -96,6 +97,22 @@ func within(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return f(ctx)
+}
+
+// twice has two callers do the same at once, and once more. The other begins between two hops, which take 100 µs, so that what both
+// do comes in one order.
+func twice(f func() error) error {
+	for range 2 {
+		other := make(chan error, 1)
+		go func() {
+			time.Sleep(30 * time.Microsecond) // rules:allow virtual time
+			other <- f()
+		}()
+		if err := errors.Join(f(), <-other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write writes texts.
