@@ -14,7 +14,6 @@ import (
 
 	"example.com/go-sockettest/fixtures"
 	"example.com/go-sockettest/simnet"
-	"example.com/go-sockettest/sockettest"
 )
 
 // TestUnmodifiedFigures prints what a limit of 30 s costs in a bubble of its own:
@@ -69,27 +68,6 @@ func BenchmarkUnmodifiedPingPong(b *testing.B) {
 				_, _ = io.ReadFull(c, p)
 			}
 			_, _, _ = c.Close(), s.Close(), ln.Close()
-		})
-	}
-}
-
-// A hundred bubbles at once do not meet each other's networks.
-func TestUnmodifiedHundredBubbles(t *testing.T) {
-	t.Parallel()
-	needsOverlay(t)
-	for i := range 100 {
-		t.Run("", func(t *testing.T) {
-			t.Parallel()
-			sockettest.Bubble(t, func(t *testing.T) {
-				nw := simnet.New(t)
-				nw.Intercept(t)
-				ep := sockettest.Start(t, fixtures.HalfClose{Data: fmt.Sprint(i)}, sockettest.Address("127.0.0.1:8080"))
-				c := dialTCP(t, ep.Addr())
-				b := make([]byte, len(fmt.Sprint(i)))
-				_, err := io.ReadFull(c, b)
-				require.NoError(t, err)
-				require.Equal(t, fmt.Sprint(i), string(b))
-			})
 		})
 	}
 }

@@ -423,14 +423,14 @@ func (slow) Sleep(d time.Duration, took *time.Duration) error {
 	return nil
 }
 
-// A bubble has its network; what is outside has the kernel's meanwhile.
+// Each of a hundred bubbles at once has its network; what is outside has the kernel's meanwhile.
 func TestUnmodifiedBubblesApart(t *testing.T) {
 	t.Parallel()
 	needsOverlay(t)
 	ep := sockettest.Start(t, fixtures.Echo{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for i := range 8 {
+	for i := range 100 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			sockettest.Bubble(t, func(t *testing.T) {
@@ -452,6 +452,10 @@ func TestUnmodifiedBubblesApart(t *testing.T) {
 				line, err := bufio.NewReader(c).ReadString('\n')
 				require.NoError(t, err)
 				assert.Equal(t, fmt.Sprintln(i), line)
+				says := sockettest.Start(t, fixtures.HalfClose{Data: fmt.Sprint(i)}, sockettest.Address("127.0.0.1:8081"))
+				said, err := io.ReadAll(dialTCP(t, says.Addr()))
+				require.NoError(t, err)
+				assert.Equal(t, fmt.Sprint(i), string(said))
 			})
 		})
 	}
