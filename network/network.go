@@ -93,9 +93,9 @@ type Port interface {
 	// them. Where the platform does not show them, the error wraps [errors.ErrUnsupported].
 	Refusals() ([]time.Time, error)
 
-	// Attempts returns the connects so far, the first 10,000 of them, in order. A SYN that is
-	// sent again is none. Where the platform does not show all of them, those that fail
-	// included, the error wraps [errors.ErrUnsupported].
+	// Attempts returns the connects so far, in order, and no more than the first 10,000. A SYN
+	// that is sent again is not counted. Where the platform does not show all of them,
+	// including those that fail, the error wraps [errors.ErrUnsupported].
 	Attempts() ([]Attempt, error)
 
 	// Mechanism names what makes the port answer as it does now, such as "IP_MINTTL", for

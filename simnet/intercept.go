@@ -16,8 +16,8 @@ import (
 )
 
 // Intercept makes n the network of code that takes no dial function: until the test ends, all
-// sockets that package net makes in this bubble are n's. Outside of bubbles, that is so for all
-// goroutines of the process that are in none. What follows from it:
+// sockets that package net makes in this bubble are n's. Called outside of any bubble, it does so
+// for all goroutines of the process that are in none. Then:
 //
 //   - net.Dial, net.Listen, net.ListenPacket and all that rests on them, such as
 //     [http.DefaultTransport], http.ListenAndServe, net/smtp and database drivers, use n. They get a
@@ -29,10 +29,10 @@ import (
 //
 //	go test -overlay=$(go run example.com/go-sockettest/cmd/sockettest overlay) ./...
 //
-// Without that it is fatal; [CanIntercept] returns the reason beforehand. Each bubble can have a
-// network of its own, and tests with bubbles can run in parallel. Goroutines outside have the
-// kernel's sockets meanwhile. docs/unmodified.md says what else is as it was: unix sockets, what
-// makes sockets by system calls, and more.
+// Without that it is fatal: ask [CanIntercept] first. Each bubble can have a network of its own,
+// and tests with bubbles can run in parallel. Goroutines outside have the kernel's sockets
+// meanwhile. docs/unmodified.md says what else Intercept does not change: unix sockets, sockets
+// that are made by system calls, and more.
 func (n *Network) Intercept(t TB) {
 	if argument.IsNil(t) {
 		n.fatal(errors.New("bad argument: simnet.Intercept: t is nil; want the test"))

@@ -252,9 +252,9 @@ func (d *dialCounts) watch(t testing.TB, look func() fixtures.Contact) func() fi
 //	names := sockettest.Start(t, dnsfault.Late{Delay: time.Second})
 //	sockettest.DefaultResolver(t, names.Resolver()) // or dnsfault.Resolver(dead, late)
 //
-// It is the whole process's, and no other test of the package may look up names meanwhile. So t
-// must not be parallel, nor become so: package testing panics. End what looks up names, such as an
-// HTTP client, before the test ends.
+// The resolver is the whole process's, so no other test of the package may look up names meanwhile:
+// t must not be parallel, and package testing panics if it is or becomes so. End what looks up
+// names, such as an HTTP client, before the test ends.
 func DefaultResolver(t testing.TB, r *net.Resolver) {
 	if argument.IsNil(t) {
 		_ = errNilTB("DefaultResolver")

@@ -192,7 +192,7 @@ func testDeadline(t testing.TB) time.Time {
 }
 
 // A Group is several running fixtures as one, for an [Expect] of a client that knows the addresses
-// of all of them. [Together] makes it. The zero Group is one of none.
+// of all of them. [Together] makes it. The zero Group has none.
 type Group struct{ parts []Running }
 
 // Together makes one of fixtures that run, such as a primary and its replica:
@@ -201,10 +201,10 @@ type Group struct{ parts []Running }
 //	up := sockettest.Start(t, fixtures.Echo{})
 //	sockettest.Expect(t, sockettest.Together(t, down, up), sockettest.Accepted.After(limit), client.Ping)
 //
-// The operation has to reach one of them; [fixtures.Endpoint.Count] shows which it has. A success
-// proves something once the fault of each has come, of those that have one. The report has one
-// timeline of all, in which the fixtures are called ep1, ep2 and so on, in this order. An operation
-// that is not let go by its context has them all closed.
+// The operation has to reach one of them; [fixtures.Endpoint.Count] shows which it has reached. A
+// success proves something once every fault has come, of the fixtures that have one. The report has
+// one timeline of all, in which the fixtures are called ep1, ep2 and so on, in this order. If an
+// operation does not return when its context is cancelled, all of them are closed.
 func Together(t testing.TB, parts ...Running) *Group {
 	if argument.IsNil(t) {
 		_ = errNilTB("Together")
@@ -272,7 +272,7 @@ func (g *Group) merged(events func(Running) []fixtures.Event) (all []fixtures.Ev
 // partName is what a timeline calls a fixture, with a space.
 func partName(i int) string { return fmt.Sprintf("ep%d ", i+1) }
 
-// Attempts returns when clients connected to any of them, in order; see
+// Attempts returns when clients connected to any of the fixtures, in order; see
 // [fixtures.Endpoint.Attempts].
 func (g *Group) Attempts() (all []fixtures.Attempt, err error) {
 	var errs []error
@@ -323,7 +323,7 @@ func (g *Group) WatchContact() func() fixtures.Contact {
 	}
 }
 
-// Fired reports whether the fault of each that has one has come.
+// Fired reports whether every fault has come, of the fixtures that have one.
 func (g *Group) Fired() bool { return g.each(misbehaving.Fired) }
 
 // Disarmed reports whether this is a disarmed run and all of them behave.

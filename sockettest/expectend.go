@@ -27,8 +27,8 @@ import (
 // time that begins just before it was dialled.
 //
 // A FIN may be a close or a half-close, and both are an end here: a server that lingers, such as
-// net/http's, rightly half-closes first. Whether it closes its socket in the end, [Watch.Find]
-// tells while the attack runs.
+// net/http's, rightly half-closes first. While the attack runs, [Watch.Find] shows whether the
+// server has closed its socket.
 //
 // A connection that the server has not accepted fails every want, even if the kernel has reset it,
 // as it does when the listener is closed. This is detected on Linux and simnet, for connections
@@ -331,9 +331,9 @@ func (v verdict) failure(a *hostile.Attack, w Window) failure {
 //	sockettest.Expect(t, ep, sockettest.TimedOut.After(limit), client.Ping)
 //	sockettest.ExpectConnEnd(t, ep, 1, sockettest.Closed.Before(100*time.Millisecond)) // of that error
 //
-// The time counts from the return of the latest operation of an [Expect] at the fixture or, if the
-// connection is younger, from when it was accepted. What ended before comes at once. A FIN may be a
-// close or a half-close; [Watch.Find] shows which.
+// The time counts from when the latest operation of an [Expect] at the fixture returned or, if the
+// connection was accepted later, from then. An end that came before counts as at once. A FIN may be
+// a close or a half-close; [Watch.Find] shows which.
 //
 // A connection that the fixture has ended itself, so that nobody sees what the client does, fails
 // every want. A disarmed run does not judge connections.

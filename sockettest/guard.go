@@ -60,8 +60,8 @@ import (
 //
 // A dial belongs to the test on whose goroutine, or one that this has started, directly or not, it
 // is made: as for [NoLeaks], by a profiler label. One that belongs to no test with OnlyLoopback,
-// such as that of a pool which another test has filled, fails all that have it; with
-// [OnlyLoopbackAlways] it fails the package instead.
+// such as that of a pool which another test has filled, fails all tests that have it;
+// with [OnlyLoopbackAlways] it fails the package instead.
 //
 // Without the overlay, OnlyLoopback changes variables of the whole process. It is then fatal in a
 // parallel test, unless [Main] was given OnlyLoopbackAlways, or a test around it has OnlyLoopback.
@@ -277,16 +277,18 @@ func guardHooks() (undo func()) {
 }
 
 // dialerOf returns the dialer whose method a function is, such as that of [http.DefaultTransport];
-// nil if it is another function, which may lead anywhere.
+// nil if it is another function, which may lead anywhere. The dialer's own hook comes first, and
+// may send nothing: only a copy of the dialer can ask the guards after it. Package reflect does not
+// show what a method value is bound to.
 func dialerOf(dial func(ctx context.Context, network, address string) (net.Conn, error)) *net.Dialer {
 	if dial == nil || runtime.FuncForPC(reflect.ValueOf(dial).Pointer()).Name() != "net.(*Dialer).DialContext-fm" {
 		return nil
 	}
 	// A method value points to the code, and behind that to what the method is called on.
-	return (*struct {
+	return (*(**struct {
 		code   uintptr
 		dialer *net.Dialer
-	})(*(*unsafe.Pointer)(unsafe.Pointer(&dial))).dialer
+	})(unsafe.Pointer(&dial))).dialer
 }
 
 // guarded returns a dialer that asks the guards once its own hook has let an address pass.

@@ -250,14 +250,14 @@ func awaitRefusal(ctx context.Context, nw network.Stack, addr string, most time.
 //	addr := sockettest.Reserve(t)
 //	cmd := exec.Command("server", "-listen", addr) // or http.ListenAndServe(addr, nil), or net.Listen
 //
-// The port is nobody else's: the kernel gives it to no listener on port 0 and to no client. Who
-// binds it by number gets it, here or in another process, as often as it likes, on this address or
-// on all of them (":1717"). While nobody listens, a connect is refused.
+// The port is nobody else's: the kernel gives it to no listener on port 0 and to no client. A
+// server that binds it by number gets it, here or in another process, as often as it likes, on this
+// address or on all of them (":1717"). While nobody listens, a connect is refused.
 //
 // The server must set SO_REUSEADDR, as package net and most servers do; without it, bind fails with
 // EADDRINUSE. Options are [On], [Family] and [Address]; on a [*simnet.Network] the server listens
 // by its Listen. A port can be reserved on Linux and on simnet; elsewhere Reserve skips the test.
-// For a server that must cope with an address in use, that of any fixture will do, such as a
+// To test a server whose address is in use, give it that of any fixture, such as a
 // [fixtures.BoundOnly].
 func Reserve(t testing.TB, opts ...Option) (addr string) {
 	if argument.IsNil(t) {

@@ -200,7 +200,7 @@ func (w Window) Early(d time.Duration) Window {
 
 // In requires that phase: "resolve", "bind", "connect", "accept", "handshake", "read", "write" or
 // "close". Accepted has none. That of Blocked is read from the operation's own stack: of an
-// operation that waits for another goroutine, as an [net/http.Client] does, it cannot be told, and
+// operation that waits for another goroutine, as a [net/http.Client] does, it cannot be told, and
 // the test fails and says so.
 func (w Window) In(phase string) Window {
 	if !validPhase(phase) && w.bad == nil {
@@ -242,8 +242,8 @@ func (w Window) excused(worst, all time.Duration) time.Duration {
 // Unfired requires that the fault has not come by the end of the test. It is for a client that
 // avoids the fault: one that never uses a connection twice never meets an httpfault.CloseOnReuse. A
 // fault that has come before the operation, if only for another client, or that the fixture does
-// not have, says nothing of it: that fails, too.
-// Without Unfired, a success against a fault that never came fails the test.
+// not have, says nothing of it: that fails, too. Without Unfired, a success against a fault that
+// never came fails the test.
 func (w Window) Unfired() Window {
 	w.unfired = true
 	return w
