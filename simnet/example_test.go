@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -188,4 +189,37 @@ func ExampleNetwork_ForgetReset() {
 	// Output:
 	// <nil>
 	// true
+}
+
+// A path that loses what is large: the connect and a small request pass, a large one does not.
+func ExampleNetwork_MTU() {
+	nw := simnet.New(nil)
+	ln, err := nw.Listen(context.Background(), "tcp", "127.0.0.1:80") // rules:allow an example has no t.Context
+	if err != nil {
+		panic(err)
+	}
+	defer ln.Close()
+	defer nw.MTU(1400)()
+	c, err := nw.Dial("tcp", "127.0.0.1:80")
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	server, err := ln.Accept()
+	if err != nil {
+		panic(err)
+	}
+	defer server.Close()
+
+	for _, size := range []int{100, 1400} { // 52 bytes more with their headers
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			panic(err)
+		}
+		n, err := server.Read(make([]byte, 2000))
+		fmt.Println(n, errors.Is(err, os.ErrDeadlineExceeded))
+		_ = server.SetReadDeadline(time.Now().Add(time.Millisecond)) // the second never comes
+	}
+	// Output:
+	// 100 false
+	// 0 true
 }

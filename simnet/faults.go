@@ -90,7 +90,8 @@ func (l *Link) Loss(share float64) (undo func()) {
 // as behind a firewall that drops ICMP. The bytes are those of IPv4's packet: 52 of a TCP segment
 // and 28 of a datagram are headers. A TLS handshake gets stuck so, and small requests pass. A
 // connection sends again what vanished, in segments of the same size, until it fails with
-// ETIMEDOUT. 0 means no limit.
+// ETIMEDOUT. Where the ICMP passes, TCP sends smaller segments, and nobody notices: that is not
+// modelled. 0 means no limit.
 func (l *Link) MTU(bytes int) (undo func()) {
 	if bytes != 0 && bytes < minMTU {
 		l.n.fatal(fmt.Errorf("simnet: MTU: bytes is %d; want %d (RFC 791) or more, or 0 for no bound", bytes, minMTU))

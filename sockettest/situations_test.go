@@ -202,8 +202,7 @@ func TestSituationPingBehindAStuckWrite(t *testing.T) {
 func situationPingBehindAStuckWrite(t testing.TB, nw network.Stack, post func(context.Context, *fixtures.Endpoint) error) {
 	sockettest.NoLeaks(t)
 	ep := sockettest.Start(t, httpfault.H2NeverRead{}, sockettest.On(nw))
-	want := sockettest.Other.After(2 * brief)
-	sockettest.Expect(t, ep, want, func(ctx context.Context) error { return post(ctx, ep) })
+	sockettest.Expect(t, ep, sockettest.Other.After(2*brief), func(ctx context.Context) error { return post(ctx, ep) })
 }
 
 // pinging posts, and sends a PING when it has heard nothing for a while. It waits for the answer
