@@ -328,9 +328,9 @@ func countsAttempts(t *testing.T, r probe.Row, w fixtures.Place) {
 	}
 }
 
-// atOnce is how many others a fixture that runs becomes, one after the other: each start costs, and
+// most is how many others a fixture that runs becomes, one after the other: each start costs, and
 // so does each wait.
-const atOnce = 8
+const most = 8
 
 // becomesAnyOther: every fixture becomes every other on the same port, and is then as if it had
 // been started so. Above sockets that is the same for all, and each becomes its neighbour. What has
@@ -344,7 +344,8 @@ func becomesAnyOther(t *testing.T, rows []probe.Row) {
 		case "tlsfault", "httpfault", "proxyfault":
 			others = []probe.Row{rows[(i+1)%len(rows)]}
 		}
-		for some := range slices.Chunk(others, atOnce) {
+		chunks := (len(others) + most - 1) / most
+		for some := range slices.Chunk(others, (len(others)+chunks-1)/chunks) { // all as long
 			t.Run(from.String()+" becomes "+some[0].String()+" and so on", func(t *testing.T) {
 				t.Parallel()
 				each(t, []probe.Row{from}, func(t *testing.T, from probe.Row, w fixtures.Place) { becomes(t, from, some, w) })
