@@ -66,7 +66,7 @@ var natsAgain = subject{
 //go:linkname natsTimers github.com/nats-io/nats%2ego.globalTimerPool
 var natsTimers natsTimerPool
 
-type natsTimerPool struct{ p sync.Pool }
+type natsTimerPool struct{ _ sync.Pool }
 
 func useNATS(ctx context.Context, c *sweep.Case, nc *nats.Conn) error {
 	return within(ctx, func(ctx context.Context) error {
