@@ -108,6 +108,7 @@ func TestExpectConnEndReport(t *testing.T) {
 			ep := sockettest.Start(tb, fixtures.Silent{}, sockettest.On(simnet.New(tb)))
 			c, err := ep.DialContext(t.Context(), "", "")
 			require.NoError(t, err)
+			require.NoError(t, ep.Await(t.Context(), fixtures.ConnAccepted, 1)) // its event is before the mark
 			time.AfterFunc(s/2, func() { _ = c.Close() })
 			sockettest.ExpectConnEnd(tb, ep, 1, sockettest.Closed.AtOnce())
 		})
