@@ -306,7 +306,7 @@ func (s *sweep) ended(r result) string {
 	case r.GoesOn:
 		text = "it had not"
 	case r.err != nil:
-		text += fmt.Sprintf("with %s: %v", typeOf(r.err), r.err)
+		text += fmt.Sprintf("with %s: %s", typeOf(r.err), strings.ReplaceAll(r.err.Error(), "\n", "; "))
 	default:
 		text += "without an error"
 	}
