@@ -143,6 +143,26 @@ func TestRedisSendsAnIncrementTwice(t *testing.T) {
 	assert.Len(t, ep.Conns(), 2, "and the second")
 }
 
+// FINDINGS.md, go-redis 9: a connection that dies in its handshake holds a lock that each other new connection needs, whatever
+// contexts say.
+func TestRedisHandshakeLocksTheClient(t *testing.T) {
+	t.Parallel()
+	ep := sockettest.Start(t, fixtures.Scripted{Steps: script.Script{script.Do(func(_ context.Context, c script.Conn) error { return answerRedis(c) })}})
+	ep.Arm(fixtures.Rule{Conn: 1, Match: "maint_notifications", Do: fixtures.DropRest()}) // the server does not get it whole
+	db := redis.NewClient(&redis.Options{Addr: ep.Addr(), ContextTimeoutEnabled: true, ReadTimeout: -1, MaxRetries: -1})
+	returned := make(chan error, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { returned <- db.Get(ctx, "k").Err() }()
+	require.NoError(t, ep.Await(t.Context(), fixtures.RuleFired, 1))
+	limited, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	go func() { returned <- db.Get(limited, "k").Err() }() // the server is well, and answers that it does not know the command
+	<-limited.Done()
+	sockettest.Expect(t, ep, sockettest.Blocked.For(500*time.Millisecond), func() error { return <-returned })
+	require.NoError(t, db.Close())
+}
+
 // FINDINGS.md, grpc 9: there is no backoff behind a connection that sends its SETTINGS and ends.
 func TestGRPCFloods(t *testing.T) {
 	t.Parallel()
