@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/stretchr/testify/assert"
 
 	"example.com/go-sockettest/sweep"
@@ -54,6 +55,28 @@ var redisClient = subject{
 			}
 			return err
 		})
+		return err
+	},
+}
+
+var redisTwo = subject{
+	name: "redis-two", module: "github.com/redis/go-redis/v9",
+	does: "a pool of two: the same GET on both at once, twice; its default retries; without maintenance notifications (FINDINGS.md, go-redis 9)",
+	cfg:  sweep.Config{Server: serving(serveRedis), Limit: 11 * time.Second},
+	op: func(ctx context.Context, c *sweep.Case) error {
+		db := redis.NewClient(&redis.Options{Addr: c.Addr(), Dialer: c.DialContext, Password: "secret", ContextTimeoutEnabled: true, PoolSize: 2,
+			MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 10 * time.Millisecond, DisableIdentity: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+		defer c.Close(db.Close)
+		get := func(ctx context.Context) error {
+			v, err := db.Get(ctx, "k").Result()
+			if err == nil {
+				assert.Equal(c, "v", v)
+			}
+			return err
+		}
+		err := within(ctx, func(ctx context.Context) error { return twice(func() error { return get(ctx) }) })
+		c.Recovers(get)
 		return err
 	},
 }
