@@ -18,6 +18,7 @@ import (
 // leaks.
 func TestMain(m *testing.M) {
 	manytests.AtOnce()
+	manytests.Uses(2000, 64)
 	options := []goleak.Option{goleak.IgnoreTopFunction("example.com/go-sockettest/sockettest.waitForever")}
 	if mode := os.Getenv("SOCKETTEST_CHILD"); mode == "beyond" || mode == "loopback" {
 		options = append(options, OnlyLoopbackAlways())

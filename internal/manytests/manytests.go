@@ -3,6 +3,8 @@ package manytests
 
 import (
 	"flag"
+	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -18,13 +20,18 @@ import (
 // AtOnce lets 32 parallel tests run at once, where package testing runs as many as there are
 // processors: a test that waits for a kernel's timer needs no processor. It respects -parallel, and
 // leaves fuzzing alone, where -parallel counts processes. Call it first in TestMain.
-func AtOnce() { atOnce("32") }
+func AtOnce() { atOnce(32) }
 
 // AllAtOnce is AtOnce for tests that no delay can fail: 128 run at once.
-func AllAtOnce() { atOnce("128") }
+func AllAtOnce() { atOnce(128) }
 
-// atOnce also lets garbage lie for longer: what the tests leave is little.
-func atOnce(n string) {
+// descriptorsEach is how many a test has open, as a rule.
+const descriptorsEach = 32
+
+// atOnce also lets garbage lie for longer: what the tests leave is little. It runs fewer at once
+// where there are few descriptors.
+func atOnce(n int) {
+	n = max(1, min(n, descriptors()/descriptorsEach))
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
@@ -32,7 +39,7 @@ func atOnce(n string) {
 	told := flag.Lookup("test.fuzz").Value.String() != ""
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
 	if !told {
-		_ = flag.Set("test.parallel", n)
+		_ = flag.Set("test.parallel", strconv.Itoa(n))
 	}
 }
 
@@ -107,13 +114,50 @@ func NeedsProc(t testing.TB) {
 // process may not have as many (ulimit -n). Where Linux does not tell, it goes on.
 func NeedsDescriptors(t testing.TB, n int) {
 	t.Helper()
+	if most := descriptors(); most < n {
+		t.Skipf("it has up to %d descriptors open, and the limit (ulimit -n) is %d", n, most)
+	}
+}
+
+// descriptors returns how many the process may have.
+func descriptors() int {
 	limits, _ := os.ReadFile("/proc/self/limits") // else there is no such line
 	_, line, _ := strings.Cut(string(limits), "Max open files")
+	return firstOf(line)
+}
+
+// Uses ends the process, and says so, where the tests of a package use more ports within a minute,
+// or more descriptors at once, than there are. Call it in TestMain.
+func Uses(somePorts, someDescriptors int) {
+	if most := ports(); most < somePorts {
+		fmt.Printf("skipped: these tests use up to %d ports, and the machine has %d (ip_local_port_range)\n", somePorts, most)
+		os.Exit(0)
+	}
+	if most := descriptors(); most < someDescriptors {
+		fmt.Printf("skipped: these tests have up to %d descriptors open, and the limit (ulimit -n) is %d\n", someDescriptors, most)
+		os.Exit(0)
+	}
+}
+
+// ports returns how many there are for whoever names none.
+func ports() int {
+	limits, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	first, last, _ := strings.Cut(strings.TrimSpace(string(limits)), "\t")
+	if firstOf(last) == math.MaxInt {
+		return math.MaxInt
+	}
+	return firstOf(last) - firstOf(first) + 1
+}
+
+// firstOf reads the number that a line begins with, and is without bound if there is none: the
+// system does not tell.
+func firstOf(line string) int {
 	if f := strings.Fields(line); len(f) > 0 {
-		if most, err := strconv.Atoi(f[0]); err == nil && most < n {
-			t.Skipf("it has up to %d descriptors open, and the limit (ulimit -n) is %d", n, most)
+		if n, err := strconv.Atoi(f[0]); err == nil {
+			return n
 		}
 	}
+	return math.MaxInt
 }
 
 // NeedsPlainTCP skips a test of what MPTCP does otherwise, where package net dials with it.

@@ -9,5 +9,6 @@ import (
 
 func TestMain(m *testing.M) {
 	manytests.AllAtOnce()
+	manytests.Uses(2000, 256)
 	os.Exit(m.Run())
 }

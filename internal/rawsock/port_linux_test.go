@@ -309,6 +309,7 @@ func openDescriptors(t *testing.T) int {
 // Where all the ports that we would choose are taken, the kernel is asked.
 func TestBindFindsAPortAmongMany(t *testing.T) {
 	t.Parallel()
+	manytests.NeedsDescriptors(t, 1200)
 	ip := manytests.OwnLoopback()
 	r := portRange()
 	if r.high == 0 {
