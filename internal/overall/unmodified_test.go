@@ -176,6 +176,35 @@ func TestUnmodifiedNames(t *testing.T) {
 	})
 }
 
+// Chance goes by the address that is dialled, as without the overlay, and not by other dials.
+func TestUnmodifiedChance(t *testing.T) {
+	t.Parallel()
+	took := map[time.Duration]bool{}
+	for _, before := range [][]string{nil, {"127.0.0.1:2"}} {
+		for _, own := range []bool{false, true} {
+			unmodified(t, func(t *testing.T, nw *simnet.Network) {
+				for _, addr := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
+					sockettest.Start(t, fixtures.Echo{}, sockettest.Address(addr))
+				}
+				nw.Jitter(100 * time.Millisecond)
+				dial := net.Dial
+				if own {
+					dial = nw.Dial
+				}
+				var begin time.Time
+				for _, addr := range append(before, "127.0.0.1:1") {
+					begin = time.Now()
+					c, err := dial("tcp", addr)
+					require.NoError(t, err)
+					defer c.Close()
+				}
+				took[time.Since(begin)] = true
+			})
+		}
+	}
+	assert.Len(t, took, 1)
+}
+
 func TestUnmodifiedTCPIsReal(t *testing.T) {
 	t.Parallel()
 	unmodified(t, func(t *testing.T, _ *simnet.Network) {
