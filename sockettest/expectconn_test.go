@@ -117,8 +117,8 @@ func TestExpectConnEndReport(t *testing.T) {
   got      closed, after 500ms
   fixture  Silent{} on 127.0.0.1:32768
        +0.0ms  bound     listening
-       +0.0ms  --        from here the end of connection #1 is wanted --
        +0.0ms  accepted  #1 from the client at 127.0.0.1:32769
+       +0.0ms  --        from here the end of connection #1 is wanted --
      +500.0ms  FIN       #1 from the client
      +500.0ms  --        the client has ended it --`, tb.Text())
 	})
