@@ -7,9 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"time"
-	_ "unsafe" // for linkname
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
@@ -35,38 +33,6 @@ var natsClient = subject{
 		return err
 	},
 }
-
-var natsAgain = subject{
-	name: "nats-again", module: "github.com/nats-io/nats.go",
-	does: "the same, a forced reconnect, and the same again; it connects again by itself; without silence and cancel, in which it is locked (FINDINGS.md, nats 2)",
-	cfg: sweep.Config{Server: serving(serveNATS), Limit: 31 * time.Second, Workers: 1, // natsTimers is one
-		Faults: without("silence", "silence-reset", "dead", "cut", "cancel")},
-	op: func(ctx context.Context, c *sweep.Case) error {
-		natsTimers = natsTimerPool{}
-		nc, err := nats.Connect("nats://"+c.Addr(), nats.Token("secret"), nats.Timeout(timeout), nats.SetCustomDialer(natsDialer{c}),
-			nats.ReconnectWait(time.Second), nats.ReconnectJitter(0, 0), nats.PingInterval(2*time.Second),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-		if err != nil {
-			return err
-		}
-		defer c.Close(func() error { nc.Close(); return nil })
-		use := func(ctx context.Context) error { return useNATS(ctx, c, nc) }
-		if err = use(ctx); err == nil {
-			if err = nc.ForceReconnect(); err == nil {
-				err = use(ctx)
-			}
-		}
-		c.Recovers(use)
-		return err
-	},
-}
-
-// natsTimers is the client's, and of the whole process: a bubble must not find timers of another one in it.
-//
-//go:linkname natsTimers github.com/nats-io/nats%2ego.globalTimerPool
-var natsTimers natsTimerPool
-
-type natsTimerPool struct{ _ sync.Pool }
 
 func useNATS(ctx context.Context, c *sweep.Case, nc *nats.Conn) error {
 	return within(ctx, func(ctx context.Context) error {

@@ -39,7 +39,7 @@ type subject struct {
 
 // subjects are in the order of the table.
 var subjects = []subject{
-	pgxPool, pgxTwo, libpq, mysqlPool, redisClient, redisTwo, mongoClient, natsClient, natsAgain, httpClient, tlsClient, h2Client, grpcClient,
+	pgxPool, pgxTwo, libpq, mysqlPool, redisClient, redisTwo, mongoClient, natsClient, httpClient, tlsClient, h2Client, grpcClient,
 	gorillaClient, coderClient, sshClient, dnsClient, amqpClient, mqttClient, ldapClient, kafkaClient, franzClient,
 	httpServer, grpcServer, sshServer,
 }
